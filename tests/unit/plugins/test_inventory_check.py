@@ -1,0 +1,395 @@
+"""Every mistake in an inventory is named with its host, variable, value and cure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from filter.inventory_check import inventory_errors, role_specs
+
+SPECS: dict[str, dict[str, dict[str, Any]]] = {
+    "model_endpoint": {
+        "model_endpoint_address": {"type": "str"},
+        "model_endpoint_port": {"type": "int", "default": 5001},
+        "model_endpoint_weight": {"type": "int", "default": 1},
+        "model_endpoint_state": {"type": "str", "default": "present", "choices": ["present", "drained"]},
+        "model_endpoint_memory": {"type": "str", "default": "512m"},
+        "model_endpoint_cpus": {"type": "float", "default": 1.0},
+        "model_endpoint_threads": {"type": "int", "default": 2},
+        "model_endpoint_pids_limit": {"type": "int", "default": 256},
+        "model_endpoint_trace": {"type": "bool", "default": False},
+        "model_endpoint_labels": {"type": "dict", "default": {}},
+        "model_endpoint_models": {"type": "list", "default": [], "choices": ["iris", "breast_cancer"]},
+    },
+    "nginx_lb": {
+        "nginx_lb_address": {"type": "str"},
+        "nginx_lb_port": {"type": "int", "default": 80},
+        "nginx_lb_status_port": {"type": "int", "default": 8090},
+    },
+    "registry": {
+        "registry_address": {"type": "str"},
+        "registry_port": {"type": "int", "default": 5000},
+    },
+}
+
+Inventory = tuple[dict[str, dict[str, Any]], dict[str, list[str]]]
+
+
+def fleet(**changes: Mapping[str, Any]) -> Inventory:
+    """A good inventory (one load balancer, three nodes) with changed variables of some hosts."""
+    hosts: dict[str, dict[str, Any]] = {
+        "lb": {"ansible_host": "192.0.2.1"},
+        "n1": {"ansible_host": "192.0.2.11"},
+        "n2": {"ansible_host": "192.0.2.12"},
+        "n3": {"ansible_host": "192.0.2.13"},
+    }
+    for name, variables in changes.items():
+        hosts[name].update(variables)
+    return hosts, {"all": list(hosts), "load_balancers": ["lb"], "model_nodes": ["n1", "n2", "n3"]}
+
+
+def errors(inventory: Inventory) -> list[str]:
+    return inventory_errors(*inventory, SPECS)
+
+
+def only_error(inventory: Inventory) -> str:
+    found = errors(inventory)
+    assert len(found) == 1, found
+    assert "\n" not in found[0]
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"model_endpoint_weight": 3},
+        {"model_endpoint_weight": "3"},
+        {"model_endpoint_port": "6001", "model_endpoint_threads": "4", "model_endpoint_cpus": "1.5"},
+        {"model_endpoint_port": 65534},
+        {"model_endpoint_address": "2001:db8::1"},
+        {"ansible_host": "n1.example", "model_endpoint_address": "192.0.2.99"},
+        {"model_endpoint_state": "drained"},
+        {"model_endpoint_trace": "yes", "model_endpoint_memory": 536870912},
+        {"model_endpoint_labels": {"a": "b"}, "model_endpoint_models": ["iris"]},
+        {"__model_endpoint_slot": "blue", "some_other_variable": 0, "model_endpoints": 3},
+    ],
+    ids=str,
+)
+def test_a_good_inventory_has_no_errors(variables: dict[str, Any]) -> None:
+    assert errors(fleet(n1=variables)) == []
+
+
+def test_two_endpoints_beside_the_load_balancer_on_one_machine_are_fine() -> None:
+    here = {"model_endpoint_address": "127.0.0.1"}
+    balancer = {"nginx_lb_address": "127.0.0.1", "registry_address": "127.0.0.1"}
+    hosts: dict[str, dict[str, Any]] = {"lb": balancer, "a": here, "b": {**here, "model_endpoint_port": 5003}}
+    assert errors((hosts, {"load_balancers": ["lb"], "model_nodes": ["a", "b"]})) == []
+
+
+def test_one_host_in_every_group_named_by_its_address_is_fine() -> None:
+    groups = {name: ["192.0.2.1"] for name in ("load_balancers", "model_nodes", "image_builder")}
+    assert errors(({"192.0.2.1": {}}, groups)) == []
+
+
+@pytest.mark.parametrize(
+    ("weight", "shown"),
+    [
+        (0, "0"),
+        (-1, "-1"),
+        (2.5, "2.5"),
+        ("3x", "'3x'"),
+        ("", "''"),
+        (True, "true"),
+        (None, "empty"),
+        ("0", "'0'"),
+    ],
+)
+def test_a_weight_that_is_no_whole_number_of_at_least_1(weight: object, shown: str) -> None:
+    assert only_error(fleet(n2={"model_endpoint_weight": weight})) == (
+        f"n2: model_endpoint_weight is {shown}: set a whole number of at least 1 "
+        "(to send it no requests, set model_endpoint_state: drained)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("unknown", "meant"),
+    [
+        ("model_endpoint_wieght", "model_endpoint_weight"),
+        ("nginx_lb_prot", "nginx_lb_port"),
+        ("registry_adress", "registry_address"),
+    ],
+)
+def test_an_unknown_variable_names_the_nearest(unknown: str, meant: str) -> None:
+    found = only_error(fleet(n1={unknown: 3}))
+    assert found == f"n1: {unknown} is 3: there is no such variable: did you mean {meant}?"
+
+
+def test_hosts_that_share_a_mistake_share_a_line() -> None:
+    hosts = {f"n{i}": {"ansible_host": f"192.0.2.{i}", "model_endpoint_wieght": 3} for i in range(1, 41)}
+    groups = {"load_balancers": ["n1"], "model_nodes": list(hosts)}
+    assert only_error((hosts, groups)).startswith(
+        "n1, n2, n3, n4, n5 and 35 more: model_endpoint_wieght is 3:"
+    )
+
+
+def test_hosts_with_different_values_of_one_mistake_show_each() -> None:
+    found = only_error(fleet(n1={"model_endpoint_weight": 0}, n3={"model_endpoint_weight": "x"}))
+    assert found.startswith("n1 (0), n3 ('x'): model_endpoint_weight is wrong: set a whole number")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"model_endpoint_state": "draned"}, "model_endpoint_state is 'draned': set one of present, drained"),
+        ({"model_endpoint_memory": ["1g"]}, "model_endpoint_memory is ['1g']: set a text"),
+        ({"model_endpoint_memory": True}, "model_endpoint_memory is true: set a text"),
+        ({"model_endpoint_memory": None}, "model_endpoint_memory is empty: set a text"),
+        ({"model_endpoint_threads": 0}, "model_endpoint_threads is 0: set a whole number of at least 1"),
+        ({"model_endpoint_pids_limit": 2.5}, "model_endpoint_pids_limit is 2.5: set a whole number"),
+        ({"model_endpoint_pids_limit": True}, "model_endpoint_pids_limit is true: set a whole number"),
+        ({"model_endpoint_cpus": "two"}, "model_endpoint_cpus is 'two': set a number"),
+        ({"model_endpoint_trace": "maybe"}, "model_endpoint_trace is 'maybe': set true or false"),
+        ({"model_endpoint_labels": "a"}, "model_endpoint_labels is 'a': set a mapping"),
+        ({"model_endpoint_models": "iris"}, "model_endpoint_models is 'iris': set a list"),
+        (
+            {"model_endpoint_models": ["irs"]},
+            "model_endpoint_models is ['irs']: set some of iris, breast_cancer",
+        ),
+    ],
+    ids=str,
+)
+def test_values_are_held_to_the_role_s_spec(variables: dict[str, Any], message: str) -> None:
+    assert only_error(fleet(n1=variables)) == f"n1: {message}"
+
+
+@pytest.mark.parametrize("group", ["load_balancers", "model_nodes"])
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_group_without_hosts(group: str, missing: bool) -> None:
+    hosts, groups = fleet()
+    if missing:
+        del groups[group]
+    else:
+        groups[group] = []
+    assert only_error((hosts, groups)).startswith(f"{group}: the group has no host: add a host")
+
+
+def test_a_misspelt_group_is_named() -> None:
+    hosts, groups = fleet()
+    groups["model_node"] = groups.pop("model_nodes")
+    assert only_error((hosts, groups)).endswith(", or rename the group model_node")
+
+
+def test_more_than_one_builder() -> None:
+    hosts, groups = fleet()
+    found = only_error((hosts, {**groups, "image_builder": ["n1", "n2"]}))
+    assert found == "image_builder: the group has 2 hosts (n1, n2): leave one"
+
+
+def test_every_node_drained() -> None:
+    drained = {"model_endpoint_state": "drained"}
+    found = only_error(fleet(n1=drained, n2=drained, n3=drained))
+    assert found.startswith("n1, n2, n3: model_endpoint_state is 'drained' on every host of model_nodes")
+    assert found.endswith("set it to present on one host at least")
+
+
+@pytest.mark.parametrize(
+    ("host", "variable"),
+    [("n1", "model_endpoint_address"), ("lb", "nginx_lb_address"), ("lb", "registry_address")],
+)
+@pytest.mark.parametrize(
+    "address", ["n1.example", "192.0.2.300", "[::1]", "192.0.2.1:80", "", "fe80::1%eth0", 5]
+)
+def test_an_address_that_is_no_address(host: str, variable: str, address: object) -> None:
+    found = only_error(fleet(**{host: {variable: address}}))
+    assert found == f"{host}: {variable} is {address!r}: set a literal IP address, such as 192.0.2.10"
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
+def test_an_address_that_stands_for_all_of_the_machine(address: str) -> None:
+    found = only_error(fleet(n1={"model_endpoint_address": address}))
+    assert found.startswith(f"n1: model_endpoint_address is '{address}': this stands for every address")
+
+
+def test_a_name_in_place_of_a_node_s_address() -> None:
+    found = only_error(fleet(n1={"ansible_host": "n1.lan"}))
+    assert found == "n1: ansible_host is 'n1.lan': this is no IP address: set model_endpoint_address to one"
+
+
+def test_a_name_in_place_of_the_load_balancer_s_address_concerns_the_registry_on_it_too() -> None:
+    hosts, groups = fleet()
+    del hosts["lb"]["ansible_host"]
+    balancer, registry = (
+        f"lb: inventory_hostname is 'lb': this is no IP address: set {variable} to one"
+        for variable in ("nginx_lb_address", "registry_address")
+    )
+    assert errors((hosts, groups)) == [balancer, registry]
+    # With a builder of its own the registry is elsewhere.
+    assert errors((hosts, {**groups, "image_builder": ["n1"]})) == [balancer]
+
+
+@pytest.mark.parametrize(
+    ("host", "variable", "highest"),
+    [
+        ("n1", "model_endpoint_port", 65534),
+        ("lb", "nginx_lb_port", 65535),
+        ("lb", "nginx_lb_status_port", 65535),
+        ("lb", "registry_port", 65535),
+    ],
+)
+@pytest.mark.parametrize("port", [0, -1, 65536, "http", 80.5, True, None])
+def test_a_port_out_of_range(host: str, variable: str, highest: int, port: object) -> None:
+    found = only_error(fleet(**{host: {variable: port}}))
+    assert found.startswith(f"{host}: {variable} is ")
+    assert found.endswith(f": set a port from 1 to {highest}")
+
+
+def test_the_highest_port_leaves_none_for_an_endpoint_s_second_slot() -> None:
+    assert errors(fleet(n1={"model_endpoint_port": 65535})) == [
+        "n1: model_endpoint_port is 65535: set a port from 1 to 65534"
+    ]
+    assert errors(fleet(lb={"nginx_lb_port": 65535})) == []
+
+
+@pytest.mark.parametrize("address", ["192.0.2.11", "::ffff:192.0.2.11"])
+def test_two_endpoints_on_one_port_of_one_machine(address: str) -> None:
+    assert only_error(fleet(n2={"ansible_host": address})) == (
+        "n1 (5001), n2 (5001): model_endpoint_port overlaps at 192.0.2.11, as an endpoint takes its port and "
+        "the next one: set another on n2, such as 5003"
+    )
+
+
+def test_an_endpoint_on_the_second_slot_of_another() -> None:
+    same = {"model_endpoint_address": "2001:db8:0::1"}
+    found = only_error(fleet(n1={**same, "model_endpoint_port": 5002}, n3={"ansible_host": "2001:db8::1"}))
+    assert found.startswith("n3 (5001), n1 (5002): model_endpoint_port overlaps at 2001:db8::1")
+    assert errors(fleet(n1={**same, "model_endpoint_port": 5003}, n3={"ansible_host": "2001:db8::1"})) == []
+
+
+@pytest.mark.parametrize(
+    ("port", "variable", "taken"),
+    [
+        (80, "nginx_lb_port", 80),
+        (79, "nginx_lb_port", 80),
+        (8089, "nginx_lb_status_port", 8090),
+        (5000, "registry_port", 5000),
+        (4999, "registry_port", 5000),
+    ],
+)
+def test_an_endpoint_port_taken_on_its_machine(port: int, variable: str, taken: int) -> None:
+    cause = f"n1: model_endpoint_port is {port}: {variable} of lb takes port {taken} of the same machine"
+    beside = fleet(n1={"ansible_host": "192.0.2.1", "model_endpoint_port": port})
+    assert only_error(beside) == f"{cause}: set another model_endpoint_port"
+    assert errors(fleet(n1={"model_endpoint_port": port})) == []
+
+
+def test_a_host_that_is_both_is_one_machine_whatever_its_addresses() -> None:
+    hosts, groups = fleet(n1={"model_endpoint_port": 80, "nginx_lb_address": "192.0.2.200"})
+    found = only_error((hosts, {**groups, "load_balancers": ["lb", "n1"]}))
+    assert found.startswith("n1: model_endpoint_port is 80: nginx_lb_port of n1 takes port 80")
+
+
+def test_the_load_balancer_s_own_ports_collide() -> None:
+    found = only_error(fleet(lb={"nginx_lb_status_port": 80}))
+    assert found.startswith("lb: nginx_lb_port is 80: nginx_lb_status_port of lb takes port 80")
+
+
+@pytest.mark.parametrize("name", ["-n", "n 1", "nöde", "a/b", "n" * 64, "2001:db8::5"])
+def test_a_name_unfit_for_a_container(name: str) -> None:
+    hosts, groups = fleet()
+    hosts[name] = {"ansible_host": "192.0.2.50"}
+    groups["model_nodes"].append(name)
+    assert only_error((hosts, groups)).startswith(f"{name}: inventory_hostname is '{name}': no container can")
+
+
+def test_the_longest_name_fits() -> None:
+    hosts, groups = fleet()
+    hosts["n" * 63] = {"ansible_host": "192.0.2.50"}
+    groups["model_nodes"].append("n" * 63)
+    assert errors((hosts, groups)) == []
+
+
+class FailingTemplates(Mapping[str, object]):
+    """Variables as Ansible hands them over: some raise when they are read, or when their items are."""
+
+    def __init__(self, good: Mapping[str, object], broken: set[str]) -> None:
+        self.good, self.broken = good, broken
+
+    def __getitem__(self, name: str) -> object:
+        if name in self.broken:
+            raise RuntimeError("'nope' is\nundefined")
+        return self.good[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self.good, **dict.fromkeys(self.broken)})
+
+    def __len__(self) -> int:
+        return len(self.good) + len(self.broken)
+
+
+@pytest.mark.parametrize("variable", ["ansible_host", "model_endpoint_port", "model_endpoint_address"])
+def test_a_template_that_fails_is_one_error(variable: str) -> None:
+    hosts, groups = fleet()
+    broken = FailingTemplates({"ansible_host": "192.0.2.11"}, {variable})
+    found = inventory_errors({**hosts, "n1": broken}, groups, SPECS)
+    assert found == [
+        f"n1: {variable} is a template that fails ('nope' is undefined): write a value that needs no facts "
+        "and no other host's variables"
+    ]
+
+
+def test_a_template_that_fails_inside_a_list_is_one_error() -> None:
+    class Rendered(list[object]):
+        """A list of Ansible's, whose items are rendered when they are looked at."""
+
+        def __repr__(self) -> str:
+            raise RuntimeError("'nope' is undefined")
+
+    found = only_error(fleet(n1={"model_endpoint_models": Rendered(["iris"])}))
+    assert found.startswith("n1: model_endpoint_models is a template that fails ('nope' is undefined): write")
+
+
+def test_a_broken_template_of_somebody_else_s_variable_is_not_read() -> None:
+    hosts, groups = fleet()
+    broken = FailingTemplates({"ansible_host": "192.0.2.11"}, {"my_variable"})
+    assert inventory_errors({**hosts, "n1": broken}, groups, SPECS) == []
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    hosts, groups = fleet(
+        n1={"model_endpoint_weight": 0, "model_endpoint_port": 0}, n2={"ansible_host": "n2.example"}
+    )
+    assert len(errors((hosts, {**groups, "load_balancers": []}))) == 4
+
+
+def test_options_of_all_entry_points_are_known(tmp_path: Path) -> None:
+    meta = tmp_path / "box" / "meta"
+    meta.mkdir(parents=True)
+    entries = {"main": {"options": {"box_a": {"type": "int"}}}, "stop": {"options": {"box_b": {}}}, "go": {}}
+    (meta / "argument_specs.yml").write_text(yaml.safe_dump({"argument_specs": entries}))
+    assert role_specs(str(tmp_path)) == {"box": {"box_a": {"type": "int"}, "box_b": {}}}
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_5000_hosts_take_less_than_two_seconds(broken: bool) -> None:
+    hosts: dict[str, dict[str, Any]] = {
+        f"n{i}": {
+            "ansible_host": f"10.0.{i // 250}.{i % 250 + 1}",
+            "model_endpoint_weight": 0 if broken else i % 7 + 1,
+            "model_endpoint_port": 80 if broken else 5001,
+            "model_endpoint_memory": [] if broken else "512m",
+            **{f"other_{j}": j for j in range(50)},
+            **({f"model_endpoint_typo{i}": i} if broken and i % 50 == 0 else {}),
+        }
+        for i in range(5000)
+    }
+    started = time.perf_counter()
+    found = errors((hosts, {"load_balancers": ["n0", "n1"], "model_nodes": list(hosts)}))
+    assert time.perf_counter() - started < 2
+    # Weight and memory are wrong everywhere, the port on the two load balancers, and 100 names are unknown.
+    assert len(found) == (104 if broken else 0)

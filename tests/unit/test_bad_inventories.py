@@ -1,0 +1,128 @@
+"""The real preflight playbook on bad inventories: it fails, says why, and no host is contacted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+NODES = """
+[model_nodes]
+n1 ansible_host=192.0.2.11
+n2 ansible_host=192.0.2.12
+"""
+FLEET = f"""
+[load_balancers]
+lb ansible_host=192.0.2.1
+{NODES}
+"""
+
+Deploy = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def contacted(tmp_path: Path) -> Path:
+    """A file that is there once Ansible has tried to reach a host."""
+    return tmp_path / "contacted"
+
+
+@pytest.fixture
+def deploy(tmp_path: Path, contacted: Path) -> Deploy:
+    """Runs the preflight on an inventory, followed by a play that connects to every host."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\ntouch {contacted}\nexit 255\n")
+    ssh.chmod(0o755)
+    playbook = tmp_path / "site.yml"
+    playbook.write_text(
+        f"- ansible.builtin.import_playbook: {ROOT}/playbooks/preflight.yml\n"
+        "- hosts: all\n  gather_facts: false\n  tasks: [{ansible.builtin.ping: {}}]\n"
+    )
+
+    def run(inventory: str | Path, *options: str) -> subprocess.CompletedProcess[str]:
+        if isinstance(inventory, str):
+            (tmp_path / "hosts.ini").write_text(inventory)
+            inventory = tmp_path / "hosts.ini"
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
+        settings = {
+            "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg",
+            "ANSIBLE_SSH_EXECUTABLE": str(ssh),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        return subprocess.run(
+            [*command, *options, str(playbook)],
+            cwd=ROOT,
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def test_a_good_inventory_goes_on_to_the_hosts(deploy: Deploy, contacted: Path) -> None:
+    result = deploy(FLEET, "--check")
+    assert "changed=0" in result.stdout
+    assert "failed=0" in result.stdout
+    assert contacted.exists()
+
+
+@pytest.mark.parametrize("inventory", sorted(ROOT.glob("inventory/*")), ids=lambda path: path.name)
+def test_the_inventories_in_the_repository_are_good(inventory: Path, deploy: Deploy) -> None:
+    result = deploy(inventory, "--tags", "preflight_alone")  # leaves out the play that connects
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Refuse an inventory with mistakes" in result.stdout
+
+
+NO_HOST = "The inventory has no host: add hosts to load_balancers and model_nodes"
+
+
+@pytest.mark.parametrize(
+    ("inventory", "options", "messages"),
+    [
+        pytest.param(
+            FLEET
+            + "n3 ansible_host=192.0.2.12 model_endpoint_weight=3x\n"
+            + "[model_nodes:vars]\nmodel_endpoint_wieght=3\nmodel_endpoint_threads={{ nope }}\n",
+            ["--limit", "n1", "--check", "-e", "nginx_lb_prot=8080"],
+            [
+                "- n3: model_endpoint_weight is '3x': set a whole number of at least 1",
+                "- lb, n1, n2, n3: nginx_lb_prot is '8080': there is no such variable: "
+                "did you mean nginx_lb_port?",
+                "- n1, n2, n3: model_endpoint_wieght is 3: there is no such variable: "
+                "did you mean model_endpoint_weight?",
+                "- n1, n2, n3: model_endpoint_threads is a template that fails ('nope' is undefined): write",
+                "- n2 (5001), n3 (5001): model_endpoint_port overlaps at 192.0.2.12",
+            ],
+            id="all-mistakes-at-once-outside-the-limit-too",
+        ),
+        pytest.param(
+            NODES, ["--limit", "n1"], ["- load_balancers: the group has no host"], id="no-load-balancer"
+        ),
+        pytest.param("", [], [NO_HOST], id="no-host"),
+        pytest.param("", ["--limit", "n1"], [NO_HOST], id="no-host-and-a-limit"),
+        pytest.param(
+            "[load_balancers]\nlb ansible_connection={{nope}} ansible_host={{nope}}\n" + NODES,
+            ["--tags", "some"],
+            ["- lb: ansible_host is a template that fails ('nope' is undefined)"],
+            id="a-broken-first-host-and-a-tag",
+        ),
+    ],
+)
+def test_a_bad_inventory_ends_before_any_host(
+    inventory: str, options: list[str], messages: list[str], deploy: Deploy, contacted: Path
+) -> None:
+    result = deploy(inventory, *options)
+    output = result.stdout + result.stderr
+    assert result.returncode != 0
+    for message in messages:
+        assert message in output, output
+    assert "Traceback" not in output
+    assert not contacted.exists()
