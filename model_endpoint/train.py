@@ -1,0 +1,62 @@
+"""Train the two models that ship with Flotilla and pack them: `python model_endpoint/train.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from model_endpoint.bundle import pack
+
+MODELS = Path(__file__).parent / "models"
+
+
+class Table:
+    """Rows with column names: as much of a data frame as packing looks at."""
+
+    def __init__(self, rows: Any, columns: list[str]) -> None:
+        self.rows = rows
+        self.columns = [column.replace(" (cm)", "").replace(" ", "_") for column in columns]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.rows if dtype is None else self.rows.astype(dtype)
+
+
+def train(
+    name: str, description: str, data: Any, estimator: Any, allowed_types: tuple[str, ...] = ()
+) -> None:
+    labels = data.target_names[data.target]
+    accuracy = float(cross_val_score(estimator, data.data, labels, cv=5).mean())
+    estimator.fit(data.data, labels)
+    pack(
+        estimator,
+        Table(data.data, list(data.feature_names)),
+        MODELS / name,
+        name=name,
+        version="1",
+        description=description,
+        metrics={"accuracy_5_fold": round(accuracy, 4)},
+        allowed_types=allowed_types,
+    )
+
+
+if __name__ == "__main__":
+    train(
+        "iris",
+        "Species of an iris flower from four lengths in centimetres (Fisher, 1936).",
+        load_iris(),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+    )
+    train(
+        "breast_cancer",
+        "Whether a breast mass is malignant, from 30 measures of its cell nuclei (Wisconsin, 1995).",
+        load_breast_cancer(),
+        RandomForestClassifier(n_estimators=100, random_state=0),
+        allowed_types=("sklearn.tree._tree.Tree",),
+    )

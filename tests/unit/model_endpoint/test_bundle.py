@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression
+
+from model_endpoint import bundle, image, model
+from model_endpoint.errors import BundleError
+
+
+@pytest.fixture
+def iris(bundles: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundles / "iris", tmp_path / "bundles" / "iris"))
+
+
+def test_shipped_bundles_are_right(bundles: Path) -> None:
+    for directory in bundles.iterdir():
+        assert bundle.read(directory).card.name == directory.name
+
+
+@pytest.mark.parametrize("name", ["model.yml", "model.skops", "rows.npy", "golden.json"])
+def test_a_missing_file_is_named(iris: Path, name: str) -> None:
+    (iris / name).unlink()
+    with pytest.raises(BundleError, match=rf"iris: {name} is missing"):
+        bundle.read(iris)
+
+
+def test_a_changed_model_file_is_refused(iris: Path) -> None:
+    content = bytearray((iris / "model.skops").read_bytes())
+    content[100] ^= 1
+    (iris / "model.skops").write_bytes(content)
+    with pytest.raises(BundleError, match=r"model\.skops is broken: its SHA-256 is"):
+        bundle.read(iris)
+
+
+def test_a_wrong_golden_answer_is_refused(iris: Path) -> None:
+    golden = json.loads((iris / "golden.json").read_text())
+    golden[0]["outputs"]["predict_proba"][0][0] *= 1 + 1e-6
+    (iris / "golden.json").write_text(json.dumps(golden))
+    with pytest.raises(BundleError, match="golden request 0: predict_proba is"):
+        bundle.read(iris)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "message"),
+    [
+        ("version: '1'", "version: 1", "quoted string"),
+        ("name: iris", "name: Iris", "not made of a-z"),
+        ("description:", "colour: red\ndescription:", "colour"),
+        ("name: iris", "name: rose", "give the folder that name"),
+    ],
+)
+def test_a_wrong_field_is_named(iris: Path, line: str, instead: str, message: str) -> None:
+    text = (iris / "model.yml").read_text()
+    assert line in text
+    (iris / "model.yml").write_text(text.replace(line, instead, 1))
+    with pytest.raises(BundleError, match=message):
+        bundle.read(iris)
+
+
+def test_an_untrusted_type_must_be_allowed_by_name(tmp_path: Path) -> None:
+    rows = np.arange(40.0).reshape(20, 2)
+    forest = RandomForestClassifier(n_estimators=2).fit(rows, rows[:, 0] > 20)
+    with pytest.raises(BundleError, match=r"sklearn\.tree\._tree\.Tree"):
+        bundle.pack(forest, rows, tmp_path / "forest", name="forest", version="1")
+    tree = "sklearn.tree._tree.Tree"
+    card = bundle.pack(forest, rows, tmp_path / "forest", name="forest", version="1", allowed_types=[tree])
+    assert card.outputs[0].datatype == "BOOL"
+    assert bundle.read(tmp_path / "forest").card == card
+
+
+def test_a_regressor_of_two_outputs_is_packed_and_served(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    line = LinearRegression().fit(rows, rows[:, :2] * 2)
+    bundle.pack(line, rows, tmp_path / "in" / "line", name="line", version="2.1")
+    image.build(tmp_path / "in", tmp_path / "out")
+    served = model.load(tmp_path / "out")["line"]
+    served.verify()
+    np.testing.assert_allclose(served.predict(rows)["predict"], rows[:, :2] * 2, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("data", [[["a"]], [[float("nan")]], [], [1.0]])
+def test_data_that_is_no_table_of_numbers_is_refused(tmp_path: Path, data: object) -> None:
+    with pytest.raises(BundleError, match="the data"):
+        bundle.pack(LinearRegression(), data, tmp_path / "x", name="x", version="1")
+
+
+def test_an_image_without_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="holds no model"):
+        image.build(tmp_path, tmp_path / "served")
+    with pytest.raises(BundleError, match="holds no model"):
+        model.load(tmp_path)
