@@ -1,0 +1,128 @@
+#!/usr/bin/python
+"""Hash a folder that an image is built from, and pack it with its wheels into one build context."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import tarfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: build_context
+short_description: Hash what an image is built from, and pack it
+description:
+  - The hash covers every file below O(source) (its path, whether it may be executed, and its content) and O(recipe).
+    The same files give the same hash on every machine, whatever their dates and owners.
+  - With O(dest), those files and the ones of O(wheelhouse) are packed into one uncompressed tar for C(docker build -).
+options:
+  source:
+    description: The folder.
+    type: path
+    required: true
+  recipe:
+    description: Anything else the image depends on, for instance the name of its base.
+    type: dict
+    default: {}
+  wheelhouse:
+    description: A folder of wheels, packed as C(wheelhouse/). The locked requirements in O(source) stand for it in the hash.
+    type: path
+  dest:
+    description: Where to write the tar.
+    type: path
+"""
+
+EXAMPLES = r"""
+- name: Hash what the image is built from
+  build_context:
+    source: model_endpoint
+    recipe:
+      base: flotilla/python:0c0ffee0
+  register: context
+"""
+
+RETURN = r"""
+hash:
+  description: Twelve hexadecimal digits of the SHA-256 of the content.
+  returned: always
+  type: str
+"""
+
+# What tools leave behind in a work tree; none of it belongs in an image.
+LEFT_OUT = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store"}
+
+
+def source_files(source: pathlib.Path) -> list[pathlib.Path]:
+    """Return the files below `source`, sorted by their path relative to it.
+
+    Raises:
+        ValueError: when `source` is no folder or holds no file.
+    """
+    files = [
+        path
+        for path in sorted(source.rglob("*"))
+        if path.is_file()
+        and not LEFT_OUT.intersection(path.relative_to(source).parts)
+        and not any(part.endswith(".egg-info") for part in path.relative_to(source).parts)
+    ]
+    if not files:
+        raise ValueError(f"{source} holds no file to build an image from")
+    return files
+
+
+def content_hash(source: pathlib.Path, recipe: dict[str, object]) -> str:
+    """Return twelve hexadecimal digits of the SHA-256 over the files of `source` and `recipe`."""
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    for path in source_files(source):
+        name = path.relative_to(source).as_posix()
+        executable = os.access(path, os.X_OK)
+        digest.update(f"\0{name}\0{executable:d}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def pack(source: pathlib.Path, wheelhouse: pathlib.Path, dest: pathlib.Path) -> None:
+    """Write the files of `source`, and those of `wheelhouse` below wheelhouse/, to the tar `dest`.
+
+    Dates and owners are left out, so that an unchanged file gives an unchanged layer.
+    """
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.uid = entry.gid = entry.mtime = 0
+        entry.uname = entry.gname = ""
+        entry.mode = 0o755 if entry.mode & 0o100 else 0o644
+        return entry
+
+    with tarfile.open(dest, "w") as tar:
+        for path in source_files(source):
+            tar.add(path, path.relative_to(source).as_posix(), filter=plain)
+        for wheel in source_files(wheelhouse):
+            tar.add(wheel, f"wheelhouse/{wheel.name}", filter=plain)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "source": {"type": "path", "required": True},
+            "recipe": {"type": "dict", "default": {}},
+            "wheelhouse": {"type": "path"},
+            "dest": {"type": "path"},
+        },
+        required_together=[("wheelhouse", "dest")],
+        supports_check_mode=True,
+    )
+    source = pathlib.Path(module.params["source"])
+    try:
+        result = {"hash": content_hash(source, module.params["recipe"])}
+        if module.params["dest"] and not module.check_mode:
+            pack(source, pathlib.Path(module.params["wheelhouse"]), pathlib.Path(module.params["dest"]))
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(module.params["dest"]), **result)
+
+
+if __name__ == "__main__":
+    main()
