@@ -15,9 +15,10 @@ DOCUMENTATION = r"""
 module: build_context
 short_description: Hash what an image is built from, and pack it
 description:
-  - The hash covers every file below O(source) (its path, whether it may be executed, and its content) and O(recipe).
-    The same files give the same hash on every machine, whatever their dates and owners.
-  - With O(dest), those files and the ones of O(wheelhouse) are packed into one uncompressed tar for C(docker build -).
+  - The hash covers every file below O(source) (its path, whether it may be executed, and its content) and
+    O(recipe). The same files give the same hash on every machine, whatever their dates and owners.
+  - With O(dest), those files and the ones of O(wheelhouse) are packed into one uncompressed tar for
+    C(docker build -).
 options:
   source:
     description: The folder.
@@ -28,7 +29,8 @@ options:
     type: dict
     default: {}
   wheelhouse:
-    description: A folder of wheels, packed as C(wheelhouse/). The locked requirements in O(source) stand for it in the hash.
+    description:
+      - A folder of wheels, packed as C(wheelhouse/). The locked requirements in O(source) stand for it in the hash.
     type: path
   dest:
     description: Where to write the tar.

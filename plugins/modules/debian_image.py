@@ -13,12 +13,13 @@ DOCUMENTATION = r"""
 module: debian_image
 short_description: Make a Docker image out of Debian packages
 description:
-  - Unpacks the named packages and what they depend on with C(mmdebstrap --variant=extract) and imports the result.
-    No maintainer script runs and nothing essential is added, so the image holds no shell and no package manager.
+  - Unpacks the named packages and what they depend on with C(mmdebstrap --variant=extract) and imports the
+    result. No maintainer script runs and nothing essential is added, so the image holds no package manager.
   - The tarball stays in O(cache), so an engine that lost the image gets it back without a download.
 options:
   image:
-    description: Name and tag of the image. The tag has to change with the recipe, since an image that exists is kept.
+    description:
+      - Name and tag of the image. The tag has to change with the recipe, since an image that exists is kept.
     type: str
     required: true
   suite:
@@ -61,8 +62,8 @@ image:
 # Documentation and translations are two thirds of the files, and nobody reads them in a container.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 
-# Debian testing's index is valid for a week. A mirror or proxy that lags further behind would stop the build, so the index
-# may be this old (in seconds, 180 days); its signature is checked all the same. Stable's index never expires.
+# Debian testing's index is valid for a week. A mirror or proxy that lags further behind would stop the build, so
+# the index may be this old (in seconds, 180 days); its signature is checked all the same. Stable's never expires.
 INDEX_MAY_BE = 180 * 24 * 3600
 
 # The scripts that would make Debian's accounts don't run. Programs look these few up by name.
@@ -108,8 +109,8 @@ def main() -> None:
     cache.mkdir(mode=0o755, parents=True, exist_ok=True)
     tarball = cache / f"{image.replace('/', '-').replace(':', '-')}.tar"
     if not tarball.exists():
-        # Written beside its place and renamed, so that an interrupted run leaves no half tarball to import. The name
-        # ends in .tar because mmdebstrap chooses its format by it.
+        # Written beside its place and renamed, so that an interrupted run leaves no half tarball to import. The
+        # name ends in .tar because mmdebstrap chooses its format by it.
         part = tarball.with_name(f"part-{os.getpid()}-{tarball.name}")
         command = mmdebstrap_command(
             module.params["suite"], module.params["packages"], module.params["capabilities"], str(part)

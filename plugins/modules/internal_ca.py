@@ -25,8 +25,9 @@ DOCUMENTATION = r"""
 module: internal_ca
 short_description: Keep an internal certificate authority and what it issued
 description:
-  - Makes a certificate authority in O(directory) when there is none, and issues the certificates asked for. A certificate
-    is kept until it comes within O(renew_days) of its end, its addresses or usage change, or the authority does.
+  - Makes a certificate authority in O(directory) when there is none, and issues the certificates asked for.
+    A certificate is kept until it comes within O(renew_days) of its end, its addresses or usage change, or
+    the authority does.
   - One call for the whole fleet, since a call a certificate would take minutes over a few hundred hosts.
   - In check mode the certificates are made in memory and nothing is written.
 options:
@@ -115,7 +116,9 @@ class Store:
                 raise ValueError("not an elliptic curve key")
             return x509.load_pem_x509_certificate(certificate.read_bytes()), private_key
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{certificate} or its .key can't be read ({error}); remove both to have them made anew") from error
+            raise ValueError(
+                f"{certificate} or its .key can't be read ({error}); remove both to have them made anew"
+            ) from error
 
     def write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
         """Put the certificate and key called `name` in place, the key readable by its owner alone."""
@@ -123,7 +126,10 @@ class Store:
         if self.check_mode:
             return
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for suffix, mode, content in (("key", 0o600, key_pem(key)), ("crt", 0o644, certificate_pem(certificate))):
+        for suffix, mode, content in (
+            ("key", 0o600, key_pem(key)),
+            ("crt", 0o644, certificate_pem(certificate)),
+        ):
             part = self.directory / f".{name}.{suffix}.{os.getpid()}"
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -189,9 +195,12 @@ def _extended_usage(usage: str) -> x509.ExtendedKeyUsage:
 
 
 def issue(
-    authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey], name: str, usage: str, addresses: list[str]
+    authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey],
+    name: str,
+    usage: str,
+    addresses: list[str],
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """Return a certificate called `name` for `usage` ("client" or "server") at `addresses`, valid for two years.
+    """Return a certificate called `name` for `usage` ("client" or "server"), valid for two years.
 
     Raises:
         ValueError: when an address is no IP address.
@@ -204,7 +213,9 @@ def issue(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False), critical=True)
         .add_extension(_extended_usage(usage), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
+        )
     )
     if addresses:
         names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
@@ -213,15 +224,19 @@ def issue(
 
 
 def still_good(
-    certificate: x509.Certificate, authority: x509.Certificate, usage: str, addresses: list[str], renew_days: int
+    certificate: x509.Certificate,
+    authority: x509.Certificate,
+    usage: str,
+    addresses: list[str],
+    renew_days: int,
 ) -> bool:
-    """Tell whether `certificate` is the authority's, is for `usage` and `addresses`, and lasts `renew_days` more days."""
+    """Tell whether `certificate` is as wanted, the authority's own, and lasts `renew_days` more days."""
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     try:
         certificate.verify_directly_issued_by(authority)
-        names: list[Any] = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
-            x509.IPAddress
-        )
+        names: list[Any] = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value.get_values_for_type(x509.IPAddress)
     except x509.ExtensionNotFound:
         names = []
     except Exception:
@@ -255,6 +270,7 @@ def main() -> None:
     )
     if not HAS_CRYPTOGRAPHY:
         module.fail_json(msg=missing_required_lib("cryptography"))
+    renew_days = module.params["renew_days"]
     store = Store(pathlib.Path(module.params["directory"]), check_mode=module.check_mode)
     try:
         authority = store.read("ca")
@@ -265,7 +281,7 @@ def main() -> None:
         for wanted in module.params["certificates"]:
             name, usage, addresses = wanted["name"], wanted["usage"], wanted["addresses"]
             pair = store.read(name)
-            if pair is None or not still_good(pair[0], authority[0], usage, addresses, module.params["renew_days"]):
+            if pair is None or not still_good(pair[0], authority[0], usage, addresses, renew_days):
                 pair = issue(authority, name, usage, addresses)
                 store.write(name, *pair)
             issued[name] = {"certificate": certificate_pem(pair[0]), "private_key": key_pem(pair[1])}

@@ -1,0 +1,69 @@
+# The two commands of a newcomer are `make up` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/flotilla
+BIN := .venv/bin
+# Molecule names its folder after the checkout's, and two checkouts of one name would share it.
+export MOLECULE_EPHEMERAL_DIRECTORY_ROOT := $(CACHE)/molecule/$(shell pwd | sha256sum | cut -c1-8)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Ansible asks for sudo's password only where sudo does.
+BECOME := $(shell [ "$$(id -u)" = 0 ] || sudo --non-interactive true 2>/dev/null || echo --ask-become-pass)
+
+.PHONY: help
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: .venv/deploy ## Bring the fleet up on this machine
+	ansible-playbook site.yml --inventory inventory/local $(BECOME)
+	@tools/greet.sh
+
+.PHONY: down
+down: .venv/deploy ## Remove what `make up` made, images and the internal CA aside
+	ansible-playbook playbooks/down.yml --inventory inventory/local $(BECOME)
+
+.PHONY: clean
+clean: .venv/deploy ## Remove the images, the internal CA, the caches and .venv too
+	ansible-playbook playbooks/down.yml --inventory inventory/local $(BECOME) --extra-vars down_images=true
+	rm -rf "$(CACHE)" .venv
+
+.PHONY: test
+test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios
+	molecule test --all
+
+# The scenarios' hosts are containers of this machine's engine.
+.PHONY: engine
+engine: .venv/deploy
+	ansible-playbook playbooks/engine.yml --inventory inventory/local $(BECOME)
+
+.PHONY: test-fast
+test-fast: lint unit ## Run what needs no container, in under a minute
+
+.PHONY: lint
+lint: .venv/test
+	ruff check .
+	ruff format --check .
+	mypy
+	yamllint --strict .
+	ansible-lint --offline
+	tools/role_docs.py --check
+
+.PHONY: unit
+unit: .venv/test
+	pytest
+
+.PHONY: lock
+lock: .venv/test ## Lock the requirements anew
+	tools/lock.sh
+
+# Each marker is newer than the lock it was made from.
+.venv/deploy: requirements/deploy.txt
+	tools/venv.sh $<
+	@touch $@
+
+.venv/test: requirements/test.txt
+	tools/venv.sh $<
+	@touch .venv/deploy $@
