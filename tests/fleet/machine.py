@@ -1,0 +1,80 @@
+"""One host of the fleet: a container with its own service manager and its own Docker engine."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROBE = Path(__file__).with_name("probe.py")
+
+
+def wait_until(what: str, condition: Callable[[], bool], timeout_seconds: float = 60) -> None:
+    """Return once `condition` holds, or fail naming `what` was waited for."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_seconds:.0f} s: {what}"
+        time.sleep(0.3)
+
+
+def open_ports_from_here(address: str, ports: Iterable[int]) -> set[int]:
+    """Return those of `ports` that accept a connection from this machine."""
+    command = [sys.executable, str(PROBE), address, *map(str, sorted(ports))]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    return set(map(int, found.stdout.split()))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A host as the inventory names it, reached by the name of its container."""
+
+    name: str
+    address: str
+    container: str
+
+    def attempt(self, command: Sequence[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command on the machine and return how it went."""
+        return subprocess.run(
+            ["docker", "exec", "--interactive", self.container, *command],
+            check=False,
+            input=stdin,
+            capture_output=True,
+            text=True,
+        )
+
+    def run(self, *command: str, stdin: str = "") -> str:
+        """Return what a command that must succeed writes."""
+        done = self.attempt(command, stdin)
+        assert done.returncode == 0, f"{self.name}: {' '.join(command)}: {done.stderr.strip()}"
+        return done.stdout
+
+    def open_ports(self, address: str, ports: Iterable[int]) -> set[int]:
+        """Return those of `ports` at `address` that accept a connection from this machine."""
+        found = self.run("python3", "-", address, *map(str, sorted(ports)), stdin=PROBE.read_text())
+        return set(map(int, found.split()))
+
+    def listening_ports(self) -> set[int]:
+        """Return the TCP ports something on the machine listens on, loopback aside."""
+        sockets = (line.split()[3] for line in self.run("ss", "-Hltn").splitlines())
+        addresses = (socket.rpartition(":") for socket in sockets)
+        return {int(port) for address, _, port in addresses if not address.startswith("127.")}
+
+    def containers(self) -> list[dict[str, Any]]:
+        """Return what the machine's engine tells about each container that runs."""
+        names = self.run("docker", "ps", "--quiet").split()
+        return list(json.loads(self.run("docker", "inspect", *names))) if names else []
+
+    def container_names(self) -> set[str]:
+        """Return the names of the containers that run and, where they can tell, are healthy."""
+        return {
+            container["Name"].lstrip("/")
+            for container in self.containers()
+            if container["State"].get("Health", {}).get("Status", "healthy") == "healthy"
+        }
+
+    def restart(self) -> None:
+        """Stop the machine and boot it again."""
+        subprocess.run(["docker", "restart", self.container], check=True, capture_output=True)

@@ -1,0 +1,1 @@
+"""Promises of a fleet whose inventory changes."""

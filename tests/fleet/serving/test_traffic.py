@@ -1,0 +1,84 @@
+"""Requests are shared by weight and reach the endpoints whole."""
+
+import json
+
+from fleet.fleet import Fleet
+from fleet.machine import Machine, wait_until
+
+# Answers every request with the headers it came with.
+ECHO = """
+import http.server, json
+class Echo(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = json.dumps(dict(self.headers)).encode()
+        self.send_response(200)
+        self.send_header("X-Endpoint", "echo")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(("0.0.0.0", 5001), Echo).serve_forever()
+"""
+
+
+def test_a_thousand_predictions_are_shared_by_weight(fleet: Fleet) -> None:
+    fleet.assert_shares(1000)
+
+
+def connections_opened(machine: Machine) -> int:
+    """Return how many TCP connections the machine has opened since it booted."""
+    titles, values = (line.split() for line in machine.run("grep", "^Tcp:", "/proc/net/snmp").splitlines())
+    return int(values[titles.index("ActiveOpens")])
+
+
+def test_connections_to_the_endpoints_are_kept(fleet: Fleet) -> None:
+    before = connections_opened(fleet.load_balancer)
+    fleet.answers(400)
+    assert connections_opened(fleet.load_balancer) - before < 100
+
+
+def received_headers(fleet: Fleet, sent: dict[str, str]) -> dict[str, str]:
+    """Return the headers that arrive at an endpoint's port: an echo stands in for one endpoint meanwhile."""
+    node = fleet.nodes[0]
+    (endpoint,) = node.containers()
+    name = endpoint["Name"].lstrip("/")
+    echo = ("docker", "run", "--detach", "--rm", "--name", "echo", "--publish", f"{node.address}:5001:5001")
+    node.run("docker", "stop", name)
+    try:
+        node.run(*echo, "--entrypoint", "python3", endpoint["Image"], "-c", ECHO)
+        try:
+            answers = []
+
+            def echo_answers() -> bool:
+                answers.append(fleet.get("/", sent))
+                return answers[-1].headers.get("X-Endpoint") == "echo"
+
+            wait_until("a request reaches the echo", echo_answers)
+            return {header.lower(): value for header, value in json.loads(answers[-1].text).items()}
+        finally:
+            node.run("docker", "rm", "--force", "echo")
+    finally:
+        node.run("docker", "start", name)
+        wait_until(f"{name} is healthy again", lambda: node.container_names() == {name})
+
+
+def test_the_endpoint_learns_who_asked_for_what(fleet: Fleet) -> None:
+    sent = {"Host": "models.example", "X-Request-Id": "from-the-client-1", "X-Forwarded-For": "192.0.2.7"}
+    received = received_headers(fleet, sent)
+    here = fleet.address_of_this_machine
+    assert received["host"] == "models.example"
+    assert received["x-real-ip"] == here
+    assert received["x-forwarded-for"] == f"192.0.2.7, {here}"
+    assert received["x-forwarded-proto"] == "http"
+    assert received["x-request-id"] == "from-the-client-1"
+    assert "connection" not in received
+
+
+def test_a_request_without_an_id_is_given_one(fleet: Fleet) -> None:
+    given = {fleet.get("/v2/health/ready").headers["X-Request-Id"] for _ in range(2)}
+    assert len(given) == 2
+
+
+def test_the_answer_carries_the_clients_request_id(fleet: Fleet) -> None:
+    answer = fleet.get("/v2/health/ready", {"X-Request-Id": "from-the-client-2"})
+    assert answer.headers["X-Request-Id"] == "from-the-client-2"
