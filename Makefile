@@ -5,8 +5,9 @@ SHELL := /bin/bash
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/flotilla
 BIN := .venv/bin
-# Molecule names its folder after the checkout's, and two checkouts of one name would share it.
-export MOLECULE_EPHEMERAL_DIRECTORY_ROOT := $(CACHE)/molecule/$(shell pwd | sha256sum | cut -c1-8)
+SCENARIOS := default scale ssh
+# Molecule would name its folder after the checkout's, and two checkouts of one name would share it.
+EPHEMERAL := $(CACHE)/molecule/$(shell pwd | sha256sum | cut -c1-8)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Ansible asks for sudo's password only where sudo does.
@@ -32,7 +33,9 @@ clean: .venv/deploy ## Remove the images, the internal CA, the caches and .venv 
 
 .PHONY: test
 test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios
-	molecule test --all
+	for scenario in $(SCENARIOS); do \
+	  MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/$$scenario molecule test --scenario-name $$scenario; \
+	done
 
 # The scenarios' hosts are containers of this machine's engine.
 .PHONY: engine

@@ -81,7 +81,7 @@ def upstream_servers(
 
 
 def guarded_ports(hostvars: HostVars, groups: Groups, registry: str) -> dict[str, list[dict[str, Any]]]:
-    """Return what the firewall of each machine guards: by the machine's address, dicts of `address`, `ports`, `sources`.
+    """Return what each machine's firewall guards: by the machine's address, dicts of `address`, `ports`, `sources`.
 
     Endpoints let in the load balancers; the registry (`registry` is its ADDRESS:PORT) lets in the fleet. An
     address that only the machine itself can reach, a loopback one, needs no guard.

@@ -285,9 +285,10 @@ def main() -> None:
                 pair = issue(authority, name, usage, addresses)
                 store.write(name, *pair)
             issued[name] = {"certificate": certificate_pem(pair[0]), "private_key": key_pem(pair[1])}
+        result = {"authority": certificate_pem(authority[0]), "certificates": issued}
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=store.changed, authority=certificate_pem(authority[0]), certificates=issued)
+    module.exit_json(changed=store.changed, **result)
 
 
 if __name__ == "__main__":
