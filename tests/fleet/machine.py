@@ -20,11 +20,10 @@ def wait_until(what: str, condition: Callable[[], bool], timeout_seconds: float 
         time.sleep(0.3)
 
 
-def open_ports_from_here(address: str, ports: Iterable[int]) -> set[int]:
-    """Return those of `ports` that accept a connection from this machine."""
-    command = [sys.executable, str(PROBE), address, *map(str, sorted(ports))]
-    found = subprocess.run(command, check=True, capture_output=True, text=True)
-    return set(map(int, found.stdout.split()))
+def open_from_here(doors: Iterable[str]) -> set[str]:
+    """Return those of `doors`, each ADDRESS:PORT, that accept a connection from this machine."""
+    command = [sys.executable, str(PROBE), *sorted(doors)]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,13 @@ class Machine:
         assert done.returncode == 0, f"{self.name}: {' '.join(command)}: {done.stderr.strip()}"
         return done.stdout
 
-    def open_ports(self, address: str, ports: Iterable[int]) -> set[int]:
-        """Return those of `ports` at `address` that accept a connection from this machine."""
-        found = self.run("python3", "-", address, *map(str, sorted(ports)), stdin=PROBE.read_text())
-        return set(map(int, found.split()))
+    def doors(self, ports: Iterable[int]) -> set[str]:
+        """Return ports of the machine as others address them."""
+        return {f"{self.address}:{port}" for port in ports}
+
+    def reaches(self, doors: Iterable[str]) -> set[str]:
+        """Return those of `doors`, each ADDRESS:PORT, that accept a connection from this machine."""
+        return set(self.run("python3", "-", *sorted(doors), stdin=PROBE.read_text()).split())
 
     def listening_ports(self) -> set[int]:
         """Return the TCP ports something on the machine listens on, loopback aside."""

@@ -1,12 +1,11 @@
 """Port 80 is the only door, and the endpoints answer the load balancers alone."""
 
 import re
-from itertools import permutations
 
 import pytest
 
 from fleet.fleet import Fleet
-from fleet.machine import Machine, open_ports_from_here
+from fleet.machine import open_from_here
 
 SSH = 22
 HTTP = 80
@@ -16,31 +15,27 @@ ENDPOINT_SLOTS = {5001, 5002}
 SUSPECTS = {2375, 2376, REGISTRY, 8090} | ENDPOINT_SLOTS
 
 
-def public_ports(fleet: Fleet, machine: Machine) -> set[int]:
-    """Return what strangers may reach: Ansible's way in, and the load balancer's port."""
-    return {SSH, HTTP} if machine == fleet.load_balancer else {SSH}
-
-
 def test_strangers_reach_port_80_only(fleet: Fleet) -> None:
+    doors: set[str] = set()
     for machine in fleet.machines:
-        ports = machine.listening_ports() | SUSPECTS
-        public = public_ports(fleet, machine)
-        assert open_ports_from_here(machine.address, ports) == public, f"{machine.name}, from this machine"
-        assert fleet.outsider.open_ports(machine.address, ports) == public, (
-            f"{machine.name}, from a neighbour"
-        )
+        doors |= machine.doors(machine.listening_ports() | SUSPECTS)
+    public = fleet.load_balancer.doors({HTTP})
+    for machine in fleet.machines:
+        public |= machine.doors({SSH})
+    assert open_from_here(doors) == public, "from this machine"
+    assert fleet.outsider.reaches(doors) == public, "from a neighbour"
 
 
-def test_load_balancer_reaches_one_slot_of_every_node(fleet: Fleet) -> None:
-    for node in fleet.nodes:
-        assert len(fleet.load_balancer.open_ports(node.address, ENDPOINT_SLOTS)) == 1, node.name
+def test_endpoints_answer_the_load_balancer(fleet: Fleet) -> None:
+    doors = {door for node in fleet.nodes for door in node.doors(ENDPOINT_SLOTS)}
+    assert fleet.load_balancer.reaches(doors) == {f"{node.address}:5001" for node in fleet.nodes}
 
 
 def test_nodes_reach_the_registry_but_no_other_nodes_endpoint(fleet: Fleet) -> None:
+    registry = fleet.load_balancer.doors({REGISTRY})
     for node in fleet.nodes:
-        assert node.open_ports(fleet.load_balancer.address, {REGISTRY}) == {REGISTRY}, node.name
-    for node, other in permutations(fleet.nodes, 2):
-        assert not node.open_ports(other.address, ENDPOINT_SLOTS), f"{node.name} reaches {other.name}"
+        others = {door for other in fleet.nodes if other != node for door in other.doors(ENDPOINT_SLOTS)}
+        assert node.reaches(registry | others) == registry, node.name
 
 
 def test_endpoints_listen_on_the_inventorys_address_only(fleet: Fleet) -> None:
@@ -56,5 +51,5 @@ def test_answers_do_not_give_away_endpoint_ports(fleet: Fleet, path: str) -> Non
     assert not re.findall(r"\b500[012]\b", f"{answer.headers}\n{answer.text}")
 
 
-def test_host_of_none_of_the_groups_is_left_alone(fleet: Fleet) -> None:
+def test_a_host_of_none_of_the_groups_is_left_alone(fleet: Fleet) -> None:
     assert fleet.outsider.attempt(["sh", "-c", "command -v dockerd || ls -d /etc/flotilla"]).returncode != 0

@@ -3,8 +3,8 @@
 import pytest
 
 from fleet.fleet import Fleet
-from fleet.machine import open_ports_from_here, wait_until
-from fleet.serving.test_exposure import ENDPOINT_SLOTS, REGISTRY
+from fleet.machine import open_from_here, wait_until
+from fleet.serving.test_exposure import ENDPOINT_SLOTS, HTTP, REGISTRY
 
 
 @pytest.mark.parametrize("group", ["load_balancers", "model_nodes"])
@@ -16,8 +16,8 @@ def test_a_restarted_machine_serves_again(fleet: Fleet, group: str) -> None:
         f"{machine.name} runs {', '.join(sorted(before))} again",
         lambda: machine.attempt(["docker", "info"]).returncode == 0 and machine.container_names() == before,
     )
-    wait_until("port 80 answers", lambda: bool(open_ports_from_here(fleet.load_balancer.address, {80})))
+    wait_until("port 80 answers", lambda: bool(open_from_here(fleet.load_balancer.doors({HTTP}))))
     wait_until("every endpoint answers", lambda: fleet.answers(50).keys() == fleet.weights().keys())
-    guarded = ENDPOINT_SLOTS | {REGISTRY}
-    assert not open_ports_from_here(machine.address, guarded)
-    assert not fleet.outsider.open_ports(machine.address, guarded)
+    guarded = machine.doors(ENDPOINT_SLOTS | {REGISTRY})
+    assert not open_from_here(guarded)
+    assert not fleet.outsider.reaches(guarded)
