@@ -40,6 +40,7 @@ test: test-fast engine ## Run the linters, the unit tests and the Molecule scena
 # The scenarios' hosts are containers of this machine's engine.
 .PHONY: engine
 engine: .venv/deploy
+	tools/debian_packages.sh mmdebstrap openssh-client
 	ansible-playbook playbooks/engine.yml --inventory inventory/local $(BECOME)
 
 .PHONY: test-fast

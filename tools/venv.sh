@@ -7,12 +7,8 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
   exit 1
 }
 if [[ ! -x .venv/bin/uv ]]; then
-  if ! python3 -c 'import ensurepip' 2>/dev/null; then
-    echo "Installing python3-venv, which Debian keeps apart from Python ..."
-    root=(); [[ $EUID -eq 0 ]] || root=(sudo)
-    "${root[@]}" apt-get update -qq
-    "${root[@]}" apt-get install -y -qq --no-install-recommends python3-venv
-  fi
+  # Debian keeps this apart from Python.
+  python3 -c 'import ensurepip' 2>/dev/null || tools/debian_packages.sh python3-venv
   echo "Making .venv ..."
   python3 -m venv --clear .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt

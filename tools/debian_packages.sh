@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Installs the Debian packages named, where one is missing: tools/debian_packages.sh mmdebstrap
+set -euo pipefail
+
+dpkg-query --status "$@" >/dev/null 2>&1 && exit
+echo "Installing $* ..."
+root=()
+[[ $EUID -eq 0 ]] || root=(sudo)
+"${root[@]}" apt-get update -qq
+"${root[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
