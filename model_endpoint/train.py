@@ -13,19 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from model_endpoint.bundle import pack
+from model_endpoint.cli import Table
 
 MODELS = Path(__file__).parent / "models"
-
-
-class Table:
-    """Rows with column names: as much of a data frame as packing looks at."""
-
-    def __init__(self, rows: Any, columns: list[str]) -> None:
-        self.rows = rows
-        self.columns = [column.replace(" (cm)", "").replace(" ", "_") for column in columns]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return self.rows if dtype is None else self.rows.astype(dtype)
 
 
 def train(
@@ -36,7 +26,7 @@ def train(
     estimator.fit(data.data, labels)
     pack(
         estimator,
-        Table(data.data, list(data.feature_names)),
+        Table([name.removesuffix(" (cm)").replace(" ", "_") for name in data.feature_names], data.data),
         MODELS / name,
         name=name,
         version="1",

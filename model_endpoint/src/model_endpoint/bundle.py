@@ -37,6 +37,7 @@ class Bundle:
     """A bundle whose hash, types and shapes were found right."""
 
     card: Card
+    dump: bytes
     estimator: Any
     rows: Rows
     golden: list[dict[str, Any]]
@@ -152,7 +153,7 @@ def read(directory: Path) -> Bundle:
             f"{directory}: rows.npy holds {rows.dtype} of shape {rows.shape}, "
             f"not float64 (n, {len(card.features)})"
         )
-    return Bundle(card, estimator, rows, golden)
+    return Bundle(card, dump, estimator, rows, golden)
 
 
 def _as_rows(data: Any) -> Rows:

@@ -1,44 +1,92 @@
 """Turn bundles into what an endpoint loads; run once, when the image is built.
 
-    python3 -m model_endpoint.image BUNDLES SERVED
+    python3 -m model_endpoint.image SOURCE TARGET
 
-Every bundle is checked in full first, so a broken model fails the build and never reaches a node.
+Every bundle is checked in full first, so a broken model fails the build and never reaches a node. Then each
+model is compiled if it can be, and what serves it and why is printed and kept in its metadata.
 """
 
 from __future__ import annotations
 
+import compileall
 import json
+import py_compile
 import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from model_endpoint import bundle
+from model_endpoint.compiler import NotCompilableError, compile_estimator, prove
 from model_endpoint.errors import BundleError
 
 
-def build(bundles: Path, served: Path) -> list[str]:
-    """Write one folder per bundle into `served`; returns the models' names. Raises BundleError."""
+def build(bundles: Path, served: Path) -> bool:
+    """Write one folder per bundle into `served`; returns whether none of them is left to scikit-learn.
+
+    Raises BundleError.
+    """
     directories = sorted(path for path in bundles.iterdir() if path.is_dir()) if bundles.is_dir() else []
     if not directories:
         raise BundleError(f"{bundles}: it holds no model; put a bundle there")
-    for directory in directories:
-        source = bundle.read(directory)
-        target = served / source.card.name
-        target.mkdir(parents=True)
-        (target / "model.json").write_text(json.dumps(asdict(source.card)))
-        shutil.copy(directory / "golden.json", target)
-        shutil.copy(directory / bundle.MODEL_FILE, target)
-        print(f"{source.card.name} {source.card.version}: checked, served by scikit-learn")  # noqa: T201
-    return [directory.name for directory in directories]
+    compiled = [_build_one(directory, served / directory.name) for directory in directories]
+    return all(compiled)
+
+
+def _build_one(directory: Path, target: Path) -> bool:
+    source = bundle.read(directory)
+    target.mkdir(parents=True)
+    predictor = _compile(source, target)
+    (target / "model.json").write_text(json.dumps({"card": asdict(source.card), "predictor": predictor}))
+    shutil.copy(directory / "golden.json", target)
+    print(f"{source.card.name} {source.card.version}: {json.dumps(predictor)}")  # noqa: T201
+    return bool(predictor["kind"] != "scikit-learn")
+
+
+def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
+    """Leave what the model is served with in `target`, and describe it."""
+    low = np.array([feature.minimum for feature in source.card.features])
+    high = np.array([feature.maximum for feature in source.card.features])
+    try:
+        candidate = compile_estimator(source.estimator)
+        proof = prove(source.estimator, candidate, source.rows, low, high)
+    except NotCompilableError as error:
+        (target / bundle.MODEL_FILE).write_bytes(source.dump)
+        return {"kind": "scikit-learn", "not_compiled": str(error)}
+    candidate.save(target / "predictor.npz")
+    return {"kind": candidate.kind, "proof": asdict(proof)}
+
+
+def assemble(source: Path, target: Path) -> None:
+    """Put the models, the package and the libraries they need into `target`, compiled to bytecode.
+
+    `source` holds `models/`, `package/` and two sets of `libraries/`: `building`, which has scikit-learn, and
+    `serving`, which does without. Raises BundleError.
+    """
+    libraries = "serving" if build(source / "models", target / "models") else "building"
+    shutil.copytree(
+        source / "libraries" / libraries, target / "libraries", ignore=shutil.ignore_patterns("pip*", "tests")
+    )
+    shutil.copytree(source / "package", target / "package", ignore=shutil.ignore_patterns("__pycache__"))
+    # The hash form ignores file times, which differ between two builds of the same content.
+    for folder in ("libraries", "package"):
+        compileall.compile_dir(
+            target / folder,
+            quiet=2,
+            workers=0,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
 
 
 def main() -> int:
-    bundles, served = sys.argv[1:]
+    source, target = map(Path, sys.argv[1:])
     try:
-        build(Path(bundles), Path(served))
+        assemble(source, target)
     except BundleError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {error}")  # noqa: T201
         return 1
     return 0
 

@@ -10,16 +10,19 @@ import numpy as np
 
 from model_endpoint.card import Card, check_golden
 from model_endpoint.errors import BundleError, RequestError
-from model_endpoint.predictors import Outputs, Predictor, Rows, SklearnPredictor
+from model_endpoint.predictors import CompiledPredictor, Outputs, Predictor, Rows, SklearnPredictor
 
 Models = dict[str, "Model"]
 
 
 class Model:
-    """A loaded model: its card, its predictor and the golden requests it has to answer right."""
+    """A loaded model: its card, what serves it, and the golden requests it has to answer right."""
 
-    def __init__(self, card: Card, predictor: Predictor, golden: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, card: Card, served_by: dict[str, Any], predictor: Predictor, golden: list[dict[str, Any]]
+    ) -> None:
         self.card = card
+        self.served_by = served_by
         self.width = len(card.features)
         self._predictor = predictor
         self._golden = golden
@@ -58,12 +61,15 @@ def load(directory: Path) -> Models:
 
 def _load(folder: Path) -> Model:
     try:
-        card = Card.from_values(json.loads((folder / "model.json").read_text()))
+        content = json.loads((folder / "model.json").read_text())
+        card = Card.from_values(content["card"])
         golden = json.loads((folder / "golden.json").read_text())
+        served_by = content["predictor"]
+        if served_by["kind"] != "scikit-learn":
+            return Model(card, served_by, CompiledPredictor.load(folder / "predictor.npz"), golden)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{folder}: it can't be loaded: {error}; build the image again") from None
     import skops.io  # only where a model needs it: the import costs a second and 100 MB
 
-    return Model(
-        card, SklearnPredictor(skops.io.load(folder / "model.skops", trusted=card.allowed_types)), golden
-    )
+    estimator = skops.io.load(folder / "model.skops", trusted=card.allowed_types)
+    return Model(card, served_by, SklearnPredictor(estimator), golden)

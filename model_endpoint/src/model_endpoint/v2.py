@@ -32,6 +32,7 @@ def metadata(model: Model) -> dict[str, Any]:
             "description": card.description,
             "features": [feature.name for feature in card.features],
             "classes": card.classes,
+            "predictor": model.served_by,
         },
     }
 

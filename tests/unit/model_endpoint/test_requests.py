@@ -106,12 +106,15 @@ BAD_BODIES = [
         b'{"model": "iris", "instances": [[1, 2, 3, 9007199254740993]]}',
         "instances[0][3]: 9007199254740993 is beyond",
     ),
-    (b'{"model": "iris", "instances": [[1e308, 1e308, -1e308, 1e308]]}', "rows"),
+    (
+        b'{"model": "iris", "instances": [[1e308, 1e308, -1e308, 1e308]]}',
+        "row 0: the model's predict_proba is not finite",
+    ),
     (b'{"model": 7, "instances": [[1, 2, 3, 4]]}', "model: it must be the name of one of"),
     (b'{"model": "iris", "rows": [[1, 2, 3, 4]]}', "rows: unknown field"),
     (
         b'{"model": "breast_cancer", "instances": [[' + b"1e300," * 29 + b"1]]}",
-        "the model refuses these rows",
+        "too large for float32",
     ),
 ]
 

@@ -1,0 +1,164 @@
+"""Compiled predictors against scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import (
+    ElasticNet,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+)
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from model_endpoint import compiler
+from model_endpoint.compiler import NotCompilableError, compile_estimator, prove
+from model_endpoint.predictors import CompiledPredictor, SklearnPredictor
+
+IRIS, CANCER, DIABETES = load_iris(), load_breast_cancer(), load_diabetes()
+NAMES = IRIS.target_names[IRIS.target]
+MANY = {"n_estimators": 12, "random_state": 0}
+
+CASES: list[tuple[Any, Any, Any]] = [
+    (make_pipeline(StandardScaler(), LogisticRegression()), IRIS.data, NAMES),
+    (make_pipeline(StandardScaler(with_mean=False), LogisticRegression()), CANCER.data, CANCER.target),
+    (make_pipeline(MinMaxScaler(clip=True), RidgeClassifier()), IRIS.data, NAMES),
+    (make_pipeline(MaxAbsScaler(), "passthrough", LinearSVC()), IRIS.data, IRIS.target > 1),
+    (make_pipeline(RobustScaler(), SGDClassifier(loss="log_loss", random_state=0)), IRIS.data, NAMES),
+    (SGDClassifier(random_state=0), IRIS.data, NAMES),
+    (LinearDiscriminantAnalysis(), IRIS.data, NAMES),
+    (LinearRegression(), DIABETES.data, DIABETES.target),
+    (Ridge(), DIABETES.data, np.stack([DIABETES.target, -DIABETES.target], axis=1)),
+    (make_pipeline(RobustScaler(with_scaling=False), ElasticNet()), DIABETES.data, DIABETES.target),
+    (PoissonRegressor(), DIABETES.data, DIABETES.target),
+    (RandomForestClassifier(**MANY), CANCER.data, CANCER.target_names[CANCER.target]),
+    (RandomForestClassifier(**MANY), IRIS.data, np.stack([NAMES, NAMES == "setosa"], axis=1)),
+    (RandomForestRegressor(**MANY), DIABETES.data, DIABETES.target - DIABETES.target.mean()),
+    (ExtraTreesClassifier(**MANY), IRIS.data, IRIS.target),
+    (ExtraTreesRegressor(**MANY), DIABETES.data, np.stack([DIABETES.target, -DIABETES.target], axis=1)),
+    (make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0)), IRIS.data, NAMES),
+    (DecisionTreeRegressor(random_state=0), DIABETES.data, DIABETES.target),
+    (GradientBoostingClassifier(**MANY), CANCER.data, CANCER.target),
+    (GradientBoostingClassifier(**MANY), IRIS.data, NAMES),
+    (GradientBoostingRegressor(**MANY), DIABETES.data, DIABETES.target),
+    (HistGradientBoostingClassifier(max_iter=12), IRIS.data, NAMES),
+    (HistGradientBoostingClassifier(max_iter=12), CANCER.data, CANCER.target),
+    (HistGradientBoostingRegressor(max_iter=12, loss="poisson"), DIABETES.data, DIABETES.target),
+]
+
+
+@pytest.fixture(autouse=True)
+def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 20,000 rows are for the image; the tests have many models instead."""
+    monkeypatch.setattr(compiler, "RANDOM_ROWS", 1000)
+    monkeypatch.setattr(compiler, "SINGLE_ROWS", 20)
+
+
+def proof_of(estimator: Any, candidate: Any, data: Any) -> compiler.Proof:
+    return prove(estimator, candidate, data[::5], data.min(axis=0), data.max(axis=0))
+
+
+@pytest.mark.parametrize(("estimator", "data", "target"), CASES, ids=lambda value: type(value).__name__)
+def test_compiled_answers_are_scikit_learns(estimator: Any, data: Any, target: Any, tmp_path: Path) -> None:
+    fitted = clone(estimator).fit(data, target)
+    compile_estimator(fitted).save(tmp_path / "predictor.npz")
+    proof = proof_of(fitted, CompiledPredictor.load(tmp_path / "predictor.npz"), data)
+    assert proof.largest_difference <= compiler.TOLERANCE
+    assert proof.bit_for_bit == (proof.largest_difference == 0)
+
+
+def test_the_shipped_kinds_agree_bit_for_bit() -> None:
+    for estimator, data, target in (CASES[0], CASES[11]):
+        fitted = clone(estimator).fit(data, target)
+        assert proof_of(fitted, compile_estimator(fitted), data).bit_for_bit
+
+
+def test_many_rows_and_one_row_take_different_ways_to_the_same_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forest = RandomForestClassifier(**MANY).fit(CANCER.data, CANCER.target)
+    candidate = compile_estimator(forest)
+    expected = forest.predict_proba(CANCER.data[:9])
+    for limit in (0, 10**9):
+        monkeypatch.setattr("model_endpoint.predictors.TEST_ALL_NODES", limit)
+        np.testing.assert_array_equal(candidate(CANCER.data[:9])["predict_proba"], expected)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [KNeighborsClassifier(), make_pipeline(PCA(2), LogisticRegression())],
+    ids=["neighbours", "pca"],
+)
+def test_what_has_no_rule_is_named(estimator: Any) -> None:
+    with pytest.raises(NotCompilableError, match=r"no rule for (KNeighborsClassifier|PCA)"):
+        compile_estimator(estimator.fit(IRIS.data, NAMES))
+
+
+def test_a_subclass_is_not_taken_for_its_base() -> None:
+    class Contrary(LogisticRegression):  # type: ignore[misc]
+        def predict(self, rows: Any) -> Any:
+            return super().predict(rows)[::-1]
+
+    with pytest.raises(NotCompilableError, match="Contrary"):
+        compile_estimator(Contrary().fit(IRIS.data, NAMES))
+
+
+class Slightly:
+    """Scikit-learn's answers, off by a little: what a proof has to find."""
+
+    def __init__(self, estimator: Any, factor: float, flipped: int = 0) -> None:
+        self._predict = SklearnPredictor(estimator)
+        self._factor = factor
+        self._flipped = flipped
+
+    def __call__(self, rows: Any) -> Any:
+        outputs = self._predict(rows)
+        outputs["predict_proba"] = outputs["predict_proba"] * self._factor
+        outputs["predict"] = outputs["predict"].copy()
+        outputs["predict"][: self._flipped] = "nothing"
+        return outputs
+
+
+def test_a_proof_finds_a_wrong_probability_and_a_wrong_label() -> None:
+    model = LogisticRegression().fit(IRIS.data, NAMES)
+    proof = proof_of(model, Slightly(model, 1 + 1e-13), IRIS.data)
+    assert 0 < proof.largest_difference < compiler.TOLERANCE
+    assert not proof.bit_for_bit
+    with pytest.raises(NotCompilableError, match=r"predict_proba differs by 1\.0e-11 relative"):
+        proof_of(model, Slightly(model, 1 + 1e-11), IRIS.data)
+    with pytest.raises(NotCompilableError, match="predict differs for 1 of 30 verification rows"):
+        proof_of(model, Slightly(model, 1, flipped=1), IRIS.data)
+
+
+def test_a_proof_finds_a_tie_on_a_threshold_that_goes_the_wrong_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    forest = RandomForestClassifier(**MANY).fit(CANCER.data, CANCER.target)
+    candidate = compile_estimator(forest)
+    head: Any = candidate._head
+    head._threshold = np.nextafter(head._threshold, -np.inf)  # `<` where scikit-learn has `<=`
+    with pytest.raises(NotCompilableError, match="edge rows"):
+        proof_of(forest, candidate, CANCER.data)
