@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
+import multiprocessing.util
+import os
 import sys
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
-from model_endpoint import model
+from model_endpoint import model, scikit
 from model_endpoint.app import create_app
 from model_endpoint.errors import BundleError
+from model_endpoint.fastlane import FastLane
+from model_endpoint.metrics import Metrics
+from model_endpoint.record import Recorder
+from model_endpoint.scikit import SharedCalls
+from model_endpoint.service import Service
 from model_endpoint.settings import SettingError, Settings
+
+log = logging.getLogger(__name__)
+
+
+def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> Callable[..., Any]:
+    """Make a forked worker ready and return its WSGI application; granian listens for it only after that.
+
+    A worker whose models answer their golden requests wrong ends instead.
+    """
+    metrics.claim()
+    # Extreme values may overflow on the way; Model.predict finds out from the result.
+    warnings.simplefilter("ignore", RuntimeWarning)
+    if not all(served.compiled for served in models.values()):
+        scikit.limit_threads(settings.workers)
+    for name, served in models.items():
+        if not served.compiled:
+            served.predictor = SharedCalls(served.predictor, partial(metrics.count_call, name))
+        try:
+            served.verify()
+        except BundleError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            os._exit(1)
+    recorder = Recorder(settings)
+    recorder.start()
+    multiprocessing.util.Finalize(None, recorder.stop, exitpriority=0)
+    service = Service(settings, models, metrics, recorder)
+    app = create_app(service)
+    return FastLane(app, service) if settings.fast_lane else app
 
 
 def main() -> int:
@@ -21,15 +59,10 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
         models = model.load(settings.models)
-        for served in models.values():
-            served.verify()
     except (BundleError, SettingError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-
-    def load_worker() -> Callable[..., Any]:
-        return create_app(settings, models)
-
+    metrics = Metrics(models, settings.release, settings.workers)
     # Workers are forked, so all of them share the memory of the models loaded above and start at once.
     multiprocessing.set_start_method("fork", force=True)
     Granian(
@@ -42,7 +75,7 @@ def main() -> int:
         blocking_threads=settings.threads,
         respawn_failed_workers=True,
         websockets=False,
-    ).serve(target_loader=load_worker, wrap_loader=False)
+    ).serve(target_loader=lambda: load_worker(settings, models, metrics), wrap_loader=False)
     return 0
 
 

@@ -1,105 +1,189 @@
-"""The Flask application."""
+"""The Flask application: every route, and the reference for the fast lane."""
 
 from __future__ import annotations
 
 import logging
-import os
-import re
-from itertools import count
+from time import perf_counter
 from typing import Any
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, request, send_from_directory
 from werkzeug.exceptions import HTTPException
 
-from model_endpoint import plain, v2
+from model_endpoint import openapi, plain, v2
+from model_endpoint.answer import ACCEPTED, BINARY, JSON, Answer, error_body
 from model_endpoint.errors import RequestError
-from model_endpoint.model import Model, Models
-from model_endpoint.settings import Settings
+from model_endpoint.model import Model
+from model_endpoint.service import FAILURE, Service
 
-REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 log = logging.getLogger(__name__)
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+DOCS_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'"
 
 
-def create_app(settings: Settings, models: Models) -> Flask:
-    """Make the application that serves `models`, which have passed `Model.verify`."""
+def create_app(service: Service) -> Flask:
+    """Make the application for models that have passed `Model.verify`."""
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body
-    prefix = os.urandom(8).hex()
-    numbers = count(1)
+    app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body
+    app.url_map.merge_slashes = False  # a second slash is another route, not a redirection
+    _add_protocol(app, service)
+    _add_plain_routes(app, service)
+    _add_documents(app, service)
+    _add_bookkeeping(app, service)
+    _add_errors(app)
+    return app
 
-    def reply(content: dict[str, Any] | bytes, status: int = 200) -> Response:
-        body = content if isinstance(content, bytes) else orjson.dumps(content)
-        return Response(body, status, content_type="application/json")
 
-    def find(name: str, version: str | None = None) -> Model:
-        model = plain.find(models, name)
+def _add_protocol(app: Flask, service: Service) -> None:
+    def find(name: str, version: str | None) -> Model:
+        model = plain.find(service.models, name)
         if version not in (None, model.card.version):
-            raise RequestError(
-                f"model {name!r} has no version {version!r}; it has {model.card.version!r}", 404
-            )
+            has = model.card.version
+            raise RequestError(f"model {name!r} has no version {version!r}; it has {has!r}", 404)
         return model
 
     @app.get("/v2")
+    @app.get("/v2/")
     def server_metadata() -> Response:
-        return reply({"name": "flotilla", "version": settings.release, "extensions": []})
+        return _json({"name": "flotilla", "version": service.settings.release, "extensions": v2.EXTENSIONS})
 
     @app.get("/v2/health/live")
     def live() -> Response:
-        return reply({"live": True})
+        return _json({"live": True})
 
     # A worker takes requests only once its models are loaded, warmed up and have answered their golden
-    # requests, so an answer at all means ready.
+    # requests, so to answer at all is to be ready.
     @app.get("/v2/health/ready")
     def ready() -> Response:
-        return reply({"ready": True})
+        return _json({"ready": True})
 
     @app.get("/v2/models/<name>")
     @app.get("/v2/models/<name>/versions/<version>")
     def model_metadata(name: str, version: str | None = None) -> Response:
-        return reply(v2.metadata(find(name, version)))
+        return _json(v2.model_metadata(find(name, version)))
 
     @app.get("/v2/models/<name>/ready")
     @app.get("/v2/models/<name>/versions/<version>/ready")
     def model_ready(name: str, version: str | None = None) -> Response:
-        return reply({"name": find(name, version).card.name, "ready": True})
+        return _json({"name": find(name, version).card.name, "ready": True})
 
     @app.post("/v2/models/<name>/infer")
     @app.post("/v2/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str | None = None) -> Response:
-        return reply(v2.infer(find(name, version), request.get_data(cache=False)))
+        model = find(name, version)
+        return _reply(v2.infer(model, _body(), request.headers.get("Inference-Header-Content-Length")))
 
+    @app.post("/v2/repository/index")
+    def repository_index() -> Response:
+        return _json(v2.repository_index(service.models, _body()))
+
+
+def _add_plain_routes(app: Flask, service: Service) -> None:
     @app.post("/predict")
     def predict() -> Response:
-        return reply(plain.predict(models, request.get_data(cache=False)))
+        return _reply(plain.predict(service.models, _body()))
 
-    @app.before_request
-    def take_request_id() -> None:
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if REQUEST_ID.fullmatch(given) else f"{prefix}-{next(numbers):x}"
+    @app.post("/invocations")
+    def invocations() -> Response:
+        model = plain.find(service.models, request.args.get("model"))
+        if request.mimetype == "text/csv":
+            return _reply(plain.invocations_csv(model, _body(also="text/csv")))
+        return _reply(plain.invocations(model, _body()))
 
-    @app.after_request
-    def say_who_answered(response: Response) -> Response:
-        response.headers["X-Release"] = settings.release
-        response.headers["X-Endpoint"] = settings.endpoint
-        response.headers["X-Request-Id"] = g.request_id
+
+def _add_documents(app: Flask, service: Service) -> None:
+    document = orjson.dumps(openapi.document(service.models, service.settings))
+
+    @app.get("/openapi.json")
+    def openapi_document() -> Response:
+        return Response(document, content_type=JSON)
+
+    @app.get("/docs")
+    @app.get("/docs/<path:asset>")
+    def docs(asset: str = "index.html") -> Response:
+        response = send_from_directory("docs", asset)
+        response.headers["Content-Security-Policy"] = DOCS_POLICY
         return response
 
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(service.metrics.render(), content_type=PROMETHEUS)
+
+
+def _add_bookkeeping(app: Flask, service: Service) -> None:
+    @app.before_request
+    def begin() -> None:
+        g.start = perf_counter()
+        g.request_id = service.request_id(request.headers.get("X-Request-Id"))
+        g.begun = g.model = (request.view_args or {}).get("name", "")
+        g.rows = 0
+        g.body = b""
+        service.metrics.begin(g.begun)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers.extend(service.headers(g.request_id))
+        content = b"" if response.direct_passthrough else response.get_data()
+        status = response.status_code
+        service.done(
+            request.method,
+            request.path,
+            status,
+            g.start,
+            g.request_id,
+            g.begun,
+            g.model,
+            g.rows,
+            g.body,
+            content,
+        )
+        return response
+
+
+def _add_errors(app: Flask) -> None:
     @app.errorhandler(RequestError)
     def refuse(error: RequestError) -> Response:
-        return reply({"error": error.message}, error.status)
+        return Response(error_body(error.message), error.status, content_type=JSON)
 
     @app.errorhandler(HTTPException)
     def refuse_http(error: HTTPException) -> Response:
-        response = reply({"error": error.description or error.name}, error.code or 500)
-        response.headers.extend([item for item in error.get_headers() if item[0] == "Allow"])
+        reasons = {
+            404: f"there is no {request.path[:200]!r} here; /openapi.json lists what there is",
+            405: f"{request.method} is not for this route",
+            413: f"the body is larger than {request.max_content_length} bytes",
+        }
+        status = error.code or 500
+        message = reasons.get(status) or error.description or error.name
+        response = Response(error_body(message), status, content_type=JSON)
+        response.headers.extend([header for header in error.get_headers() if header[0] == "Allow"])
         return response
 
     @app.errorhandler(Exception)
     def fail(error: Exception) -> Response:
         log.exception("request %s failed", g.request_id, exc_info=error)
-        return reply(
-            {"error": "the endpoint failed; its log says why, under the X-Request-Id of this answer"}, 500
-        )
+        return Response(error_body(FAILURE), 500, content_type=JSON)
 
-    return app
+
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content), content_type=JSON)
+
+
+def _body(also: str | None = None) -> bytes:
+    """The body of a prediction; raises RequestError for a type or an encoding of it that is not taken."""
+    if request.mimetype not in ACCEPTED and request.mimetype != also:
+        raise RequestError(f"Content-Type: {request.mimetype!r} is not taken; send {JSON}", 415)
+    if encoding := request.headers.get("Content-Encoding"):
+        raise RequestError(f"Content-Encoding: {encoding!r} is not taken; send the body as it is", 415)
+    g.body = request.get_data(cache=False)
+    body: bytes = g.body
+    return body
+
+
+def _reply(answer: Answer) -> Response:
+    g.model = answer.model.card.name
+    g.rows = answer.rows
+    if answer.json_length is None:
+        return Response(answer.body, content_type=JSON)
+    response = Response(answer.body, content_type=BINARY)
+    response.headers["Inference-Header-Content-Length"] = str(answer.json_length)
+    return response

@@ -22,6 +22,7 @@ import numpy as np
 from model_endpoint import bundle
 from model_endpoint.compiler import NotCompilableError, compile_estimator, prove
 from model_endpoint.errors import BundleError
+from model_endpoint.model import SKLEARN
 
 
 def build(bundles: Path, served: Path) -> bool:
@@ -43,7 +44,7 @@ def _build_one(directory: Path, target: Path) -> bool:
     (target / "model.json").write_text(json.dumps({"card": asdict(source.card), "predictor": predictor}))
     shutil.copy(directory / "golden.json", target)
     print(f"{source.card.name} {source.card.version}: {json.dumps(predictor)}")  # noqa: T201
-    return bool(predictor["kind"] != "scikit-learn")
+    return bool(predictor["kind"] != SKLEARN)
 
 
 def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
         proof = prove(source.estimator, candidate, source.rows, low, high)
     except NotCompilableError as error:
         (target / bundle.MODEL_FILE).write_bytes(source.dump)
-        return {"kind": "scikit-learn", "not_compiled": str(error)}
+        return {"kind": SKLEARN, "not_compiled": str(error)}
     candidate.save(target / "predictor.npz")
     return {"kind": candidate.kind, "proof": asdict(proof)}
 

@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from model_endpoint import scikit
 from model_endpoint.card import Card, check_golden
 from model_endpoint.errors import BundleError, RequestError
-from model_endpoint.predictors import CompiledPredictor, Outputs, Predictor, Rows, SklearnPredictor
+from model_endpoint.predictors import CompiledPredictor, Outputs, Predictor, Rows
 
 Models = dict[str, "Model"]
+SKLEARN = "scikit-learn"
 
 
 class Model:
-    """A loaded model: its card, what serves it, and the golden requests it has to answer right."""
+    """A loaded model: its card, what serves it, and the golden requests it has to answer right.
+
+    `served_by` is what `model_endpoint.image` found out about the predictor, `load_seconds` how long it took.
+    """
 
     def __init__(
-        self, card: Card, served_by: dict[str, Any], predictor: Predictor, golden: list[dict[str, Any]]
+        self,
+        card: Card,
+        served_by: dict[str, Any],
+        predictor: Predictor,
+        golden: list[dict[str, Any]],
+        load_seconds: float = 0.0,
     ) -> None:
         self.card = card
         self.served_by = served_by
+        self.predictor = predictor
+        self.golden = golden
+        self.load_seconds = load_seconds
         self.width = len(card.features)
-        self._predictor = predictor
-        self._golden = golden
+        self.outputs = {output.name: output for output in card.outputs}
+
+    @property
+    def compiled(self) -> bool:
+        return bool(self.served_by["kind"] != SKLEARN)
 
     def predict(self, rows: Rows) -> Outputs:
         """Answer finite rows of shape (n, features), n at least 1; every output has n rows.
 
-        Raises RequestError when the arithmetic leaves the finite numbers for one of them.
+        Raises RequestError for rows the model can't take, and when its arithmetic leaves the finite numbers.
         """
         try:
-            outputs = self._predictor(rows)
-        except ValueError as error:  # scikit-learn refuses what is beyond its own bounds, such as float32
+            outputs = self.predictor(rows)
+        except ValueError as error:
             raise RequestError(f"the model refuses these rows: {error}") from None
         for name, array in outputs.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -44,7 +61,7 @@ class Model:
 
     def verify(self) -> None:
         """Answer the golden requests, which also warms the model up. Raises BundleError at a wrong answer."""
-        for number, request in enumerate(self._golden):
+        for number, request in enumerate(self.golden):
             answers = self.predict(np.array(request["rows"], dtype=np.float64))
             check_golden(answers, request["outputs"], f"{self.card.name}: golden request {number}")
 
@@ -53,23 +70,21 @@ def load(directory: Path) -> Models:
     """Load every model below `directory`; raises BundleError when there is none or one is broken."""
     folders = sorted(path.parent for path in directory.glob("*/model.json"))
     if not folders:
-        raise BundleError(
-            f"{directory}: it holds no model; build one there with python3 -m model_endpoint.image"
-        )
+        raise BundleError(f"{directory}: it holds no model; build the image with one")
     return {folder.name: _load(folder) for folder in folders}
 
 
 def _load(folder: Path) -> Model:
+    start = time.perf_counter()
+    predictor: Predictor
     try:
         content = json.loads((folder / "model.json").read_text())
         card = Card.from_values(content["card"])
         golden = json.loads((folder / "golden.json").read_text())
-        served_by = content["predictor"]
-        if served_by["kind"] != "scikit-learn":
-            return Model(card, served_by, CompiledPredictor.load(folder / "predictor.npz"), golden)
+        if content["predictor"]["kind"] == SKLEARN:
+            predictor = scikit.load(folder / "model.skops", card.allowed_types)
+        else:
+            predictor = CompiledPredictor.load(folder / "predictor.npz")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{folder}: it can't be loaded: {error}; build the image again") from None
-    import skops.io  # only where a model needs it: the import costs a second and 100 MB
-
-    estimator = skops.io.load(folder / "model.skops", trusted=card.allowed_types)
-    return Model(card, served_by, SklearnPredictor(estimator), golden)
+    return Model(card, content["predictor"], predictor, golden, time.perf_counter() - start)

@@ -14,7 +14,12 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """How one container serves. Sizes are in bytes; `threads` counts request threads per worker."""
+    """How one container serves.
+
+    `threads` counts request threads per worker; `max_body` and `capture_bytes` are bytes; the samples are
+    shares, from 0 to 1, of the requests that succeed. `capture_bytes` bounds each of a worker's two capture
+    files.
+    """
 
     endpoint: str = "endpoint"
     release: str = "development"
@@ -24,6 +29,11 @@ class Settings:
     workers: int = 1
     threads: int = 1
     max_body: int = 1 << 20
+    fast_lane: bool = True
+    log_sample: float = 0.01
+    capture_file: Path | None = None
+    capture_sample: float = 0.01
+    capture_bytes: int = 10_000_000
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -39,6 +49,13 @@ class Settings:
             port=_whole(environ, "FLOTILLA_PORT", cls.port, 1, 65535),
             workers=_whole(environ, "FLOTILLA_WORKERS", cls.workers, 1, 256),
             threads=_whole(environ, "FLOTILLA_THREADS", cls.threads, 1, 256),
+            fast_lane=_switch(environ, "FLOTILLA_FAST_LANE", cls.fast_lane),
+            log_sample=_share(environ, "FLOTILLA_LOG_SAMPLE", cls.log_sample),
+            capture_file=Path(environ["FLOTILLA_CAPTURE_FILE"])
+            if environ.get("FLOTILLA_CAPTURE_FILE")
+            else None,
+            capture_sample=_share(environ, "FLOTILLA_CAPTURE_SAMPLE", cls.capture_sample),
+            capture_bytes=_whole(environ, "FLOTILLA_CAPTURE_BYTES", cls.capture_bytes, 1000, 1 << 40),
             max_body=_whole(environ, "FLOTILLA_MAX_BODY", cls.max_body, 1, 1 << 30),
         )
 
@@ -48,3 +65,21 @@ def _whole(environ: Mapping[str, str], name: str, default: int, low: int, high: 
     if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
         raise SettingError(f"{name} is {text!r}; set a whole number from {low} to {high}")
     return int(text)
+
+
+def _share(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name) or str(default)
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise SettingError(f"{name} is {text!r}; set a share from 0 to 1")
+    return share
+
+
+def _switch(environ: Mapping[str, str], name: str, default: bool) -> bool:
+    text = environ.get(name) or str(default).lower()
+    if text not in ("true", "false"):
+        raise SettingError(f"{name} is {text!r}; set true or false")
+    return text == "true"

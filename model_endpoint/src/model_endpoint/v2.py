@@ -1,22 +1,28 @@
-"""The Open Inference Protocol, version 2: https://github.com/kserve/open-inference-protocol."""
+"""The Open Inference Protocol, version 2, with its binary tensor extension.
+
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md and
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol/binary-tensor-data-extension
+"""
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
-import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from model_endpoint import tensors
+from model_endpoint.answer import Answer
+from model_endpoint.card import Output
 from model_endpoint.errors import RequestError
-from model_endpoint.model import Model
-from model_endpoint.predictors import Outputs, Rows
+from model_endpoint.model import Model, Models
+from model_endpoint.predictors import Rows
 
 INPUT = "input"
+EXTENSIONS = ["binary_tensor_data"]
 
 
-def metadata(model: Model) -> dict[str, Any]:
+def model_metadata(model: Model) -> dict[str, Any]:
     """The `$metadata_model_response` of the protocol; what it has no field for is under `parameters`."""
     card = model.card
     return {
@@ -30,106 +36,157 @@ def metadata(model: Model) -> dict[str, Any]:
         ],
         "parameters": {
             "description": card.description,
-            "features": [feature.name for feature in card.features],
+            "features": [
+                {
+                    "name": feature.name,
+                    "type": feature.type,
+                    "minimum": feature.minimum,
+                    "maximum": feature.maximum,
+                }
+                for feature in card.features
+            ],
             "classes": card.classes,
+            "metrics": card.metrics,
+            "training_data_sha256": card.training_data_sha256,
+            "libraries": card.libraries,
             "predictor": model.served_by,
         },
     }
 
 
-def infer(model: Model, body: bytes) -> bytes:
-    """Answer one `$inference_request`. Raises RequestError, whose message says where the fault lies."""
+def repository_index(models: Models, body: bytes) -> list[dict[str, str]]:
+    """The repository extension's index: every model is loaded, so `{"ready": true}` leaves none out."""
+    if body:
+        ready = tensors.parse(body).get("ready")
+        if ready is not None and type(ready) is not bool:
+            raise RequestError(f"ready: it must be a boolean, not {tensors.kind(ready)}")
+    return [
+        {"name": model.card.name, "version": model.card.version, "state": "READY", "reason": ""}
+        for model in models.values()
+    ]
+
+
+def infer(model: Model, body: bytes, json_length: str | None = None) -> Answer:
+    """Answer one `$inference_request`.
+
+    `json_length` is the Inference-Header-Content-Length header: where the JSON ends and binary tensors begin.
+    Raises RequestError, whose message says where the fault lies.
+    """
+    binary = memoryview(b"")
+    if json_length is not None:
+        if not (json_length.isascii() and json_length.isdigit() and int(json_length) <= len(body)):
+            given = tensors.shown(json_length)
+            raise RequestError(
+                f"Inference-Header-Content-Length: {given} is no length within {len(body)} bytes"
+            )
+        binary = memoryview(body)[int(json_length) :]
+        body = body[: int(json_length)]
     request = tensors.parse(body)
     identity = request.get("id")
     if identity is not None and type(identity) is not str:
         raise RequestError(f"id: it must be a string, not {tensors.kind(identity)}")
-    rows = _rows(request, model.width)
+    rows = _rows(request, model.width, binary)
     wanted = _wanted(request, model)
     outputs = model.predict(rows)
+    described: list[dict[str, Any]] = []
+    blobs: list[bytes] = []
+    for output, as_binary in wanted:
+        array = outputs[output.name]
+        entry: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": list(array.shape)}
+        if as_binary:
+            blobs.append(tensors.to_binary(array, output.datatype))
+            entry["parameters"] = {"binary_data_size": len(blobs[-1])}
+        else:
+            entry["data"] = _flat(array)
+        described.append(entry)
     answer: dict[str, Any] = {
         "model_name": model.card.name,
         "model_version": model.card.version,
-        "outputs": _tensors(model, outputs, wanted),
+        "outputs": described,
     }
     if identity is not None:
         answer["id"] = identity
-    return orjson.dumps(answer)
+    text = orjson.dumps(answer)
+    if not blobs:
+        return Answer(text, model, len(rows))
+    return Answer(text + b"".join(blobs), model, len(rows), len(text))
 
 
-def _rows(request: dict[str, Any], width: int) -> Rows:
+def _flat(array: NDArray[Any]) -> list[Any]:
+    flat: list[Any] = array.ravel().tolist()
+    return flat
+
+
+def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
+    parameters = owner.get("parameters")
+    if parameters is None:
+        return {}
+    if type(parameters) is not dict:
+        raise RequestError(f"{where}parameters: it must be an object, not {tensors.kind(parameters)}")
+    return parameters
+
+
+def _flag(parameters: dict[str, Any], name: str, default: bool, where: str) -> bool:
+    flag = parameters.get(name, default)
+    if type(flag) is not bool:
+        raise RequestError(f"{where}parameters.{name}: it must be a boolean, not {tensors.kind(flag)}")
+    return flag
+
+
+def _rows(request: dict[str, Any], width: int, binary: memoryview) -> Rows:
     inputs = request.get("inputs")
     if type(inputs) is not list or len(inputs) != 1 or type(inputs[0]) is not dict:
         raise RequestError(f"inputs: it must be an array with one tensor, named {INPUT!r}")
     tensor = inputs[0]
     if (name := tensor.get("name")) != INPUT:
-        raise RequestError(f"inputs[0].name: the model's input is {INPUT!r}, not {name!r}")
+        raise RequestError(f"inputs[0].name: the model's input is {INPUT!r}, not {tensors.shown(name)}")
     datatype = tensor.get("datatype")
     if type(datatype) is not str or datatype not in tensors.NUMBERS:
-        raise RequestError(
-            f"inputs[0].datatype: it must be one of {', '.join(tensors.NUMBERS)}, not {datatype!r}"
-        )
+        known = ", ".join(tensors.NUMBERS)
+        raise RequestError(f"inputs[0].datatype: it must be one of {known}, not {tensors.shown(datatype)}")
     shape = tensor.get("shape")
     if type(shape) is not list or len(shape) != 2 or any(type(size) is not int or size < 1 for size in shape):
         raise RequestError(
-            f"inputs[0].shape: it must be [rows, {width}] with at least one row, not {shape!r}"
+            f"inputs[0].shape: it must be [rows, {width}] with at least one row, not {tensors.shown(shape)}"
         )
     if shape[1] != width:
         raise RequestError(f"inputs[0].shape: rows of {shape[1]} values, the model takes {width}")
-    data = tensor.get("data")
-    if type(data) is not list:
-        raise RequestError(f"inputs[0].data: it must be an array, not {tensors.kind(data)}")
-    where = "inputs[0].data[{index}]"
-    if data and type(data[0]) is list:
-        where = "inputs[0].data[{row}][{column}]"
-        for index, row in enumerate(data):
-            if type(row) is not list or len(row) != width:
-                raise RequestError(f"inputs[0].data[{index}]: it must be a row of {width} values")
-        data = [value for row in data for value in row]
-    if len(data) != prod(shape):
-        raise RequestError(
-            f"inputs[0].data: it has {len(data)} values, the shape {shape} needs {prod(shape)}"
-        )
-    floats = datatype.startswith("FP")
-    values = tensors.numbers(data, width, where, tensors.EITHER if floats else tensors.INTEGERS)
-    _check_range(values, datatype)
-    return values.reshape(shape)
+    size = _parameters(tensor, "inputs[0].").get("binary_data_size")
+    if size is None:
+        if len(binary):
+            raise RequestError(f"the body has {len(binary)} bytes after its JSON that no input claims")
+        return tensors.rows_from_json(tensor.get("data"), datatype, shape, "inputs[0].data")
+    where = "inputs[0].parameters.binary_data_size"
+    if type(size) is not int or size != len(binary):
+        raise RequestError(f"{where}: it is {tensors.shown(size)}, after the JSON are {len(binary)} bytes")
+    if "data" in tensor:
+        raise RequestError("inputs[0].data: give the data as JSON or as binary, not both")
+    return tensors.rows_from_binary(binary, datatype, shape, "inputs[0]")
 
 
-def _check_range(values: Rows, datatype: str) -> None:
-    if datatype in ("FP64", "INT64"):
-        return
-    kind = tensors.NUMBERS[datatype]
-    limits: Any = np.finfo(kind) if datatype == "FP32" else np.iinfo(kind)
-    outside = (values < float(limits.min)) | (values > float(limits.max))
-    if outside.any():
-        at = int(outside.argmax())
-        raise RequestError(f"inputs[0].data: value {at} is {values[at]:g}, beyond {datatype}")
-
-
-def _wanted(request: dict[str, Any], model: Model) -> list[str] | None:
-    """The names of the outputs asked for, None for all of them."""
+def _wanted(request: dict[str, Any], model: Model) -> list[tuple[Output, bool]]:
+    """The outputs asked for, all of them if none is, and whether each is to be binary."""
+    all_binary = False
+    if "parameters" in request:
+        all_binary = _flag(_parameters(request, ""), "binary_data_output", False, "")
     asked = request.get("outputs")
     if asked is None or asked == []:
-        return None
+        return [(output, all_binary) for output in model.card.outputs]
     if type(asked) is not list:
         raise RequestError(f"outputs: it must be an array, not {tensors.kind(asked)}")
-    known = [output.name for output in model.card.outputs]
+    wanted: dict[str, tuple[Output, bool]] = {}
     for index, output in enumerate(asked):
         if type(output) is not dict:
             raise RequestError(f"outputs[{index}]: it must be an object, not {tensors.kind(output)}")
-        if (name := output.get("name")) not in known:
-            raise RequestError(f"outputs[{index}].name: {name!r} is none of the model's: {', '.join(known)}")
-    return [output["name"] for output in asked]
-
-
-def _tensors(model: Model, outputs: Outputs, wanted: list[str] | None) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": output.name,
-            "datatype": output.datatype,
-            "shape": list(outputs[output.name].shape),
-            "data": outputs[output.name].ravel().tolist(),
-        }
-        for output in model.card.outputs
-        if wanted is None or output.name in wanted
-    ]
+        name = output.get("name")
+        if type(name) is not str or name not in model.outputs:
+            known = ", ".join(model.outputs)
+            raise RequestError(
+                f"outputs[{index}].name: {tensors.shown(name)} is none of the model's: {known}"
+            )
+        if name in wanted:
+            raise RequestError(f"outputs[{index}].name: {name!r} is asked for twice")
+        where = f"outputs[{index}]."
+        binary = _flag(_parameters(output, where), "binary_data", all_binary, where)
+        wanted[name] = (model.outputs[name], binary)
+    return list(wanted.values())

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from model_endpoint import image, model
+from model_endpoint import compiler, image, model
 from model_endpoint.app import create_app
+from model_endpoint.metrics import Metrics
 from model_endpoint.model import Models
+from model_endpoint.record import Recorder
+from model_endpoint.service import Service
 from model_endpoint.settings import Settings
 
 BUNDLES = Path(__file__).parents[3] / "model_endpoint" / "models"
@@ -21,12 +24,27 @@ def bundles() -> Path:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    served = tmp_path_factory.mktemp("served")
-    image.build(BUNDLES, served)
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped models as an image has them; proved on fewer rows than there, to keep the tests quick."""
+    directory = tmp_path_factory.mktemp("served")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "RANDOM_ROWS", 1000)
+        patch.setattr(compiler, "SINGLE_ROWS", 20)
+        image.build(BUNDLES, directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def models(served: Path) -> Models:
     return model.load(served)
 
 
 @pytest.fixture(scope="session")
-def client(models: Models) -> FlaskClient:
-    return create_app(Settings(endpoint="node-a", release="r1"), models).test_client()
+def service(models: Models) -> Service:
+    settings = Settings(endpoint="node-a", release="r1", log_sample=0)
+    return Service(settings, models, Metrics(models, settings.release, workers=1), Recorder(settings))
+
+
+@pytest.fixture(scope="session")
+def client(service: Service) -> FlaskClient:
+    return create_app(service).test_client()

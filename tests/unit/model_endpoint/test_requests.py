@@ -141,9 +141,9 @@ BAD_TENSORS = [
     ({"data": [[1, 2, 3, None]]}, "inputs[0].data[0][3]: it must be a number, not null"),
     ({"data": [1, 2, 3, "4"]}, "inputs[0].data[3]: it must be a number, not a string"),
     ({"data": [1, 2, 3, 0.5], "datatype": "INT64"}, "inputs[0].data[3]: it must be a whole number, not 0.5"),
-    ({"data": [1, 2, 3, 128], "datatype": "INT8"}, "value 3 is 128, beyond INT8"),
-    ({"data": [1, 2, 3, -1], "datatype": "UINT8"}, "value 3 is -1, beyond UINT8"),
-    ({"data": [1, 2, 3, 1e39], "datatype": "FP32"}, "value 3 is 1e+39, beyond FP32"),
+    ({"data": [1, 2, 3, 128], "datatype": "INT8"}, "inputs[0].data[3]: 128 is beyond INT8"),
+    ({"data": [1, 2, 3, -1], "datatype": "UINT8"}, "inputs[0].data[3]: -1 is beyond UINT8"),
+    ({"data": [1, 2, 3, 1e39], "datatype": "FP32"}, "inputs[0].data[3]: 1e+39 is beyond FP32"),
 ]
 
 

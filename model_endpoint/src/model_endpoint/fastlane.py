@@ -1,0 +1,96 @@
+"""The hottest routes answered before Flask's dispatch: predictions in JSON that come as plainly as they can.
+
+The Flask views are the reference. Both call the same handlers, and a property test holds their answers
+together byte for byte; whatever is out of the ordinary about a request is left to Flask.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from model_endpoint import plain, v2
+from model_endpoint.answer import ACCEPTED, BINARY, JSON, Answer, error_body
+from model_endpoint.errors import RequestError
+from model_endpoint.service import FAILURE, Service
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PHRASES = {200: "200 OK", 400: "400 BAD REQUEST", 404: "404 NOT FOUND", 500: "500 INTERNAL SERVER ERROR"}
+log = logging.getLogger(__name__)
+
+
+class FastLane:
+    """A WSGI application before another."""
+
+    def __init__(self, flask: WSGIApplication, service: Service) -> None:
+        self._flask = flask
+        self._service = service
+        self._most = service.settings.max_body
+        self._routes: dict[str, tuple[str, Callable[[bytes], Answer]]] = {
+            "/predict": ("", partial(plain.predict, service.models))
+        }
+        for name, model in service.models.items():
+            infer = (name, partial(v2.infer, model))
+            self._routes[f"/v2/models/{name}/infer"] = infer
+            self._routes[f"/v2/models/{name}/versions/{model.card.version}/infer"] = infer
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        route = self._routes.get(environ["PATH_INFO"])
+        length = environ.get("CONTENT_LENGTH") or ""
+        if (
+            route is None
+            or environ["REQUEST_METHOD"] != "POST"
+            or not (length.isascii() and length.isdigit() and int(length) <= self._most)
+            or environ.get("CONTENT_TYPE", "") not in ACCEPTED
+            or "HTTP_INFERENCE_HEADER_CONTENT_LENGTH" in environ
+            or "HTTP_CONTENT_ENCODING" in environ
+        ):
+            return self._flask(environ, start_response)
+        body = environ["wsgi.input"].read(int(length))
+        if len(body) != int(length):  # the client broke off: Flask has the words for it
+            environ["wsgi.input"] = io.BytesIO(body)
+            return self._flask(environ, start_response)
+        return [self._answer(environ, start_response, *route, body)]
+
+    def _answer(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        name: str,
+        handler: Callable[[bytes], Answer],
+        body: bytes,
+    ) -> bytes:
+        service = self._service
+        start = perf_counter()
+        service.metrics.begin(name)
+        request_id = service.request_id(environ.get("HTTP_X_REQUEST_ID"))
+        content_type, model, rows, status = JSON, name, 0, 200
+        headers: list[tuple[str, str]] = []
+        try:
+            answer = handler(body)
+            content, model, rows = answer.body, answer.model.card.name, answer.rows
+            if answer.json_length is not None:
+                headers.append(("Inference-Header-Content-Length", str(answer.json_length)))
+                content_type = BINARY
+        except RequestError as error:
+            content, status = error_body(error.message), error.status
+        except Exception:
+            log.exception("request %s failed", request_id)
+            content, status = error_body(FAILURE), 500
+        headers = [
+            ("Content-Type", content_type),
+            ("Content-Length", str(len(content))),
+            *headers,
+            *service.headers(request_id),
+        ]
+        start_response(PHRASES[status], headers)
+        service.done(
+            "POST", environ["PATH_INFO"], status, start, request_id, name, model, rows, body, content
+        )
+        return content

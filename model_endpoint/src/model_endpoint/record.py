@@ -1,0 +1,124 @@
+"""One JSON line a request, and samples of payloads, written by a thread that no request waits for."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, Any
+
+import orjson
+
+from model_endpoint.settings import Settings
+
+BACKLOG = 10_000  # entries; beyond it they are dropped, so that a stuck log can't fill the memory
+
+
+class Recorder:
+    """Writes request lines to standard output and captured payloads to a file.
+
+    Failures are always logged; of the rest, and of payloads, one in so many, spread evenly.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._log_every = _one_in(settings.log_sample)
+        self._capture_every = _one_in(settings.capture_sample) if settings.capture_file else 0
+        self._seen = 0
+        self._entries: SimpleQueue[tuple[bool, dict[str, Any]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        """Start writing; called in each worker, as a thread does not survive a fork."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is waiting, then end."""
+        if self._thread.is_alive():
+            self._entries.put(None)
+            self._thread.join(timeout=2)
+
+    def request(
+        self, method: str, path: str, status: int, seconds: float, request_id: str, model: str, rows: int
+    ) -> None:
+        """Log a request that was answered, if it failed or is one of the sample."""
+        self._seen += 1
+        if status < 400 and not (self._log_every and self._seen % self._log_every == 0):
+            return
+        entry = {
+            "time": time.time(),
+            "endpoint": self._settings.endpoint,
+            "release": self._settings.release,
+            "request_id": request_id,
+            "method": method,
+            "path": path[:200],
+            "status": status,
+            "milliseconds": round(seconds * 1000, 3),
+            "model": model,
+            "rows": rows,
+        }
+        self._put(False, entry)
+
+    def payload(self, path: str, request_id: str, body: bytes, answer: bytes) -> None:
+        """Capture the payload of a successful prediction, if it is one of the sample."""
+        if self._capture_every and self._seen % self._capture_every == 0:
+            entry = {
+                "time": time.time(),
+                "release": self._settings.release,
+                "request_id": request_id,
+                "path": path,
+            }
+            entry |= {"request": body.decode(errors="replace"), "answer": answer.decode(errors="replace")}
+            self._put(True, entry)
+
+    def _put(self, captured: bool, entry: dict[str, Any]) -> None:
+        if self._entries.qsize() < BACKLOG:
+            self._entries.put((captured, entry))
+
+    def _write(self) -> None:
+        capture = _Capture(self._settings.capture_file, self._settings.capture_bytes)
+        while (entry := self._entries.get()) is not None:
+            captured, content = entry
+            line = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+            try:
+                if captured:
+                    capture.write(line)
+                else:
+                    # One write: lines of several workers do not mix.
+                    os.write(sys.stdout.fileno(), line)
+            except OSError as error:
+                print(f"can't record: {error}", file=sys.stderr)  # noqa: T201
+
+
+class _Capture:
+    """A file that never grows beyond `limit` bytes, with the file before it kept under `.1`.
+
+    Each worker has a file of its own, named after its process.
+    """
+
+    def __init__(self, path: Path | None, limit: int) -> None:
+        self._path = None if path is None else path.with_name(f"{path.name}.{os.getpid()}")
+        self._limit = limit
+        self._file: IO[bytes] | None = None
+        self._size = 0
+
+    def write(self, line: bytes) -> None:
+        if self._path is None or len(line) > self._limit:
+            return
+        if self._file is not None and self._size + len(line) > self._limit:
+            self._file.close()
+            self._path.rename(f"{self._path}.1")
+            self._file = None
+        if self._file is None:
+            self._file = self._path.open("wb")
+            self._size = 0
+        self._file.write(line)
+        self._file.flush()
+        self._size += len(line)
+
+
+def _one_in(share: float) -> int:
+    return round(1 / share) if share > 0 else 0
