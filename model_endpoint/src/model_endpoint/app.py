@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from time import perf_counter
 from typing import Any
 
 import orjson
@@ -13,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from model_endpoint import openapi, plain, v2
 from model_endpoint.answer import ACCEPTED, BINARY, JSON, Answer, error_body
 from model_endpoint.errors import RequestError
+from model_endpoint.metrics import NO_MODEL
 from model_endpoint.model import Model
 from model_endpoint.service import FAILURE, Service
 
@@ -113,30 +113,13 @@ def _add_documents(app: Flask, service: Service) -> None:
 def _add_bookkeeping(app: Flask, service: Service) -> None:
     @app.before_request
     def begin() -> None:
-        g.start = perf_counter()
-        g.request_id = service.request_id(request.headers.get("X-Request-Id"))
-        g.begun = g.model = (request.view_args or {}).get("name", "")
-        g.rows = 0
-        g.body = b""
-        service.metrics.begin(g.begun)
+        g.exchange = service.begin(request.environ, (request.view_args or {}).get("name", NO_MODEL))
 
     @app.after_request
     def end(response: Response) -> Response:
-        response.headers.extend(service.headers(g.request_id))
-        content = b"" if response.direct_passthrough else response.get_data()
-        status = response.status_code
-        service.done(
-            request.method,
-            request.path,
-            status,
-            g.start,
-            g.request_id,
-            g.begun,
-            g.model,
-            g.rows,
-            g.body,
-            content,
-        )
+        exchange = g.exchange
+        response.headers.extend(service.headers(exchange))
+        service.end(exchange, response.status_code, response.get_data() if exchange.rows else b"")
         return response
 
 
@@ -160,7 +143,7 @@ def _add_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def fail(error: Exception) -> Response:
-        log.exception("request %s failed", g.request_id, exc_info=error)
+        log.exception("request %s failed", g.exchange.request_id, exc_info=error)
         return Response(error_body(FAILURE), 500, content_type=JSON)
 
 
@@ -170,18 +153,19 @@ def _json(content: Any) -> Response:
 
 def _body(also: str | None = None) -> bytes:
     """The body of a prediction; raises RequestError for a type or an encoding of it that is not taken."""
-    if request.mimetype not in ACCEPTED and request.mimetype != also:
+    environ = request.environ
+    if environ.get("CONTENT_TYPE", "") not in ACCEPTED and request.mimetype not in {*ACCEPTED, also}:
         raise RequestError(f"Content-Type: {request.mimetype!r} is not taken; send {JSON}", 415)
-    if encoding := request.headers.get("Content-Encoding"):
+    if encoding := environ.get("HTTP_CONTENT_ENCODING"):
         raise RequestError(f"Content-Encoding: {encoding!r} is not taken; send the body as it is", 415)
-    g.body = request.get_data(cache=False)
-    body: bytes = g.body
+    body: bytes = request.get_data(cache=False)
+    g.exchange.body = body
     return body
 
 
 def _reply(answer: Answer) -> Response:
-    g.model = answer.model.card.name
-    g.rows = answer.rows
+    exchange = g.exchange
+    exchange.model, exchange.rows = answer.model.card.name, answer.rows
     if answer.json_length is None:
         return Response(answer.body, content_type=JSON)
     response = Response(answer.body, content_type=BINARY)

@@ -10,13 +10,12 @@ import io
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from model_endpoint import plain, v2
 from model_endpoint.answer import ACCEPTED, BINARY, JSON, Answer, error_body
 from model_endpoint.errors import RequestError
-from model_endpoint.service import FAILURE, Service
+from model_endpoint.service import FAILURE, Exchange, Service
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -56,41 +55,29 @@ class FastLane:
         if len(body) != int(length):  # the client broke off: Flask has the words for it
             environ["wsgi.input"] = io.BytesIO(body)
             return self._flask(environ, start_response)
-        return [self._answer(environ, start_response, *route, body)]
+        name, handler = route
+        exchange = self._service.begin(environ, name)
+        exchange.body = body
+        return [self._answer(exchange, handler, start_response)]
 
     def _answer(
-        self,
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
-        name: str,
-        handler: Callable[[bytes], Answer],
-        body: bytes,
+        self, exchange: Exchange, handler: Callable[[bytes], Answer], start_response: StartResponse
     ) -> bytes:
-        service = self._service
-        start = perf_counter()
-        service.metrics.begin(name)
-        request_id = service.request_id(environ.get("HTTP_X_REQUEST_ID"))
-        content_type, model, rows, status = JSON, name, 0, 200
-        headers: list[tuple[str, str]] = []
+        content_type, status = JSON, 200
+        more: list[tuple[str, str]] = []
         try:
-            answer = handler(body)
-            content, model, rows = answer.body, answer.model.card.name, answer.rows
+            answer = handler(exchange.body)
+            content, exchange.model, exchange.rows = answer.body, answer.model.card.name, answer.rows
             if answer.json_length is not None:
-                headers.append(("Inference-Header-Content-Length", str(answer.json_length)))
+                more = [("Inference-Header-Content-Length", str(answer.json_length))]
                 content_type = BINARY
         except RequestError as error:
             content, status = error_body(error.message), error.status
         except Exception:
-            log.exception("request %s failed", request_id)
+            log.exception("request %s failed", exchange.request_id)
             content, status = error_body(FAILURE), 500
-        headers = [
-            ("Content-Type", content_type),
-            ("Content-Length", str(len(content))),
-            *headers,
-            *service.headers(request_id),
-        ]
+        length = ("Content-Length", str(len(content)))
+        headers = [("Content-Type", content_type), length, *more, *self._service.headers(exchange)]
         start_response(PHRASES[status], headers)
-        service.done(
-            "POST", environ["PATH_INFO"], status, start, request_id, name, model, rows, body, content
-        )
+        self._service.end(exchange, status, content)
         return content

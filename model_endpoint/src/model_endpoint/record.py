@@ -8,11 +8,14 @@ import threading
 import time
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
 from model_endpoint.settings import Settings
+
+if TYPE_CHECKING:
+    from model_endpoint.service import Exchange
 
 BACKLOG = 10_000  # entries; beyond it they are dropped, so that a stuck log can't fill the memory
 
@@ -41,38 +44,39 @@ class Recorder:
             self._entries.put(None)
             self._thread.join(timeout=2)
 
-    def request(
-        self, method: str, path: str, status: int, seconds: float, request_id: str, model: str, rows: int
-    ) -> None:
-        """Log a request that was answered, if it failed or is one of the sample."""
+    def record(self, exchange: Exchange, status: int, seconds: float, answer: bytes) -> None:
+        """Log a request that was answered and capture its payload, as far as the samples have it."""
         self._seen += 1
-        if status < 400 and not (self._log_every and self._seen % self._log_every == 0):
-            return
+        if status >= 400 or (self._log_every and self._seen % self._log_every == 0):
+            self._log(exchange, status, seconds)
+        if self._capture_every and exchange.rows and self._seen % self._capture_every == 0:
+            self._capture(exchange, answer)
+
+    def _log(self, exchange: Exchange, status: int, seconds: float) -> None:
         entry = {
             "time": time.time(),
             "endpoint": self._settings.endpoint,
             "release": self._settings.release,
-            "request_id": request_id,
-            "method": method,
-            "path": path[:200],
+            "request_id": exchange.request_id,
+            "method": exchange.method,
+            "path": exchange.path[:200],
             "status": status,
             "milliseconds": round(seconds * 1000, 3),
-            "model": model,
-            "rows": rows,
+            "model": exchange.model,
+            "rows": exchange.rows,
         }
         self._put(False, entry)
 
-    def payload(self, path: str, request_id: str, body: bytes, answer: bytes) -> None:
-        """Capture the payload of a successful prediction, if it is one of the sample."""
-        if self._capture_every and self._seen % self._capture_every == 0:
-            entry = {
-                "time": time.time(),
-                "release": self._settings.release,
-                "request_id": request_id,
-                "path": path,
-            }
-            entry |= {"request": body.decode(errors="replace"), "answer": answer.decode(errors="replace")}
-            self._put(True, entry)
+    def _capture(self, exchange: Exchange, answer: bytes) -> None:
+        entry = {
+            "time": time.time(),
+            "release": self._settings.release,
+            "request_id": exchange.request_id,
+            "path": exchange.path,
+            "request": exchange.body.decode(errors="replace"),
+            "answer": answer.decode(errors="replace"),
+        }
+        self._put(True, entry)
 
     def _put(self, captured: bool, entry: dict[str, Any]) -> None:
         if self._entries.qsize() < BACKLOG:

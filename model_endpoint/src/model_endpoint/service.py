@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass, field
 from itertools import count
 from time import perf_counter
+from typing import TYPE_CHECKING
 
-from model_endpoint.metrics import Metrics
+from model_endpoint.metrics import NO_MODEL, Metrics
 from model_endpoint.model import Models
 from model_endpoint.record import Recorder
 from model_endpoint.settings import Settings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 FAILURE = "the endpoint failed; its log says why, under the X-Request-Id of this answer"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way: what is known when it comes in, and what its handler finds out about it.
+
+    `begun` is the model its route names, `model` the one that answered; both are empty for neither.
+    """
+
+    method: str
+    path: str
+    request_id: str
+    begun: str
+    model: str
+    rows: int = 0
+    body: bytes = b""
+    start: float = field(default_factory=perf_counter)
 
 
 class Service:
@@ -24,40 +46,24 @@ class Service:
         self.models = models
         self.metrics = metrics
         self.recorder = recorder
+        self._who = [("X-Release", settings.release), ("X-Endpoint", settings.endpoint)]
         self._prefix = os.urandom(8).hex()
         self._numbers = count(1)
 
-    def request_id(self, given: str | None) -> str:
-        """The client's own id, unless it has none or one that could forge a log line or a header."""
-        if given and REQUEST_ID.fullmatch(given):
-            return given
-        return f"{self._prefix}-{next(self._numbers):x}"
+    def begin(self, environ: WSGIEnvironment, model: str = NO_MODEL) -> Exchange:
+        """Count a request in. It keeps its client's id, unless that could forge a log line or a header."""
+        given = environ.get("HTTP_X_REQUEST_ID")
+        if not (given and REQUEST_ID.fullmatch(given)):
+            given = f"{self._prefix}-{next(self._numbers):x}"
+        self.metrics.begin(model)
+        return Exchange(environ["REQUEST_METHOD"], environ["PATH_INFO"], given, model, model)
 
-    def headers(self, request_id: str) -> list[tuple[str, str]]:
-        """Who answers, on every answer."""
-        settings = self.settings
-        return [
-            ("X-Release", settings.release),
-            ("X-Endpoint", settings.endpoint),
-            ("X-Request-Id", request_id),
-        ]
+    def headers(self, exchange: Exchange) -> list[tuple[str, str]]:
+        """Who answers what, on every answer."""
+        return [*self._who, ("X-Request-Id", exchange.request_id)]
 
-    def done(
-        self,
-        method: str,
-        path: str,
-        status: int,
-        start: float,
-        request_id: str,
-        begun: str,
-        model: str,
-        rows: int,
-        body: bytes,
-        answer: bytes,
-    ) -> None:
-        """Count and record an answered request; `start` is its perf_counter, `begun` what it was begun as."""
-        seconds = perf_counter() - start
-        self.metrics.end(begun, model, status, seconds, rows)
-        self.recorder.request(method, path, status, seconds, request_id, model, rows)
-        if rows:
-            self.recorder.payload(path, request_id, body, answer)
+    def end(self, exchange: Exchange, status: int, answer: bytes) -> None:
+        """Count a request out, and record it."""
+        seconds = perf_counter() - exchange.start
+        self.metrics.end(exchange.begun, exchange.model, status, seconds, exchange.rows)
+        self.recorder.record(exchange, status, seconds, answer)
