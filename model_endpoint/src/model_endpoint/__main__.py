@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import multiprocessing.util
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from model_endpoint.scikit import SharedCalls
 from model_endpoint.service import Service
 from model_endpoint.settings import SettingError, Settings
 
-log = logging.getLogger(__name__)
+DRAIN_SECONDS = 30  # how long a worker may take to finish what is in flight
 
 
 def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> Callable[..., Any]:
@@ -33,6 +33,8 @@ def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> C
 
     A worker whose models answer their golden requests wrong ends instead.
     """
+    # Until granian sets its own handler, the one inherited from the parent would swallow a SIGTERM.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     metrics.claim()
     # Extreme values may overflow on the way; Model.predict finds out from the result.
     warnings.simplefilter("ignore", RuntimeWarning)
@@ -74,6 +76,7 @@ def main() -> int:
         workers=settings.workers,
         blocking_threads=settings.threads,
         respawn_failed_workers=True,
+        workers_kill_timeout=DRAIN_SECONDS,
         websockets=False,
     ).serve(target_loader=lambda: load_worker(settings, models, metrics), wrap_loader=False)
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 from flask import Flask, Response, g, request, send_from_directory
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from model_endpoint import openapi, plain, v2
 from model_endpoint.answer import ACCEPTED, BINARY, JSON, Answer, error_body
@@ -159,6 +159,9 @@ def _body(also: str | None = None) -> bytes:
     if encoding := environ.get("HTTP_CONTENT_ENCODING"):
         raise RequestError(f"Content-Encoding: {encoding!r} is not taken; send the body as it is", 415)
     body: bytes = request.get_data(cache=False)
+    # Of a chunked body, whose length is not known before, Werkzeug silently drops what is over the limit.
+    if len(body) == request.max_content_length and environ["wsgi.input"].read(1):
+        raise RequestEntityTooLarge
     g.exchange.body = body
     return body
 

@@ -74,7 +74,10 @@ def pack(
             "allow each by name if you know it"
         )
     verification = rows[np.linspace(0, len(rows) - 1, min(sample, len(rows))).astype(int)]
-    answers = SklearnPredictor(estimator)(verification)
+    try:
+        answers = SklearnPredictor(estimator)(verification)
+    except ValueError as error:
+        raise BundleError(f"{directory}: the model's predict refuses the data: {error}") from None
     classes = getattr(estimator, "classes_", None)
     card = Card(
         name=name,

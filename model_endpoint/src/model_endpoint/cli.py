@@ -108,8 +108,10 @@ def _check(options: argparse.Namespace) -> str:
 def _read_data(path: Path, drop: list[str]) -> Any:
     if path.suffix == ".npy":
         return np.load(path, allow_pickle=False)
-    with path.open(newline="") as file:
-        header, *lines = list(csv.reader(file))
+    try:
+        header, *lines = csv.reader(path.read_text().splitlines())
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise BundleError(f"{path}: it is no CSV with a header: {error}") from None
     if missing := [column for column in drop if column not in header]:
         raise BundleError(f"{path}: it has no column {missing[0]!r} to drop; it has {', '.join(header)}")
     kept = [index for index, column in enumerate(header) if column not in drop]

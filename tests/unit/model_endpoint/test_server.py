@@ -1,0 +1,221 @@
+"""The server as a container runs it: a process of its own, asked over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.http
+
+from model_endpoint.model import Models
+
+SOURCE = Path(__file__).parents[3] / "model_endpoint" / "src"
+SETOSA = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
+# The server with a model that takes its time, for what must not be cut off.
+SLOW = """
+import sys, time
+from model_endpoint import model
+from model_endpoint.__main__ import main
+predict = model.Model.predict
+model.Model.predict = lambda self, rows: (time.sleep(0.7 if len(rows) == 2 else 0), predict(self, rows))[1]
+sys.exit(main())
+"""
+
+
+class Server:
+    """One running server of two workers."""
+
+    def __init__(self, served: Path, *command: str, **environ: str) -> None:
+        with closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        variables = {"FLOTILLA_MODELS": served, "FLOTILLA_PORT": self.port, "FLOTILLA_ADDRESS": "127.0.0.1"}
+        variables |= {"FLOTILLA_WORKERS": 2, "FLOTILLA_THREADS": 4, "PYTHONPATH": SOURCE, **environ}
+        self.process = subprocess.Popen(
+            [sys.executable, *(command or ("-m", "model_endpoint"))],
+            env=os.environ | {name: str(variable) for name, variable in variables.items()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        with closing(connection):
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        return answer.status, json.loads(content) if content[:1] == b"{" else content.decode()
+
+    def wait(self) -> None:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            try:
+                if self.ask("GET", "/v2/health/ready")[0] == 200:
+                    return
+            except OSError:
+                time.sleep(0.05)
+        raise TimeoutError("the server did not become ready")
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(child) for child in children.split()]
+
+    def stop(self) -> str:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.communicate(timeout=20)[0]
+
+
+@pytest.fixture(scope="module")
+def server(served: Path) -> Iterator[Server]:
+    server = Server(served, FLOTILLA_LOG_SAMPLE="1")
+    server.wait()
+    yield server
+    server.stop()
+
+
+def test_tritonclient_with_its_defaults(server: Server, models: Models) -> None:
+    rows = np.array([[5.1, 3.5, 1.4, 0.2], [6.3, 2.9, 5.6, 1.8]], dtype=np.float32)
+    with closing(tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.port}")) as client:
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready("iris", "1")
+        assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+        metadata = client.get_model_metadata("iris")
+        assert [entry["name"] for entry in client.get_model_repository_index()] == ["breast_cancer", "iris"]
+        tensor = tritonclient.http.InferInput(metadata["inputs"][0]["name"], rows.shape, "FP32")
+        tensor.set_data_from_numpy(rows)
+        answer = client.infer("iris", [tensor], request_id="7")
+        assert answer.get_response()["id"] == "7"
+        assert answer.as_numpy("predict").tolist() == [b"setosa", b"virginica"]
+        expected = models["iris"].predict(rows.astype(np.float64))["predict_proba"]
+        np.testing.assert_array_equal(answer.as_numpy("predict_proba"), expected)
+        wanted = [tritonclient.http.InferRequestedOutput("predict_proba", binary_data=False)]
+        answer = client.infer("iris", [tensor], outputs=wanted, model_version="1")
+        np.testing.assert_array_equal(answer.as_numpy("predict_proba"), expected)
+        with pytest.raises(tritonclient.http.InferenceServerException, match="'rose' is not served here"):
+            client.infer("rose", [tensor])
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n{")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+def test_a_chunked_body_over_the_limit_is_refused(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+        for _ in range(17):
+            connection.sendall(chunk)
+        connection.sendall(b"0\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+def test_a_client_that_breaks_off_harms_nobody(server: Server) -> None:
+    before = server.workers()
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    assert server.ask("POST", "/predict", SETOSA)[0] == 200
+    assert server.workers() == before
+
+
+def test_metrics_are_the_same_from_every_worker(server: Server) -> None:
+    for _ in range(40):  # a connection each, so both workers have their part
+        assert server.ask("POST", "/predict", SETOSA)[0] == 200
+    scrapes = [server.ask("GET", "/metrics")[1] for _ in range(6)]
+    counts = {
+        line for text in scrapes for line in text.splitlines() if line.startswith("flotilla_rows_total")
+    }
+    assert len(counts) == 3  # one line for each model and for none, the same in all scrapes
+    workers = [line for line in scrapes[0].splitlines() if line.startswith("flotilla_process_memory_bytes{")]
+    assert len(workers) == 2
+
+
+def test_a_worker_that_dies_is_replaced(served: Path) -> None:
+    server = Server(served)
+    server.wait()
+    victim, survivor = server.workers()
+    os.kill(victim, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while time.monotonic() < until and not (victim not in server.workers() and len(server.workers()) == 2):
+        time.sleep(0.05)
+    after = server.workers()
+    assert len(after) == 2
+    assert survivor in after
+    assert server.ask("POST", "/predict", SETOSA)[0] == 200
+    server.stop()
+
+
+def test_sigterm_finishes_what_is_in_flight_and_logs_it(served: Path) -> None:
+    server = Server(served, "-c", SLOW, FLOTILLA_LOG_SAMPLE="1")
+    server.wait()
+    body = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2], [6.3, 2.9, 5.6, 1.8]]}'
+    answers: list[tuple[int, Any]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(server.ask("POST", "/predict", body)))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    output = server.stop()
+    for thread in threads:
+        thread.join()
+    assert [(status, answer["predictions"]) for status, answer in answers] == [
+        (200, ["setosa", "virginica"])
+    ] * 3
+    assert server.process.returncode == 0
+    assert output.count('"path":"/predict","status":200') == 3
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"FLOTILLA_WORKERS": "many"}, "FLOTILLA_WORKERS is 'many'"),
+        ({"FLOTILLA_MODELS": "/nowhere"}, "/nowhere: it holds no model"),
+    ],
+)
+def test_what_can_not_start_says_why(served: Path, environ: dict[str, str], message: str) -> None:
+    server = Server(served, **environ)
+    output = server.process.communicate(timeout=20)[0]
+    assert server.process.returncode == 1
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_wrong_golden_answers_keep_it_from_serving(served: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "iris"
+    folder.mkdir()
+    for path in (served / "iris").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    golden = json.loads((folder / "golden.json").read_text())
+    golden[0]["outputs"]["predict"] = ["rose"]
+    (folder / "golden.json").write_text(json.dumps(golden))
+    server = Server(tmp_path)
+    output = server.process.communicate(timeout=30)[0]
+    assert server.process.returncode == 1
+    assert "golden request 0: predict is ['setosa'], expected ['rose']" in output
+    assert "Started worker" not in output
+
+
+def test_the_health_check(server: Server) -> None:
+    command = [sys.executable, "-m", "model_endpoint.health"]
+    for port, status in ((server.port, 0), (1, 1)):
+        environ = os.environ | {"FLOTILLA_PORT": str(port), "PYTHONPATH": str(SOURCE)}
+        assert subprocess.run(command, env=environ, capture_output=True, check=False).returncode == status
