@@ -18,7 +18,7 @@ def load(path: Path, allowed_types: list[str]) -> SklearnPredictor:
     import skops.io
 
     estimator = skops.io.load(path, trusted=allowed_types)
-    _one_job(estimator)
+    force_one_job(estimator)
     return SklearnPredictor(estimator)
 
 
@@ -48,7 +48,7 @@ def cpu_share(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return max(1, int(share))
 
 
-def _one_job(estimator: Any) -> None:
+def force_one_job(estimator: Any) -> None:
     """Set n_jobs to 1 in an estimator and all it is made of: a process per request thread is job enough."""
     stack, seen = [estimator], set()
     while stack:

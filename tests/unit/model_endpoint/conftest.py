@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}  # read when the libraries below are loaded
+
 from pathlib import Path
 
 import pytest

@@ -45,8 +45,8 @@ NAMES = IRIS.target_names[IRIS.target]
 MANY = {"n_estimators": 12, "random_state": 0}
 
 CASES: list[tuple[Any, Any, Any]] = [
-    (make_pipeline(StandardScaler(), LogisticRegression()), IRIS.data, NAMES),
-    (make_pipeline(StandardScaler(with_mean=False), LogisticRegression()), CANCER.data, CANCER.target),
+    (make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)), IRIS.data, NAMES),
+    (make_pipeline(StandardScaler(with_mean=False), LogisticRegression(max_iter=5000)), CANCER.data, CANCER.target),
     (make_pipeline(MinMaxScaler(clip=True), RidgeClassifier()), IRIS.data, NAMES),
     (make_pipeline(MaxAbsScaler(), "passthrough", LinearSVC()), IRIS.data, IRIS.target > 1),
     (make_pipeline(RobustScaler(), SGDClassifier(loss="log_loss", random_state=0)), IRIS.data, NAMES),
@@ -111,7 +111,7 @@ def test_many_rows_and_one_row_take_different_ways_to_the_same_answer(
 
 @pytest.mark.parametrize(
     "estimator",
-    [KNeighborsClassifier(), make_pipeline(PCA(2), LogisticRegression())],
+    [KNeighborsClassifier(), make_pipeline(PCA(2), LogisticRegression(max_iter=5000))],
     ids=["neighbours", "pca"],
 )
 def test_what_has_no_rule_is_named(estimator: Any) -> None:
@@ -145,7 +145,7 @@ class Slightly:
 
 
 def test_a_proof_finds_a_wrong_probability_and_a_wrong_label() -> None:
-    model = LogisticRegression().fit(IRIS.data, NAMES)
+    model = LogisticRegression(max_iter=5000).fit(IRIS.data, NAMES)
     proof = proof_of(model, Slightly(model, 1 + 1e-13), IRIS.data)
     assert 0 < proof.largest_difference < compiler.TOLERANCE
     assert not proof.bit_for_bit

@@ -181,16 +181,21 @@ def test_a_shared_call_is_bounded() -> None:
     assert sum(slow.calls) == 16
 
 
-def test_what_does_not_compile_is_served_by_scikit_learn_with_one_job(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def vote() -> Any:
     iris = load_iris()
-    forest = RandomForestClassifier(n_estimators=3, n_jobs=2)
-    vote = VotingClassifier(
-        [("forest", forest), ("near", make_pipeline(KNeighborsClassifier(n_jobs=2)))], n_jobs=-1
-    )
-    vote.fit(iris.data, iris.target)
+    parts = [
+        ("forest", RandomForestClassifier(n_estimators=3)),
+        ("near", make_pipeline(KNeighborsClassifier())),
+    ]
+    return VotingClassifier(parts).fit(iris.data, iris.target)
+
+
+def test_what_does_not_compile_is_served_by_scikit_learn(vote: Any, tmp_path: Path) -> None:
     types = ["sklearn.tree._tree.Tree", "sklearn.metrics._dist_metrics.EuclideanDistance64"]
     types += ["sklearn.neighbors._kd_tree.KDTree", "sklearn.utils._bunch.Bunch"]
-    bundle.pack(vote, iris.data, tmp_path / "in" / "vote", name="vote", version="1", allowed_types=types)
+    data = load_iris().data
+    bundle.pack(vote, data, tmp_path / "in" / "vote", name="vote", version="1", allowed_types=types)
     assert not image.build(tmp_path / "in", tmp_path / "out")
     served = model.load(tmp_path / "out")["vote"]
     assert served.served_by == {
@@ -198,9 +203,16 @@ def test_what_does_not_compile_is_served_by_scikit_learn_with_one_job(tmp_path: 
         "not_compiled": "there is no rule for VotingClassifier",
     }
     served.verify()
-    estimator: Any = served.predictor
-    jobs = [estimator._estimator, *estimator._estimator.estimators_, estimator._estimator.estimators_[1][-1]]
-    assert [getattr(part, "n_jobs", 1) for part in jobs] == [1, 1, 1, 1]
+    assert served.predict(data)["predict"].tolist() == vote.predict(data).tolist()
+
+
+def test_every_part_of_an_estimator_is_held_to_one_job(vote: Any) -> None:
+    parts = [vote, *vote.estimators_, vote.estimators_[1][-1]]
+    parallel = [part for part in parts if hasattr(part, "n_jobs")]
+    for part in parallel:
+        part.n_jobs = 2
+    scikit.force_one_job(vote)
+    assert [part.n_jobs for part in parallel] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
