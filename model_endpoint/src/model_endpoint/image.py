@@ -11,9 +11,11 @@ from __future__ import annotations
 import compileall
 import json
 import py_compile
+import re
 import shutil
 import sys
 from dataclasses import asdict
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -64,22 +66,33 @@ def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
 def assemble(source: Path, target: Path) -> None:
     """Put the models, the package and the libraries they need into `target`, compiled to bytecode.
 
-    `source` holds `models/`, `package/` and two sets of `libraries/`: `building`, which has scikit-learn, and
-    `serving`, which does without. Raises BundleError.
+    `source` holds `models/`, `package/`, `libraries/` with all that a build takes, and `requirements.txt`, which
+    names those of them that are enough to serve compiled models. Raises BundleError.
     """
-    libraries = "serving" if build(source / "models", target / "models") else "building"
-    shutil.copytree(
-        source / "libraries" / libraries, target / "libraries", ignore=shutil.ignore_patterns("pip*", "tests")
-    )
-    shutil.copytree(source / "package", target / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    # The hash form ignores file times, which differ between two builds of the same content.
+    if build(source / "models", target / "models"):
+        names = re.findall(r"^([\w.-]+)==", (source / "requirements.txt").read_text(), re.MULTILINE)
+    else:
+        names = [
+            found.name for found in distributions(path=[str(source / "libraries")]) if found.name != "pip"
+        ]
+    for name in names:
+        _copy_library(name, source / "libraries", target / "libraries")
+    shutil.copytree(source / "package", target / "package")
     for folder in ("libraries", "package"):
-        compileall.compile_dir(
-            target / folder,
-            quiet=2,
-            workers=0,
-            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        )
+        # The hash form ignores file times, which differ between two builds of the same content.
+        form = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(target / folder, quiet=2, workers=0, invalidation_mode=form)
+
+
+def _copy_library(name: str, source: Path, target: Path) -> None:
+    """Copy the files of one installed distribution, without its commands and tests."""
+    found = next(iter(distributions(name=name, path=[str(source)])))
+    for file in found.files or []:
+        if ".." in file.parts or "tests" in file.parts or file.parts[0] == "bin":
+            continue
+        place = target / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / file, place)
 
 
 def main() -> int:

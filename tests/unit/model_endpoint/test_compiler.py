@@ -46,7 +46,11 @@ MANY = {"n_estimators": 12, "random_state": 0}
 
 CASES: list[tuple[Any, Any, Any]] = [
     (make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)), IRIS.data, NAMES),
-    (make_pipeline(StandardScaler(with_mean=False), LogisticRegression(max_iter=5000)), CANCER.data, CANCER.target),
+    (
+        make_pipeline(StandardScaler(with_mean=False), LogisticRegression(max_iter=5000)),
+        CANCER.data,
+        CANCER.target,
+    ),
     (make_pipeline(MinMaxScaler(clip=True), RidgeClassifier()), IRIS.data, NAMES),
     (make_pipeline(MaxAbsScaler(), "passthrough", LinearSVC()), IRIS.data, IRIS.target > 1),
     (make_pipeline(RobustScaler(), SGDClassifier(loss="log_loss", random_state=0)), IRIS.data, NAMES),
