@@ -1,6 +1,6 @@
 """What goes wrong on a host or in a build is said with its place and its cure, and the fleet goes on serving.
 
-These come before the fleet grows: node3 is a bare machine, and each test leaves it as it was.
+These come before the fleet grows: node4 is a bare machine, and each test leaves it as it was.
 """
 
 import re
@@ -11,27 +11,34 @@ from fleet.fleet import Fleet
 from fleet.machine import wait_until
 from fleet.playbook import PROJECT, refusal, run_playbook
 
+NODES: dict[str, dict[str, int]] = {
+    "node1": {"model_endpoint_weight": 3},
+    "node2": {},
+    "node3": {},
+    "node4": {},
+}
+
 
 def test_a_distribution_without_a_docker_package_is_named(fleet: Fleet) -> None:
-    grown = fleet.with_nodes({"node1": {}, "node2": {}, "node3": {}})
-    node = grown.machine("node3")
+    grown = fleet.with_nodes(NODES)
+    node = grown.machine("node4")
     release = node.run("cat", "/etc/os-release")
     node.run("tee", "/etc/os-release", stdin=re.sub(r'(VERSION_ID=)"\d+"', r'\1"11"', release))
-    said = refusal("site.yml", grown.inventory, "--limit", "node3")
+    said = refusal("site.yml", grown.inventory, "--limit", "node4")
     node.run("tee", "/etc/os-release", stdin=release)
-    assert "node3: no Docker package is known for Debian 11" in said
+    assert "node4: no Docker package is known for Debian 11" in said
     assert "install a Docker engine on this host yourself" in said
 
 
 def test_a_disk_too_full_for_the_image_is_named(fleet: Fleet) -> None:
-    grown = fleet.with_nodes({"node1": {}, "node2": {}, "node3": {}})
-    node = grown.machine("node3")
+    grown = fleet.with_nodes(NODES)
+    node = grown.machine("node4")
     node.run("mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", "/var/lib/docker")
-    said = refusal("site.yml", grown.inventory, "--limit", "node3")
+    said = refusal("site.yml", grown.inventory, "--limit", "node4")
     node.run("systemctl", "stop", "docker.socket", "docker")
     node.run("umount", "/var/lib/docker")
     assert re.search(
-        r"node3: flotilla/model-endpoint:\w+ needs [\d.]+ MB in /var/lib/docker, and [\d.]+ MB are free", said
+        r"node4: flotilla/model-endpoint:\w+ needs [\d.]+ MB in /var/lib/docker, and [\d.]+ MB are free", said
     )
     fleet.assert_shares()
 
