@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Writes the table of variables in every role's README from the role's meta/argument_specs.yml.
 
 `role_docs.py` writes the READMEs, `role_docs.py --check` fails and names those that are out of date.

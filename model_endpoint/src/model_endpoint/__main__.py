@@ -35,7 +35,7 @@ def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> C
     """
     # Until granian sets its own handler, the one inherited from the parent would swallow a SIGTERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    metrics.claim()
+    worker = metrics.claim()
     # Extreme values may overflow on the way; Model.predict finds out from the result.
     warnings.simplefilter("ignore", RuntimeWarning)
     if not all(served.compiled for served in models.values()):
@@ -48,7 +48,7 @@ def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> C
         except BundleError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201
             os._exit(1)
-    recorder = Recorder(settings)
+    recorder = Recorder(settings, worker)
     recorder.start()
     multiprocessing.util.Finalize(None, recorder.stop, exitpriority=0)
     service = Service(settings, models, metrics, recorder)

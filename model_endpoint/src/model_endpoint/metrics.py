@@ -55,8 +55,8 @@ class Metrics:
         self._own = 0
         self._lock = threading.Lock()
 
-    def claim(self) -> None:
-        """Take a slot for this process: one whose lock no living process holds."""
+    def claim(self) -> int:
+        """Take a slot for this process, one whose lock no living process holds, and return its number."""
         for slot in range(self._slots):
             try:
                 fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
@@ -68,7 +68,7 @@ class Metrics:
                 self._numbers[self._own + start + _IN_FLIGHT] = (
                     0  # what the dead worker was busy with is over
                 )
-            return
+            return slot
         raise RuntimeError(f"all {self._slots} slots of the metrics are taken")
 
     def begin(self, model: str) -> None:

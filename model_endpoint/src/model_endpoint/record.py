@@ -26,8 +26,9 @@ class Recorder:
     Failures are always logged; of the rest, and of payloads, one in so many, spread evenly.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, worker: int = 0) -> None:
         self._settings = settings
+        self._worker = worker
         self._log_every = _one_in(settings.log_sample)
         self._capture_every = _one_in(settings.capture_sample) if settings.capture_file else 0
         self._seen = 0
@@ -83,7 +84,7 @@ class Recorder:
             self._entries.put((captured, entry))
 
     def _write(self) -> None:
-        capture = _Capture(self._settings.capture_file, self._settings.capture_bytes)
+        capture = _Capture(self._settings.capture_file, self._worker, self._settings.capture_bytes)
         while (entry := self._entries.get()) is not None:
             captured, content = entry
             line = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
@@ -100,11 +101,11 @@ class Recorder:
 class _Capture:
     """A file that never grows beyond `limit` bytes, with the file before it kept under `.1`.
 
-    Each worker has a file of its own, named after its process.
+    Each worker has a file of its own, named by the worker's number, which the one that replaces it takes over.
     """
 
-    def __init__(self, path: Path | None, limit: int) -> None:
-        self._path = None if path is None else path.with_name(f"{path.name}.{os.getpid()}")
+    def __init__(self, path: Path | None, worker: int, limit: int) -> None:
+        self._path = None if path is None else path.with_name(f"{path.name}.{worker}")
         self._limit = limit
         self._file: IO[bytes] | None = None
         self._size = 0
@@ -114,9 +115,10 @@ class _Capture:
             return
         if self._file is not None and self._size + len(line) > self._limit:
             self._file.close()
-            self._path.rename(f"{self._path}.1")
             self._file = None
         if self._file is None:
+            if self._path.exists():
+                self._path.rename(f"{self._path}.1")
             self._file = self._path.open("wb")
             self._size = 0
         self._file.write(line)

@@ -118,12 +118,16 @@ def test_captured_payloads_stay_within_their_bound(tmp_path: Path, capfd: pytest
         capture_file=tmp_path / "payloads", capture_sample=1, capture_bytes=2000, log_sample=0
     )
     assert recorded(settings, capfd, *[200] * 100) == []
-    newest, oldest = tmp_path / f"payloads.{os.getpid()}", tmp_path / f"payloads.{os.getpid()}.1"
+    newest, oldest = tmp_path / "payloads.0", tmp_path / "payloads.0.1"
     assert sorted(tmp_path.iterdir()) == [newest, oldest]
     assert 0 < newest.stat().st_size <= 2000
     assert 1000 < oldest.stat().st_size <= 2000
     last = json.loads(newest.read_text().splitlines()[-1])
     assert (last["request_id"], last["request"], last["answer"]) == ("id-99", "{}", "answer")
+    # A worker that takes over from one that died keeps what was captured last, and adds no third file.
+    recorded(settings, capfd, 200)
+    assert sorted(tmp_path.iterdir()) == [newest, oldest]
+    assert json.loads(oldest.read_text().splitlines()[-1]) == last
 
 
 class Slow:
