@@ -54,7 +54,7 @@ hash:
 """
 
 # What tools leave behind in a work tree; none of it belongs in an image.
-LEFT_OUT = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store"}
+LEFT_OUT = {"__pycache__", "build", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store"}
 
 
 def source_files(source: pathlib.Path) -> list[pathlib.Path]:

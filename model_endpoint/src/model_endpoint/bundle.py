@@ -71,7 +71,7 @@ def pack(
     if untrusted:
         raise BundleError(
             f"{directory}: skops does not trust these types of the model: {', '.join(untrusted)}; "
-            "allow each by name if you know it"
+            "allow each by name if you know it: --allow TYPE"
         )
     verification = rows[np.linspace(0, len(rows) - 1, min(sample, len(rows))).astype(int)]
     try:

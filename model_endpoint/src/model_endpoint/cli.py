@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("directory", type=Path)
     check.set_defaults(run=_check)
     options = parser.parse_args(arguments)
+    # A model fitted on a data frame says so of every array it is given, which is what an endpoint will give it.
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
     try:
         print(options.run(options))  # noqa: T201
     except (BundleError, OSError) as error:

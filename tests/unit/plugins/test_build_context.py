@@ -25,6 +25,8 @@ def test_the_hash_stays_when_only_dates_and_leftovers_change(source: Path) -> No
     os.utime(source / "Dockerfile", (1, 1))
     (source / "src" / "__pycache__").mkdir()
     (source / "src" / "__pycache__" / "app.cpython-311.pyc").write_bytes(b"x")
+    (source / "build").mkdir()
+    (source / "build" / "app.py").write_text("x")
     (source / "thing.egg-info").mkdir()
     (source / "thing.egg-info" / "PKG-INFO").write_text("x")
     assert content_hash(source, {"base": "a"}) == before
