@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import orjson
-from flask import Flask, Response, g, request, send_from_directory
+from flask import Flask, Response, current_app, g, request, send_from_directory
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from model_endpoint import openapi, plain, v2
@@ -14,7 +14,7 @@ from model_endpoint.answer import ACCEPTED, BINARY, JSON, Answer, error_body
 from model_endpoint.errors import RequestError
 from model_endpoint.metrics import NO_MODEL
 from model_endpoint.model import Model
-from model_endpoint.service import FAILURE, Service
+from model_endpoint.service import FAILURE, Service, read_body
 
 log = logging.getLogger(__name__)
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -158,10 +158,13 @@ def _body(also: str | None = None) -> bytes:
         raise RequestError(f"Content-Type: {request.mimetype!r} is not taken; send {JSON}", 415)
     if encoding := environ.get("HTTP_CONTENT_ENCODING"):
         raise RequestError(f"Content-Encoding: {encoding!r} is not taken; send the body as it is", 415)
-    body: bytes = request.get_data(cache=False)
-    # Of a chunked body, whose length is not known before, Werkzeug silently drops what is over the limit.
-    if len(body) == request.max_content_length and environ["wsgi.input"].read(1):
-        raise RequestEntityTooLarge
+    most: int = current_app.config["MAX_CONTENT_LENGTH"]
+    body = read_body(environ, most)
+    if body is None:
+        body = request.get_data(cache=False)
+        # Of a chunked body, whose length is not known before, Werkzeug silently drops what is over the limit.
+        if len(body) == most and environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
     g.exchange.body = body
     return body
 

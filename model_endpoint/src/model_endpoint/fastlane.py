@@ -6,7 +6,6 @@ together byte for byte; whatever is out of the ordinary about a request is left 
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from model_endpoint import plain, v2
 from model_endpoint.answer import ACCEPTED, BINARY, JSON, Answer, error_body
 from model_endpoint.errors import RequestError
-from model_endpoint.service import FAILURE, Exchange, Service
+from model_endpoint.service import FAILURE, Exchange, Service, read_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,19 +40,14 @@ class FastLane:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         route = self._routes.get(environ["PATH_INFO"])
-        length = environ.get("CONTENT_LENGTH") or ""
         if (
             route is None
             or environ["REQUEST_METHOD"] != "POST"
-            or not (length.isascii() and length.isdigit() and int(length) <= self._most)
             or environ.get("CONTENT_TYPE", "") not in ACCEPTED
             or "HTTP_INFERENCE_HEADER_CONTENT_LENGTH" in environ
             or "HTTP_CONTENT_ENCODING" in environ
+            or (body := read_body(environ, self._most)) is None
         ):
-            return self._flask(environ, start_response)
-        body = environ["wsgi.input"].read(int(length))
-        if len(body) != int(length):  # the client broke off: Flask has the words for it
-            environ["wsgi.input"] = io.BytesIO(body)
             return self._flask(environ, start_response)
         name, handler = route
         exchange = self._service.begin(environ, name)

@@ -25,6 +25,8 @@ NO_MODEL = ""
 # Where a model's counts lie, in float64 from the start of its part of a slot.
 _IN_FLIGHT = 0
 _STATUS = 1
+_STATUS_AT = {int(status): _STATUS + index for index, status in enumerate(STATUSES[:-1])}
+_STATUS_OTHER = _STATUS + len(STATUSES) - 1
 _SECONDS = _STATUS + len(STATUSES)
 _SECONDS_SUM = _SECONDS + len(SECONDS) + 1
 _ROWS = _SECONDS_SUM + 1
@@ -79,11 +81,10 @@ class Metrics:
     def end(self, begun: str, model: str, status: int, seconds: float, rows: int) -> None:
         """Count a request out that was counted in under `begun` and turned out to be for `model`."""
         numbers = self._numbers
-        code = str(status)
         at = self._own + self._start(model)
         with self._lock:
             numbers[self._own + self._start(begun) + _IN_FLIGHT] -= 1
-            numbers[at + _STATUS + STATUSES.index(code if code in STATUSES else "other")] += 1
+            numbers[at + _STATUS_AT.get(status, _STATUS_OTHER)] += 1
             numbers[at + _SECONDS + bisect_left(SECONDS, seconds)] += 1
             numbers[at + _SECONDS_SUM] += seconds
             if rows:

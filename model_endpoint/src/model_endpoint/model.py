@@ -44,20 +44,15 @@ class Model:
     def compiled(self) -> bool:
         return bool(self.served_by["kind"] != SKLEARN)
 
-    def predict(self, rows: Rows) -> Outputs:
-        """Answer finite rows of shape (n, features), n at least 1; every output has n rows.
+    def predict(self, rows: Rows, probabilities: bool = True) -> Outputs:
+        """Answer finite rows of shape (n, features), n at least 1; every output has n rows and is finite.
 
-        Raises RequestError for rows the model can't take, and when its arithmetic leaves the finite numbers.
+        Raises RequestError for rows the model can't answer so.
         """
         try:
-            outputs = self.predictor(rows)
+            return self.predictor(rows, probabilities)
         except ValueError as error:
             raise RequestError(f"the model refuses these rows: {error}") from None
-        for name, array in outputs.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                row = int(np.argmax(~np.isfinite(array).reshape(len(array), -1).all(axis=1)))
-                raise RequestError(f"row {row}: the model's {name} is not finite for these values")
-        return outputs
 
     def verify(self) -> None:
         """Answer the golden requests, which also warms the model up. Raises BundleError at a wrong answer."""

@@ -70,7 +70,7 @@ def find(models: Models, name: object) -> Model:
 
 def _answer(model: Model, rows: Rows) -> Answer:
     content = {
-        "predictions": model.predict(rows)["predict"].tolist(),
+        "predictions": model.predict(rows, probabilities=False)["predict"].tolist(),
         "model": model.card.name,
         "model_version": model.card.version,
     }

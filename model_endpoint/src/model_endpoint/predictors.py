@@ -7,6 +7,7 @@ probabilities or values of the scores. Each repeats scikit-learn's own operation
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,19 +28,28 @@ STEPS = {
     "maximum": np.maximum,
     "minimum": np.minimum,
 }
-# From here on a float64 rounds to a float32 infinity.
-FLOAT32_LIMIT = float(np.finfo(np.float32).max) * (1 + 2.0**-25)
 # Up to so many node tests at once, testing all nodes of a forest is faster than following its levels.
 TEST_ALL_NODES = 20_000
 
 
 class Predictor(Protocol):
-    """Answers finite rows of shape (n, features) with one array of n rows for each output's name.
+    """Answers finite rows of shape (n, features), n at least 1, with finite arrays of n rows by output name.
 
-    Raises ValueError for rows it can't take.
+    `probabilities` says whether a classifier's are wanted beside its labels. Raises ValueError for rows it can't
+    take, and when its arithmetic leaves the finite numbers.
     """
 
-    def __call__(self, rows: Rows) -> Outputs: ...
+    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs: ...
+
+
+def require_finite(array: NDArray[Any], *, infinite: bool = False) -> None:
+    """Raise ValueError naming the first row of `array` that is not finite, or with `infinite` is no number."""
+    if math.isfinite(array.sum()):  # the usual case, at half the price of looking at every number
+        return
+    wrong = np.isnan(array) if infinite else ~np.isfinite(array)
+    if wrong.any():
+        row = int(wrong.reshape(len(array), -1).any(axis=1).argmax())
+        raise ValueError(f"row {row} leads beyond the finite numbers")
 
 
 class SklearnPredictor:
@@ -48,14 +58,17 @@ class SklearnPredictor:
     def __init__(self, estimator: Any) -> None:
         self._estimator = estimator
 
-    def __call__(self, rows: Rows) -> Outputs:
+    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs:
         outputs: Outputs = {"predict": np.asarray(self._estimator.predict(rows))}
-        if hasattr(self._estimator, "predict_proba"):
+        if probabilities and hasattr(self._estimator, "predict_proba"):
             proba = self._estimator.predict_proba(rows)
             if isinstance(proba, list):  # a classifier of several outputs answers with one array for each
                 outputs |= {f"predict_proba_{index}": array for index, array in enumerate(proba)}
             else:
                 outputs["predict_proba"] = proba
+        for array in outputs.values():
+            if array.dtype.kind == "f":
+                require_finite(array)
         return outputs
 
 
@@ -105,11 +118,14 @@ class TreesHead:
 
     def __call__(self, rows: Rows) -> Scores:
         if self._single_precision:
-            if rows.max() >= FLOAT32_LIMIT or rows.min() <= -FLOAT32_LIMIT:
+            narrow = rows.astype(np.float32)
+            if not (math.isfinite(narrow.sum()) or np.isfinite(narrow).all()):
                 raise ValueError("a value is too large for float32, in which this model's trees compare")
-            rows = rows.astype(np.float32).astype(np.float64)
+            rows = narrow.astype(np.float64)
+        if len(rows) == 1:
+            return self._sum(self._leaves_of_one(rows[0]))
         if len(rows) * len(self._left) <= TEST_ALL_NODES:
-            return np.stack([self._sum(self._leaves_of_one(row))[0] for row in rows])
+            return np.concatenate([self._sum(self._leaves_of_one(row)) for row in rows])
         return self._sum(self._leaves_of_many(rows))
 
     def _leaves_of_one(self, row: NDArray[np.float64]) -> Nodes:
@@ -181,12 +197,13 @@ class CompiledPredictor:
         self._classes = classes
         self._threshold = threshold
         self._divisor = divisor
+        self._bounded = isinstance(head, TreesHead)  # by the values of its leaves, which are finite
 
     @property
     def kind(self) -> str:
         return "numpy trees" if isinstance(self._head, TreesHead) else "numpy linear"
 
-    def __call__(self, rows: Rows) -> Outputs:
+    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs:
         for step, operand in self._steps:
             rows = step(rows, operand)
         scores = self._head(rows)
@@ -194,7 +211,10 @@ class CompiledPredictor:
             scores /= self._divisor
         if not self._classes:
             values = np.exp(scores) if self._link == "exp" else scores
+            require_finite(values)
             return {"predict": values[:, 0] if values.shape[1] == 1 else values}
+        if not self._bounded:
+            require_finite(scores, infinite=self._link in ("logistic", "label"))
         if len(self._classes) > 1:
             return self._several(scores)
         labels = self._classes[0]
@@ -203,7 +223,7 @@ class CompiledPredictor:
             outputs = {"predict": labels.take(second.astype(np.intp))}
         else:
             outputs = {"predict": labels.take(scores.argmax(axis=1))}
-        if self._link != "label":
+        if probabilities and self._link != "label":
             outputs["predict_proba"] = PROBABILITIES[self._link](scores)
         return outputs
 

@@ -83,8 +83,8 @@ class SharedCalls:
         self._list = threading.Lock()
         self._turn = threading.Lock()
 
-    def __call__(self, rows: Rows) -> Outputs:
-        ticket = _Ticket(rows)
+    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs:
+        ticket = _Ticket(rows, probabilities)
         with self._list:
             self._waiting.append(ticket)
         with self._turn:
@@ -106,7 +106,7 @@ class SharedCalls:
     def _serve(self, tickets: list[_Ticket]) -> None:
         try:
             rows = np.concatenate([ticket.rows for ticket in tickets])
-            outputs = self._predictor(rows)
+            outputs = self._predictor(rows, any(ticket.probabilities for ticket in tickets))
             self._count(len(rows))
         except Exception as error:
             if len(tickets) > 1:  # one of them is at fault; each alone finds out which
@@ -124,7 +124,8 @@ class SharedCalls:
 class _Ticket:
     """The rows of one request, and what became of them."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, probabilities: bool) -> None:
         self.rows = rows
+        self.probabilities = probabilities
         self.outputs: Outputs | None = None
         self.error: Exception | None = None

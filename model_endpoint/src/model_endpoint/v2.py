@@ -87,7 +87,7 @@ def infer(model: Model, body: bytes, json_length: str | None = None) -> Answer:
         raise RequestError(f"id: it must be a string, not {tensors.kind(identity)}")
     rows = _rows(request, model.width, binary)
     wanted = _wanted(request, model)
-    outputs = model.predict(rows)
+    outputs = model.predict(rows, any(output.name != "predict" for output, _ in wanted))
     described: list[dict[str, Any]] = []
     blobs: list[bytes] = []
     for output, as_binary in wanted:

@@ -140,7 +140,7 @@ class Slightly:
         self._factor = factor
         self._flipped = flipped
 
-    def __call__(self, rows: Any) -> Any:
+    def __call__(self, rows: Any, probabilities: bool = True) -> Any:
         outputs = self._predict(rows)
         outputs["predict_proba"] = outputs["predict_proba"] * self._factor
         outputs["predict"] = outputs["predict"].copy()

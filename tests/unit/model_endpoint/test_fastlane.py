@@ -120,7 +120,7 @@ def test_the_extraordinary_is_left_to_flask(lanes: Lanes, path: str, environ: di
 
 
 def test_a_failure_is_told_alike(lanes: Lanes, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(rows: Any) -> Any:
+    def fail(rows: Any, probabilities: bool) -> Any:
         raise ZeroDivisionError
 
     monkeypatch.setattr(service.models["iris"], "predictor", fail)

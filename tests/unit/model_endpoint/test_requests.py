@@ -108,7 +108,7 @@ BAD_BODIES = [
     ),
     (
         b'{"model": "iris", "instances": [[1e308, 1e308, -1e308, 1e308]]}',
-        "row 0: the model's predict_proba is not finite",
+        "row 0 leads beyond the finite numbers",
     ),
     (b'{"model": 7, "instances": [[1, 2, 3, 4]]}', "model: it must be the name of one of"),
     (b'{"model": "iris", "rows": [[1, 2, 3, 4]]}', "rows: unknown field"),

@@ -30,7 +30,10 @@ import sys, time
 from model_endpoint import model
 from model_endpoint.__main__ import main
 predict = model.Model.predict
-model.Model.predict = lambda self, rows: (time.sleep(0.7 if len(rows) == 2 else 0), predict(self, rows))[1]
+def slow(self, rows, probabilities=True):
+    time.sleep(0.7 if len(rows) == 2 else 0)
+    return predict(self, rows, probabilities)
+model.Model.predict = slow
 sys.exit(main())
 """
 
