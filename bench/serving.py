@@ -177,13 +177,15 @@ class Running:
         return f"http://127.0.0.1:{self.port}{self.server.path.format(model=model)}"
 
     def processes(self) -> list[Path]:
-        """All processes of the session the server was started in."""
-        found = []
+        """The process that was started and all that descend from it."""
+        children: dict[int, list[int]] = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
-                if _fields(stat)[3] == str(self.process.pid):
-                    found.append(stat.parent)
-        return found
+                children.setdefault(int(_fields(stat)[1]), []).append(int(stat.parent.name))
+        family = [self.process.pid]
+        for process in family:  # grows while it is walked
+            family += children.get(process, [])
+        return [Path(f"/proc/{process}") for process in family]
 
     def cpu_seconds(self) -> float:
         """User and system time of all its processes, with those of children that have ended."""
@@ -203,13 +205,14 @@ class Running:
         return sorted(sizes, reverse=True)
 
     def stop(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        family = [int(process.name) for process in self.processes()]
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        for process in family:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(10)
-            if number == signal.SIGTERM:
-                time.sleep(0.5)
+                os.kill(process, signal.SIGKILL)
+        self.process.wait()
 
 
 def _fields(stat: Path) -> list[str]:
@@ -260,7 +263,6 @@ def start(server: Server, port: int, model: str, folder: Path) -> Running:
             cwd=HERE / "peers",
             stdout=output,
             stderr=output,
-            start_new_session=True,
         )
     running = Running(server, process, port, 0.0)
     body = server.body(model, rows_of(model, 1))

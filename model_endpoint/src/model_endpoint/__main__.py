@@ -18,7 +18,6 @@ from granian.constants import HTTPModes, Interfaces
 from model_endpoint import model, scikit
 from model_endpoint.app import create_app
 from model_endpoint.errors import BundleError
-from model_endpoint.fastlane import FastLane
 from model_endpoint.metrics import Metrics
 from model_endpoint.record import Recorder
 from model_endpoint.scikit import SharedCalls
@@ -51,9 +50,7 @@ def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> C
     recorder = Recorder(settings, worker)
     recorder.start()
     multiprocessing.util.Finalize(None, recorder.stop, exitpriority=0)
-    service = Service(settings, models, metrics, recorder)
-    app = create_app(service)
-    return FastLane(app, service) if settings.fast_lane else app
+    return create_app(Service(settings, models, metrics, recorder))
 
 
 def main() -> int:

@@ -6,15 +6,15 @@ import logging
 from typing import Any
 
 import orjson
-from flask import Flask, Response, current_app, g, request, send_from_directory
+from flask import Flask, Response, current_app, request, send_from_directory
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from model_endpoint import openapi, plain, v2
 from model_endpoint.answer import ACCEPTED, BINARY, JSON, Answer, error_body
 from model_endpoint.errors import RequestError
-from model_endpoint.metrics import NO_MODEL
+from model_endpoint.fastlane import FastLane
 from model_endpoint.model import Model
-from model_endpoint.service import FAILURE, Service, read_body
+from model_endpoint.service import FAILURE, Bookkeeper, Service, exchange_of, read_body
 
 log = logging.getLogger(__name__)
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,15 +22,17 @@ DOCS_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-
 
 
 def create_app(service: Service) -> Flask:
-    """Make the application for models that have passed `Model.verify`."""
+    """Make the application for models that have passed `Model.verify`, fast lane and bookkeeping included."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body
     app.url_map.merge_slashes = False  # a second slash is another route, not a redirection
     _add_protocol(app, service)
     _add_plain_routes(app, service)
     _add_documents(app, service)
-    _add_bookkeeping(app, service)
     _add_errors(app)
+    if service.settings.fast_lane:
+        app.wsgi_app = FastLane(app.wsgi_app, service)  # type: ignore[method-assign]
+    app.wsgi_app = Bookkeeper(app.wsgi_app, service)  # type: ignore[method-assign]
     return app
 
 
@@ -110,19 +112,6 @@ def _add_documents(app: Flask, service: Service) -> None:
         return Response(service.metrics.render(), content_type=PROMETHEUS)
 
 
-def _add_bookkeeping(app: Flask, service: Service) -> None:
-    @app.before_request
-    def begin() -> None:
-        g.exchange = service.begin(request.environ, (request.view_args or {}).get("name", NO_MODEL))
-
-    @app.after_request
-    def end(response: Response) -> Response:
-        exchange = g.exchange
-        response.headers.extend(service.headers(exchange))
-        service.end(exchange, response.status_code, response.get_data() if exchange.rows else b"")
-        return response
-
-
 def _add_errors(app: Flask) -> None:
     @app.errorhandler(RequestError)
     def refuse(error: RequestError) -> Response:
@@ -143,7 +132,7 @@ def _add_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def fail(error: Exception) -> Response:
-        log.exception("request %s failed", g.exchange.request_id, exc_info=error)
+        log.exception("request %s failed", exchange_of(request.environ).request_id, exc_info=error)
         return Response(error_body(FAILURE), 500, content_type=JSON)
 
 
@@ -165,12 +154,12 @@ def _body(also: str | None = None) -> bytes:
         # Of a chunked body, whose length is not known before, Werkzeug silently drops what is over the limit.
         if len(body) == most and environ["wsgi.input"].read(1):
             raise RequestEntityTooLarge
-    g.exchange.body = body
+    exchange_of(environ).body = body
     return body
 
 
 def _reply(answer: Answer) -> Response:
-    exchange = g.exchange
+    exchange = exchange_of(request.environ)
     exchange.model, exchange.rows = answer.model.card.name, answer.rows
     if answer.json_length is None:
         return Response(answer.body, content_type=JSON)

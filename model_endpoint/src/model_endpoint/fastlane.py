@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from model_endpoint import plain, v2
 from model_endpoint.answer import ACCEPTED, BINARY, JSON, Answer, error_body
 from model_endpoint.errors import RequestError
-from model_endpoint.service import FAILURE, Exchange, Service, read_body
+from model_endpoint.service import FAILURE, Service, exchange_of, read_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,13 +28,12 @@ class FastLane:
 
     def __init__(self, flask: WSGIApplication, service: Service) -> None:
         self._flask = flask
-        self._service = service
         self._most = service.settings.max_body
-        self._routes: dict[str, tuple[str, Callable[[bytes], Answer]]] = {
-            "/predict": ("", partial(plain.predict, service.models))
+        self._routes: dict[str, Callable[[bytes], Answer]] = {
+            "/predict": partial(plain.predict, service.models)
         }
         for name, model in service.models.items():
-            infer = (name, partial(v2.infer, model))
+            infer = partial(v2.infer, model)
             self._routes[f"/v2/models/{name}/infer"] = infer
             self._routes[f"/v2/models/{name}/versions/{model.card.version}/infer"] = infer
 
@@ -49,18 +48,12 @@ class FastLane:
             or (body := read_body(environ, self._most)) is None
         ):
             return self._flask(environ, start_response)
-        name, handler = route
-        exchange = self._service.begin(environ, name)
+        exchange = exchange_of(environ)
         exchange.body = body
-        return [self._answer(exchange, handler, start_response)]
-
-    def _answer(
-        self, exchange: Exchange, handler: Callable[[bytes], Answer], start_response: StartResponse
-    ) -> bytes:
         content_type, status = JSON, 200
         more: list[tuple[str, str]] = []
         try:
-            answer = handler(exchange.body)
+            answer = route(body)
             content, exchange.model, exchange.rows = answer.body, answer.model.card.name, answer.rows
             if answer.json_length is not None:
                 more = [("Inference-Header-Content-Length", str(answer.json_length))]
@@ -71,7 +64,5 @@ class FastLane:
             log.exception("request %s failed", exchange.request_id)
             content, status = error_body(FAILURE), 500
         length = ("Content-Length", str(len(content)))
-        headers = [("Content-Type", content_type), length, *more, *self._service.headers(exchange)]
-        start_response(PHRASES[status], headers)
-        self._service.end(exchange, status, content)
-        return content
+        start_response(PHRASES[status], [("Content-Type", content_type), length, *more])
+        return [content]

@@ -45,15 +45,15 @@ class Recorder:
             self._entries.put(None)
             self._thread.join(timeout=2)
 
-    def record(self, exchange: Exchange, status: int, seconds: float, answer: bytes) -> None:
+    def record(self, exchange: Exchange, seconds: float, answer: bytes) -> None:
         """Log a request that was answered and capture its payload, as far as the samples have it."""
         self._seen += 1
-        if status >= 400 or (self._log_every and self._seen % self._log_every == 0):
-            self._log(exchange, status, seconds)
+        if exchange.status >= 400 or (self._log_every and self._seen % self._log_every == 0):
+            self._log(exchange, seconds)
         if self._capture_every and exchange.rows and self._seen % self._capture_every == 0:
             self._capture(exchange, answer)
 
-    def _log(self, exchange: Exchange, status: int, seconds: float) -> None:
+    def _log(self, exchange: Exchange, seconds: float) -> None:
         entry = {
             "time": time.time(),
             "endpoint": self._settings.endpoint,
@@ -61,7 +61,7 @@ class Recorder:
             "request_id": exchange.request_id,
             "method": exchange.method,
             "path": exchange.path[:200],
-            "status": status,
+            "status": exchange.status,
             "milliseconds": round(seconds * 1000, 3),
             "model": exchange.model,
             "rows": exchange.rows,

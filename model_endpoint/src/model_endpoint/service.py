@@ -1,14 +1,15 @@
-"""What the Flask views and the fast lane share: who answers, what is counted, and what is recorded."""
+"""What happens around every request, whichever lane answers it: who answers, what is counted and recorded."""
 
 from __future__ import annotations
 
 import io
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_endpoint.metrics import NO_MODEL, Metrics
 from model_endpoint.model import Models
@@ -16,7 +17,7 @@ from model_endpoint.record import Recorder
 from model_endpoint.settings import Settings
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 FAILURE = "the endpoint failed; its log says why, under the X-Request-Id of this answer"
@@ -26,17 +27,23 @@ FAILURE = "the endpoint failed; its log says why, under the X-Request-Id of this
 class Exchange:
     """One request on its way: what is known when it comes in, and what its handler finds out about it.
 
-    `begun` is the model its route names, `model` the one that answered; both are empty for neither.
+    `model` is the one the path names, until a handler knows better; it is empty for none.
     """
 
     method: str
     path: str
     request_id: str
-    begun: str
     model: str
     rows: int = 0
     body: bytes = b""
+    status: int = 0
     start: float = field(default_factory=perf_counter)
+
+
+def exchange_of(environ: WSGIEnvironment) -> Exchange:
+    """The exchange a request belongs to, for its handler to fill in."""
+    exchange: Exchange = environ["flotilla.exchange"]
+    return exchange
 
 
 def read_body(environ: WSGIEnvironment, most: int) -> bytes | None:
@@ -51,32 +58,54 @@ def read_body(environ: WSGIEnvironment, most: int) -> bytes | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
 class Service:
-    """The models of one worker with everything that happens around a request."""
+    """What one worker serves with."""
 
-    def __init__(self, settings: Settings, models: Models, metrics: Metrics, recorder: Recorder) -> None:
-        self.settings = settings
-        self.models = models
-        self.metrics = metrics
-        self.recorder = recorder
-        self._who = [("X-Release", settings.release), ("X-Endpoint", settings.endpoint)]
+    settings: Settings
+    models: Models
+    metrics: Metrics
+    recorder: Recorder
+
+
+class Bookkeeper:
+    """A WSGI application around another: counts, records and signs what that one answers."""
+
+    def __init__(self, app: WSGIApplication, service: Service) -> None:
+        self._app = app
+        self._metrics = service.metrics
+        self._recorder = service.recorder
+        self._who = [("X-Release", service.settings.release), ("X-Endpoint", service.settings.endpoint)]
         self._prefix = os.urandom(8).hex()
         self._numbers = count(1)
 
-    def begin(self, environ: WSGIEnvironment, model: str = NO_MODEL) -> Exchange:
-        """Count a request in. It keeps its client's id, unless that could forge a log line or a header."""
-        given = environ.get("HTTP_X_REQUEST_ID")
-        if not (given and REQUEST_ID.fullmatch(given)):
-            given = f"{self._prefix}-{next(self._numbers):x}"
-        self.metrics.begin(model)
-        return Exchange(environ["REQUEST_METHOD"], environ["PATH_INFO"], given, model, model)
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        path = environ["PATH_INFO"]
+        model = path.split("/", 4)[3] if path.startswith("/v2/models/") else NO_MODEL
+        request_id = environ.get("HTTP_X_REQUEST_ID")
+        # The client's own, unless it has none or one that could forge a log line or a header.
+        if not (request_id and REQUEST_ID.fullmatch(request_id)):
+            request_id = f"{self._prefix}-{next(self._numbers):x}"
+        exchange = Exchange(environ["REQUEST_METHOD"], path, request_id, model)
+        environ["flotilla.exchange"] = exchange
 
-    def headers(self, exchange: Exchange) -> list[tuple[str, str]]:
-        """Who answers what, on every answer."""
-        return [*self._who, ("X-Request-Id", exchange.request_id)]
+        def sign(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            exchange.status = int(status[:3])
+            return start_response(status, [*headers, *self._who, ("X-Request-Id", request_id)], exc_info)
 
-    def end(self, exchange: Exchange, status: int, answer: bytes) -> None:
-        """Count a request out, and record it."""
+        self._metrics.begin(model)
+        answer = self._app(environ, sign)
+        # In one piece, which granian sends with less ado than an iterator.
+        content = answer[0] if type(answer) is list else _join(answer)
         seconds = perf_counter() - exchange.start
-        self.metrics.end(exchange.begun, exchange.model, status, seconds, exchange.rows)
-        self.recorder.record(exchange, status, seconds, answer)
+        self._metrics.end(model, exchange.model, exchange.status, seconds, exchange.rows)
+        self._recorder.record(exchange, seconds, content)
+        return [content]
+
+
+def _join(answer: Iterable[bytes]) -> bytes:
+    try:
+        return b"".join(answer)
+    finally:
+        if close := getattr(answer, "close", None):
+            close()

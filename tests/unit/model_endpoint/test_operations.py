@@ -89,8 +89,8 @@ def recorded(settings: Settings, capfd: pytest.CaptureFixture[str], *statuses: i
     recorder = Recorder(settings)
     recorder.start()
     for number, status in enumerate(statuses):
-        exchange = Exchange("POST", "/predict", f"id-{number}", "iris", "iris", rows=1, body=b"{}")
-        recorder.record(exchange, status, 0.25, b"answer")
+        exchange = Exchange("POST", "/predict", f"id-{number}", "iris", rows=1, body=b"{}", status=status)
+        recorder.record(exchange, 0.25, b"answer")
     recorder.stop()
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
