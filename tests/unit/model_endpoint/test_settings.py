@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from model_endpoint.settings import SettingError, Settings
@@ -18,3 +22,26 @@ def test_variables_are_read() -> None:
 def test_a_wrong_number_is_named(value: str) -> None:
     with pytest.raises(SettingError, match=f"FLOTILLA_WORKERS is '{value}'"):
         Settings.from_environment({"FLOTILLA_WORKERS": value})
+
+
+def test_the_readme_names_every_variable_with_its_default(bundles: Path) -> None:
+    text = (bundles.parent / "README.md").read_text()
+    told = dict(re.findall(r"^\| `FLOTILLA_(\w+)` \| `?([^`|]*?)`? \|", text, re.MULTILINE))
+    defaults = {field.name.upper(): getattr(Settings(), field.name) for field in fields(Settings)}
+    shown = {name: str(value).replace("None", "none") for name, value in defaults.items()}
+    assert told == shown | {"FAST_LANE": "true"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOG_SAMPLE", "2"),
+        ("LOG_SAMPLE", "nan"),
+        ("CAPTURE_SAMPLE", "often"),
+        ("FAST_LANE", "yes"),
+        ("PORT", "70000"),
+    ],
+)
+def test_a_wrong_share_switch_or_port_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=f"FLOTILLA_{name} is '{value}'"):
+        Settings.from_environment({f"FLOTILLA_{name}": value})
