@@ -260,13 +260,13 @@ def _leaf_values(member: Any, classifier: bool) -> NDArray[np.float64]:
 
 def _pack(trees: list[_Tree], base: NDArray[np.float64], *, single_precision: bool = True) -> TreesHead:
     """Number all nodes of all trees in level order, see TreesHead."""
-    order = [(tree, 0, 0) for tree in trees]
+    order = [(tree, 0, index, 0) for index, tree in enumerate(trees)]
     feature: list[int] = []
     threshold: list[float] = []
     left: list[int] = []
     values: list[NDArray[np.float64]] = []
-    depth = 1
-    for tree, node, level in order:  # grows while it is walked: children go to its end
+    depths = np.ones(len(trees), dtype=np.intp)
+    for tree, node, index, level in order:  # grows while it is walked: children go to its end
         values.append(tree.values[node])
         if tree.left[node] < 0:
             feature.append(0)
@@ -276,16 +276,15 @@ def _pack(trees: list[_Tree], base: NDArray[np.float64], *, single_precision: bo
             feature.append(int(tree.feature[node]))
             threshold.append(float(tree.threshold[node]))
             left.append(len(order))
-            order += [(tree, int(tree.left[node]), level + 1), (tree, int(tree.right[node]), level + 1)]
-            depth = max(depth, level + 1)
+            order += [(tree, int(child[node]), index, level + 1) for child in (tree.left, tree.right)]
+            depths[index] = max(depths[index], level + 1)
     return TreesHead(
         np.array(feature, dtype=np.intp),
         np.array(threshold),
         np.array(left, dtype=np.int32),
         np.array(values),
         np.asarray(base, dtype=np.float64),
-        len(trees),
-        depth,
+        depths,
         single_precision,
     )
 

@@ -92,7 +92,8 @@ class TreesHead:
 
     All nodes of all trees lie in level order: the roots first, the two children of a node side by side. A
     node sends a row to `left + (row[feature] > threshold)`; a leaf's threshold is infinite and its `left`
-    itself, so a row that reached it stays. `values` are (nodes, scores), `base` (scores,) is added first.
+    itself, so a row that reached it stays. `values` are (nodes, scores), `base` (scores,) is added first, and
+    `depths` (trees,) are at least 1.
     """
 
     def __init__(
@@ -102,8 +103,7 @@ class TreesHead:
         left: NDArray[np.int32],
         values: NDArray[np.float64],
         base: NDArray[np.float64],
-        trees: int,
-        depth: int,
+        depths: NDArray[np.intp],
         single_precision: bool,
     ) -> None:
         self._feature = feature
@@ -111,9 +111,12 @@ class TreesHead:
         self._left = left
         self._values = values
         self._base = base
-        self._trees = trees
-        self._depth = depth
-        self._single_precision = single_precision
+        self._depths = depths
+        self._trees = len(depths)
+        self._deepest_first = np.argsort(-depths, kind="stable")
+        # How many trees are deeper than 0, than 1, and so on.
+        self._deeper = [int((depths > level).sum()) for level in range(int(depths.max()))]
+        self._single_precision = bool(single_precision)
         self._add_base = bool(base.any())
 
     def __call__(self, rows: Rows) -> Scores:
@@ -131,19 +134,23 @@ class TreesHead:
     def _leaves_of_one(self, row: NDArray[np.float64]) -> Nodes:
         successor = self._left + (row.take(self._feature) > self._threshold)
         node = successor[: self._trees]
-        for _ in range(self._depth - 1):
+        for _ in self._deeper[1:]:
             node = successor.take(node)
         return node[:, np.newaxis]
 
     def _leaves_of_many(self, rows: Rows) -> Nodes:
         count, width = rows.shape
         offset = np.tile(np.arange(0, count * width, width), self._trees)
-        node = np.repeat(np.arange(self._trees), count)
         flat = rows.ravel()
-        for _ in range(self._depth):
-            value = flat.take(self._feature.take(node) + offset)
-            node = self._left.take(node) + (value > self._threshold.take(node))
-        return node.reshape(self._trees, count)
+        node = np.repeat(self._deepest_first, count)
+        for deeper in self._deeper:  # only these trees have nodes to go on to
+            part = slice(deeper * count)
+            at = node[part]
+            value = flat.take(self._feature.take(at) + offset[part])
+            node[part] = self._left.take(at) + (value > self._threshold.take(at))
+        leaves = np.empty((self._trees, count), dtype=np.intp)
+        leaves[self._deepest_first] = node.reshape(self._trees, count)
+        return leaves
 
     def _sum(self, leaves: Nodes) -> Scores:
         values: Scores = self._values.take(leaves, axis=0)
@@ -162,8 +169,7 @@ class TreesHead:
             "left": self._left,
             "values": self._values,
             "base": self._base,
-            "trees": np.array(self._trees),
-            "depth": np.array(self._depth),
+            "depths": self._depths,
             "single_precision": np.array(self._single_precision),
         }
 
@@ -262,12 +268,7 @@ class CompiledPredictor:
         classes = [
             arrays[f"classes_{index}"] for index in range(sum(name.startswith("classes_") for name in arrays))
         ]
-        head: Head
-        if "weights" in parts:
-            head = LinearHead(**parts)
-        else:
-            scalars = {name: parts.pop(name).item() for name in ("trees", "depth", "single_precision")}
-            head = TreesHead(**parts, **scalars)
+        head: Head = LinearHead(**parts) if "weights" in parts else TreesHead(**parts)
         link = str(arrays["link"])
         threshold, divisor = arrays["threshold"].item(), arrays["divisor"].item()
         return cls(steps, head, link, classes, threshold=threshold, divisor=divisor)
