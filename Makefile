@@ -60,6 +60,11 @@ lint: .venv/test
 unit: .venv/test
 	pytest
 
+.PHONY: bench-serve
+bench-serve: .venv/test ## Compare the endpoint with its peers, in CPU time per request
+	tools/debian_packages.sh wrk
+	python bench/serving.py
+
 .PHONY: lock
 lock: .venv/test ## Lock the requirements anew
 	tools/lock.sh

@@ -17,3 +17,6 @@ compile model_endpoint/requirements-build.in model_endpoint/requirements-build.t
 compile requirements/uv.in requirements/uv.txt "${controller[@]}"
 compile requirements/deploy.in requirements/deploy.txt "${controller[@]}"
 compile requirements/test.in requirements/test.txt "${controller[@]}"
+for peer in bench/requirements/*.in; do
+  compile "$peer" "${peer%.in}.txt" "${image[@]}"
+done
