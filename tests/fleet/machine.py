@@ -70,6 +70,10 @@ class Machine:
         return list(json.loads(self.run("docker", "inspect", *names))) if names else []
 
     def container_names(self) -> set[str]:
+        """Return the names of the containers that run."""
+        return {container["Name"].lstrip("/") for container in self.containers()}
+
+    def healthy_containers(self) -> set[str]:
         """Return the names of the containers that run and, where they can tell, are healthy."""
         return {
             container["Name"].lstrip("/")

@@ -4,6 +4,7 @@ The tests are one story: each starts from what the one before left.
 """
 
 from fleet.fleet import Fleet
+from fleet.machine import open_from_here, wait_until
 from fleet.playbook import run_playbook
 
 THREE: dict[str, dict[str, int | str]] = {"node1": {"model_endpoint_weight": 3}, "node2": {}, "node3": {}}
@@ -56,4 +57,19 @@ def test_a_run_limited_to_it_and_the_load_balancers_lets_it_join(fleet: Fleet) -
     grown = fleet.with_nodes(FOUR)
     changed = run_playbook("site.yml", grown.inventory, "--limit", "node4,load_balancers")
     assert changed.keys() - {"localhost"} == {"node4", "lb1"}
+    grown.assert_shares()
+
+
+def test_a_load_balancer_that_was_reloaded_comes_back_after_a_restart(fleet: Fleet) -> None:
+    grown = fleet.with_nodes(FOUR)
+    before = grown.load_balancer.container_names()
+    grown.load_balancer.restart()
+    wait_until(
+        f"{', '.join(sorted(before))} run again",
+        lambda: (
+            grown.load_balancer.attempt(["docker", "info"]).returncode == 0
+            and grown.load_balancer.container_names() == before
+        ),
+    )
+    wait_until("port 80 answers", lambda: bool(open_from_here(grown.load_balancer.doors({80}))))
     grown.assert_shares()

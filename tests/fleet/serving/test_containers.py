@@ -57,7 +57,7 @@ def test_containers_are_confined(fleet: Fleet) -> None:
 def test_only_the_fleets_containers_run(fleet: Fleet) -> None:
     assert fleet.load_balancer.container_names() == {"flotilla-nginx", "flotilla-registry"}
     for node in fleet.nodes:
-        assert node.container_names() == {f"flotilla-{node.name}-blue"}
+        assert node.healthy_containers() == node.container_names() == {f"flotilla-{node.name}-blue"}
 
 
 def test_endpoint_containers_carry_their_labels(fleet: Fleet) -> None:

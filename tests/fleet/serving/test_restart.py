@@ -14,7 +14,9 @@ def test_a_restarted_machine_serves_again(fleet: Fleet, group: str) -> None:
     machine.restart()
     wait_until(
         f"{machine.name} runs {', '.join(sorted(before))} again",
-        lambda: machine.attempt(["docker", "info"]).returncode == 0 and machine.container_names() == before,
+        lambda: (
+            machine.attempt(["docker", "info"]).returncode == 0 and machine.healthy_containers() == before
+        ),
     )
     wait_until("port 80 answers", lambda: bool(open_from_here(fleet.load_balancer.doors({HTTP}))))
     wait_until("every endpoint answers", lambda: fleet.answers(50).keys() == fleet.weights().keys())

@@ -59,7 +59,7 @@ def received_headers(fleet: Fleet, sent: dict[str, str]) -> dict[str, str]:
             node.run("docker", "rm", "--force", "echo")
     finally:
         node.run("docker", "start", name)
-        wait_until(f"{name} is healthy again", lambda: node.container_names() == {name})
+        wait_until(f"{name} is healthy again", lambda: node.healthy_containers() == {name})
 
 
 def test_the_endpoint_learns_who_asked_for_what(fleet: Fleet) -> None:
