@@ -387,7 +387,11 @@ def run(chosen: list[Server], rounds: int, seconds: float) -> dict[str, Any]:
         for server, cases in samples.items()
         if server not in missing
     }
-    machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "load_before": os.getloadavg()}
+    machine = {
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "load_average_after": os.getloadavg(),
+    }
     return {
         "machine": machine,
         "rounds": rounds,

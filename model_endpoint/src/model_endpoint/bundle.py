@@ -78,6 +78,11 @@ def pack(
         answers = SklearnPredictor(estimator)(verification)
     except ValueError as error:
         raise BundleError(f"{directory}: the model's predict refuses the data: {error}") from None
+    for key, array in answers.items():
+        if array.dtype.kind not in DATATYPES:
+            raise BundleError(
+                f"{directory}: {key} is of type {array.dtype}, which the protocol has no datatype for"
+            )
     classes = getattr(estimator, "classes_", None)
     card = Card(
         name=name,

@@ -56,9 +56,10 @@ def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
     try:
         candidate = compile_estimator(source.estimator)
         proof = prove(source.estimator, candidate, source.rows, low, high)
-    except NotCompilableError as error:
+    except Exception as error:  # whatever goes wrong here, scikit-learn can still serve the model
+        reason = str(error) if isinstance(error, NotCompilableError) else f"{type(error).__name__}: {error}"
         (target / bundle.MODEL_FILE).write_bytes(source.dump)
-        return {"kind": SKLEARN, "not_compiled": str(error)}
+        return {"kind": SKLEARN, "not_compiled": reason}
     candidate.save(target / "predictor.npz")
     return {"kind": candidate.kind, "proof": asdict(proof)}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
+from sklearn.tree import DecisionTreeClassifier
 
 from model_endpoint import bundle, image, model
 from model_endpoint.errors import BundleError
@@ -95,3 +96,25 @@ def test_an_image_without_models_is_refused(tmp_path: Path) -> None:
         image.build(tmp_path, tmp_path / "served")
     with pytest.raises(BundleError, match="holds no model"):
         model.load(tmp_path)
+
+
+def test_a_rule_that_breaks_leaves_the_model_to_scikit_learn(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(estimator: object) -> None:
+        raise AttributeError("no coef_")
+
+    monkeypatch.setattr(image, "compile_estimator", broken)
+    assert not image.build(bundles, tmp_path / "served")
+    served = model.load(tmp_path / "served")["iris"]
+    assert served.served_by == {"kind": "scikit-learn", "not_compiled": "AttributeError: no coef_"}
+    served.verify()
+
+
+def test_labels_the_protocol_has_no_datatype_for_are_refused(tmp_path: Path) -> None:
+    rows = np.arange(40.0).reshape(20, 2)
+    dated = DecisionTreeClassifier().fit(rows, np.where(rows[:, 0] > 20, b"a", b"b"))
+    with pytest.raises(BundleError, match="no datatype"):
+        bundle.pack(
+            dated, rows, tmp_path / "x", name="x", version="1", allowed_types=["sklearn.tree._tree.Tree"]
+        )

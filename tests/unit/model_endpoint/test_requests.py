@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of extreme values, which are refused
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 
 
