@@ -15,6 +15,7 @@ from model_endpoint.errors import RequestError
 from model_endpoint.fastlane import FastLane
 from model_endpoint.model import Model
 from model_endpoint.service import FAILURE, Bookkeeper, Service, exchange_of, read_body
+from model_endpoint.tensors import shown
 
 log = logging.getLogger(__name__)
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,7 +42,7 @@ def _add_protocol(app: Flask, service: Service) -> None:
         model = plain.find(service.models, name)
         if version not in (None, model.card.version):
             has = model.card.version
-            raise RequestError(f"model {name!r} has no version {version!r}; it has {has!r}", 404)
+            raise RequestError(f"model {name!r} has no version {shown(version)}; it has {has!r}", 404)
         return model
 
     @app.get("/v2")
@@ -144,9 +145,9 @@ def _body(also: str | None = None) -> bytes:
     """The body of a prediction; raises RequestError for a type or an encoding of it that is not taken."""
     environ = request.environ
     if environ.get("CONTENT_TYPE", "") not in ACCEPTED and request.mimetype not in {*ACCEPTED, also}:
-        raise RequestError(f"Content-Type: {request.mimetype!r} is not taken; send {JSON}", 415)
+        raise RequestError(f"Content-Type: {shown(request.mimetype)} is not taken; send {JSON}", 415)
     if encoding := environ.get("HTTP_CONTENT_ENCODING"):
-        raise RequestError(f"Content-Encoding: {encoding!r} is not taken; send the body as it is", 415)
+        raise RequestError(f"Content-Encoding: {shown(encoding)} is not taken; send the body as it is", 415)
     most: int = current_app.config["MAX_CONTENT_LENGTH"]
     body = read_body(environ, most)
     if body is None:

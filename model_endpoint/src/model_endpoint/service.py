@@ -73,6 +73,7 @@ class Bookkeeper:
 
     def __init__(self, app: WSGIApplication, service: Service) -> None:
         self._app = app
+        self._models = service.models
         self._metrics = service.metrics
         self._recorder = service.recorder
         self._who = [("X-Release", service.settings.release), ("X-Endpoint", service.settings.endpoint)]
@@ -82,6 +83,8 @@ class Bookkeeper:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         path = environ["PATH_INFO"]
         model = path.split("/", 4)[3] if path.startswith("/v2/models/") else NO_MODEL
+        if model not in self._models:
+            model = NO_MODEL
         request_id = environ.get("HTTP_X_REQUEST_ID")
         # The client's own, unless it has none or one that could forge a log line or a header.
         if not (request_id and REQUEST_ID.fullmatch(request_id)):

@@ -193,3 +193,23 @@ def test_errors_are_json(client: FlaskClient, method: str, path: str, status: in
     assert answer.status_code == status
     assert set(answer.get_json()) == {"error"}
     assert ("Allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/" + "x" * 5000, {}),
+        ("/v2/models/" + "x" * 5000, {}),
+        ("/v2/models/iris/versions/" + "x" * 5000, {}),
+        ("/predict", {"Content-Type": "x" * 5000}),
+        ("/predict", {"Content-Encoding": "x" * 5000}),
+        ("/v2/models/iris/infer", {"Inference-Header-Content-Length": "x" * 5000}),
+    ],
+)
+def test_an_answer_does_not_grow_with_what_came_in(
+    client: FlaskClient, path: str, headers: dict[str, str]
+) -> None:
+    method = "POST" if headers else "GET"
+    answer = client.open(path, method=method, data=b"{}" if headers else None, headers=headers)
+    assert 400 <= answer.status_code < 500
+    assert len(answer.data) < 500
