@@ -37,6 +37,8 @@ def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> C
     worker = metrics.claim()
     # Extreme values may overflow on the way; Model.predict finds out from the result.
     warnings.simplefilter("ignore", RuntimeWarning)
+    # A model fitted on a data frame says so of every array it is given.
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
     if not all(served.compiled for served in models.values()):
         scikit.limit_threads(settings.workers)
     for name, served in models.items():

@@ -11,6 +11,7 @@ Read and written where models are packed and images are built; a running endpoin
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ import numpy as np
 import skops.io
 import yaml
 from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
 
 from model_endpoint.card import Card, Feature, Output, check_golden
 from model_endpoint.errors import BundleError
@@ -66,6 +70,8 @@ def pack(
         raise BundleError(
             f"{directory}: {type(estimator).__name__} has no predict; pack a classifier or a regressor"
         )
+    _check_order(estimator, data, directory)
+    estimator = _by_position(copy.deepcopy(estimator))
     dump = skops.io.dumps(estimator, compression=8, compresslevel=9)
     untrusted = sorted(set(skops.io.get_untrusted_types(data=dump)) - set(allowed_types))
     if untrusted:
@@ -174,6 +180,46 @@ def _as_rows(data: Any) -> Rows:
     if rows.ndim != 2 or 0 in rows.shape or not np.isfinite(rows).all():
         raise BundleError(f"the data must be finite numbers of shape (rows, features), not {rows.shape}")
     return rows
+
+
+def _check_order(estimator: Any, data: Any, directory: Path) -> None:
+    """Refuse data whose columns are not the ones the estimator was fitted on, in their order."""
+    fitted, given = getattr(estimator, "feature_names_in_", None), getattr(data, "columns", None)
+    if fitted is None or given is None or list(fitted) == list(given):
+        return
+    missing, added = (
+        [name for name in fitted if name not in given],
+        [name for name in given if name not in fitted],
+    )
+    if missing:
+        raise BundleError(
+            f"{directory}: the data has no column {missing[0]!r}, which the model was fitted on"
+        )
+    if added:
+        raise BundleError(
+            f"{directory}: the model was not fitted on the column {added[0]!r}; leave it out: --drop {added[0]}"
+        )
+    raise BundleError(
+        f"{directory}: give the columns in the order the model was fitted on: {', '.join(fitted)}"
+    )
+
+
+def _by_position(estimator: Any) -> Any:
+    """Have the column transformers of a fitted `estimator` find their columns by position; returns it.
+
+    Those fitted on a data frame look for names, which the rows of a request don't have.
+    """
+    if isinstance(estimator, Pipeline):
+        _by_position(estimator.steps[0][1])
+    elif isinstance(estimator, BaseSearchCV):
+        _by_position(estimator.best_estimator_)
+    elif isinstance(estimator, ColumnTransformer):
+        columns = {name: list(places) for name, places in estimator._transformer_to_input_indices.items()}
+        estimator.transformers_ = [(name, part, columns[name]) for name, part, _ in estimator.transformers_]
+        estimator.transformers = [(name, part, columns[name]) for name, part, _ in estimator.transformers]
+        estimator._columns = [columns[name] for name, _, _ in estimator.transformers]
+        vars(estimator).pop("feature_names_in_", None)
+    return estimator
 
 
 def _features(data: Any, rows: Rows) -> list[Feature]:

@@ -21,6 +21,14 @@ STATUSES = ("200", "400", "404", "405", "413", "415", "500", "other")
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)
 NO_MODEL = ""
+ERRORS = {
+    "400": "bad_input",
+    "404": "unknown_route_or_model",
+    "405": "wrong_method",
+    "413": "body_too_large",
+    "415": "wrong_content_type",
+    "500": "failed",
+}
 
 # Where a model's counts lie, in float64 from the start of its part of a slot.
 _IN_FLIGHT = 0
@@ -114,10 +122,9 @@ class Metrics:
                     yield f'flotilla_requests_total{{{self._labels[name]},status="{status}"}} {count:.0f}'
         yield from _head("flotilla_errors_total", "counter", "Requests refused or failed, by kind.")
         for name, total in totals.items():
-            refused = sum(total[_STATUS + index] for index, status in enumerate(STATUSES) if status[0] == "4")
-            failed = total[_STATUS + STATUSES.index("500")]
-            yield f'flotilla_errors_total{{{self._labels[name]},kind="refused"}} {refused:.0f}'
-            yield f'flotilla_errors_total{{{self._labels[name]},kind="failed"}} {failed:.0f}'
+            for status, kind in ERRORS.items():
+                count = total[_STATUS + STATUSES.index(status)]
+                yield f'flotilla_errors_total{{{self._labels[name]},kind="{kind}"}} {count:.0f}'
         yield from self._histogram(
             totals, "flotilla_request_seconds", "Time to answer.", SECONDS, _SECONDS, _SECONDS_SUM
         )

@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_wine
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from model_endpoint import bundle, image, model
@@ -118,3 +125,45 @@ def test_labels_the_protocol_has_no_datatype_for_are_refused(tmp_path: Path) -> 
         bundle.pack(
             dated, rows, tmp_path / "x", name="x", version="1", allowed_types=["sklearn.tree._tree.Tree"]
         )
+
+
+@pytest.fixture
+def wine() -> tuple[pd.DataFrame, Any]:
+    """A data frame, and a pipeline fitted on it whose columns are chosen by name."""
+    data = load_wine(as_frame=True)
+    columns = [("scaled", StandardScaler(), ["proline", "alcohol"]), ("ranged", MinMaxScaler(), ["ash"])]
+    chosen = ColumnTransformer(columns, remainder="passthrough")
+    return data.data, make_pipeline(chosen, LogisticRegression(max_iter=5000)).fit(data.data, data.target)
+
+
+def test_columns_chosen_by_name_are_found_without_names(
+    wine: tuple[pd.DataFrame, Any], tmp_path: Path
+) -> None:
+    data, pipeline = wine
+    card = bundle.pack(pipeline, data, tmp_path / "wine", name="wine", version="1")
+    packed = bundle.read(tmp_path / "wine").estimator
+    assert [feature.name for feature in card.features] == list(data.columns)
+    assert np.array_equal(packed.predict_proba(data.to_numpy()), pipeline.predict_proba(data))
+    assert pipeline[0].transformers_[0][2] == ["proline", "alcohol"]  # the user's own is as it was
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            lambda data: data[data.columns[::-1]],
+            "give the columns in the order the model was fitted on: alcohol, ",
+        ),
+        (lambda data: data.drop(columns="ash"), "the data has no column 'ash'"),
+        (
+            lambda data: data.assign(target=1),
+            "was not fitted on the column 'target'; leave it out: --drop target",
+        ),
+    ],
+)
+def test_data_with_other_columns_than_the_model_s_is_refused(
+    edit: Callable[[pd.DataFrame], pd.DataFrame], message: str, wine: tuple[pd.DataFrame, Any], tmp_path: Path
+) -> None:
+    data, pipeline = wine
+    with pytest.raises(BundleError, match=message):
+        bundle.pack(pipeline, edit(data), tmp_path / "wine", name="wine", version="1")

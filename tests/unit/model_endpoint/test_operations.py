@@ -71,7 +71,7 @@ def test_metrics_of_requests(client: FlaskClient) -> None:
     expected: list[tuple[float, str, dict[str, str]]] = [
         (1, "flotilla_requests_total", {"model": "iris", "status": "200"}),
         (1, "flotilla_requests_total", {"model": "iris", "status": "400"}),
-        (1, "flotilla_errors_total", {"model": "iris", "kind": "refused"}),
+        (1, "flotilla_errors_total", {"model": "iris", "kind": "bad_input"}),
         (1, "flotilla_requests_total", {"model": "", "status": "404"}),
         (3, "flotilla_rows_total", {"model": "iris"}),
         (1, "flotilla_request_rows_bucket", {"model": "iris", "le": "5"}),

@@ -19,6 +19,7 @@ async function load() {
     find("body").value = JSON.stringify(examples[find("route").value], null, 2);
   };
   find("route").addEventListener("change", show);
+  find("route").value = "/predict"; // the one most readers come for
   show();
 }
 
