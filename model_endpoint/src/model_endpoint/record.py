@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from model_endpoint.service import Exchange
 
 BACKLOG = 10_000  # entries; beyond it they are dropped, so that a stuck log can't fill the memory
+SHADOW_BACKLOG = 1_000  # the same for lines that hold an answer
+MOST_ANSWER = 64 << 10  # bytes of the largest answer that a line holds
 
 
 class Recorder:
     """Writes request lines to standard output and captured payloads to a file.
 
-    Failures are always logged; of the rest, and of payloads, one in so many, spread evenly.
+    Failures are always logged, and so is a request that a second release is asked as well, with its answer, by
+    which the two can be compared. Of the rest, and of payloads, one in so many is recorded, spread evenly.
     """
 
     def __init__(self, settings: Settings, worker: int = 0) -> None:
@@ -45,16 +48,22 @@ class Recorder:
             self._entries.put(None)
             self._thread.join(timeout=2)
 
-    def record(self, exchange: Exchange, seconds: float, answer: bytes) -> None:
-        """Log a request that was answered and capture its payload, as far as the samples have it."""
+    def record(self, exchange: Exchange, seconds: float, answer: bytes, shadow: bool = False) -> None:
+        """Log a request that was answered and capture its payload, as far as the samples have it.
+
+        `shadow` says that another release is asked the same.
+        """
         self._seen += 1
-        if exchange.status >= 400 or (self._log_every and self._seen % self._log_every == 0):
-            self._log(exchange, seconds)
+        if shadow:
+            entry = self._line(exchange, seconds) | {"shadow": True, "answer": _text(answer)}
+            self._put(False, entry, SHADOW_BACKLOG)
+        elif exchange.status >= 400 or (self._log_every and self._seen % self._log_every == 0):
+            self._put(False, self._line(exchange, seconds))
         if self._capture_every and exchange.rows and self._seen % self._capture_every == 0:
             self._capture(exchange, answer)
 
-    def _log(self, exchange: Exchange, seconds: float) -> None:
-        entry = {
+    def _line(self, exchange: Exchange, seconds: float) -> dict[str, Any]:
+        return {
             "time": time.time(),
             "endpoint": self._settings.endpoint,
             "release": self._settings.release,
@@ -66,7 +75,6 @@ class Recorder:
             "model": exchange.model,
             "rows": exchange.rows,
         }
-        self._put(False, entry)
 
     def _capture(self, exchange: Exchange, answer: bytes) -> None:
         entry = {
@@ -79,8 +87,8 @@ class Recorder:
         }
         self._put(True, entry)
 
-    def _put(self, captured: bool, entry: dict[str, Any]) -> None:
-        if self._entries.qsize() < BACKLOG:
+    def _put(self, captured: bool, entry: dict[str, Any], backlog: int = BACKLOG) -> None:
+        if self._entries.qsize() < backlog:
             self._entries.put((captured, entry))
 
     def _write(self) -> None:
@@ -92,7 +100,7 @@ class Recorder:
                 if captured:
                     capture.write(line)
                 else:
-                    # One write: lines of several workers do not mix.
+                    # One write: lines of several workers do not mix, unless nobody reads them and the pipe is full.
                     os.write(sys.stdout.fileno(), line)
             except OSError as error:
                 print(f"can't record: {error}", file=sys.stderr)  # noqa: T201
@@ -128,3 +136,11 @@ class _Capture:
 
 def _one_in(share: float) -> int:
     return round(1 / share) if share > 0 else 0
+
+
+def _text(answer: bytes) -> str | None:
+    """The answer as a line holds it; None for a large one, and for one with binary tensors."""
+    try:
+        return answer.decode() if len(answer) <= MOST_ANSWER else None
+    except UnicodeDecodeError:
+        return None

@@ -102,7 +102,8 @@ class Bookkeeper:
         content = answer[0] if type(answer) is list else _join(answer)
         seconds = perf_counter() - exchange.start
         self._metrics.end(model, exchange.model, exchange.status, seconds, exchange.rows)
-        self._recorder.record(exchange, seconds, content)
+        # Nginx sets the header, and overwrites a client's.
+        self._recorder.record(exchange, seconds, content, environ.get("HTTP_X_SHADOW") == "1")
         return [content]
 
 

@@ -1,0 +1,183 @@
+"""The gate lets an endpoint pass that answers right and in time, over HTTP, and says what is wrong with another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+import pytest
+from flask import Flask
+
+from model_endpoint import gate
+from model_endpoint.app import create_app
+from model_endpoint.service import Service
+
+READY = "/v2/health/ready"
+IRIS = "/v2/models/iris/infer"
+BREAST_CANCER = "/v2/models/breast_cancer/infer"
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+class Endpoint:
+    """A server of the models that a test can slow down, with the golden requests it will be asked."""
+
+    def __init__(self, app: Flask, models: Path) -> None:
+        self.app = app
+        self.models = models
+        self.asked: list[str] = []
+        self.before: Callable[[str], None] = lambda path: None
+        self.server = WSGIServer(("127.0.0.1", 0), Quiet)
+        self.server.set_app(self._answer)
+
+    def _answer(self, environ: Any, start_response: Any) -> Any:
+        self.asked.append(environ["PATH_INFO"])
+        self.before(environ["PATH_INFO"])
+        return self.app(environ, start_response)
+
+    def change(self, model: str, change: Callable[[Any], None]) -> None:
+        """Change what the gate knows about a model's golden requests."""
+        path = self.models / model / "golden.json"
+        golden = json.loads(path.read_text())
+        change(golden)
+        path.write_text(json.dumps(golden))
+
+
+@pytest.fixture
+def endpoint(
+    service: Service, served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Endpoint]:
+    endpoint = Endpoint(create_app(service), Path(shutil.copytree(served, tmp_path / "models")))
+    monkeypatch.setenv("FLOTILLA_PORT", str(endpoint.server.server_port))
+    monkeypatch.setenv("FLOTILLA_MODELS", str(endpoint.models))
+    Thread(target=endpoint.server.serve_forever, args=(0.01,), daemon=True).start()
+    yield endpoint
+    endpoint.server.shutdown()
+    endpoint.server.server_close()
+
+
+def test_right_answers_pass_and_every_golden_request_was_asked(
+    endpoint: Endpoint, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert gate.main(["--seconds", "1"]) == 0
+    assert capfd.readouterr().err == ""
+    times = 3 * (1 + gate.TRIES)
+    assert endpoint.asked == [READY, *[BREAST_CANCER] * times, *[IRIS] * times]
+
+
+def test_a_wrong_answer_is_refused(endpoint: Endpoint, capfd: pytest.CaptureFixture[str]) -> None:
+    def change(golden: Any) -> None:
+        golden[1]["outputs"]["predict_proba"][0][1] += 1e-8
+
+    endpoint.change("iris", change)
+    assert gate.main(["--seconds", "1"]) == 3
+    errors = capfd.readouterr().err
+    assert errors.startswith("iris: golden request 1: predict_proba is [[")
+    assert errors.count("\n") == 1
+
+
+def test_an_answer_that_is_no_success_is_refused(
+    endpoint: Endpoint, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def change(golden: Any) -> None:
+        golden[0]["rows"][0].pop()
+
+    endpoint.change("iris", change)
+    assert gate.main(["--seconds", "1"]) == 3
+    assert capfd.readouterr().err.startswith("iris: golden request 0: answered 400: {")
+
+
+def test_an_answer_in_another_form_is_refused(endpoint: Endpoint, capfd: pytest.CaptureFixture[str]) -> None:
+    def answer(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"{}"]
+
+    endpoint.app.wsgi_app = answer  # type: ignore[method-assign]
+    assert gate.main(["--seconds", "1"]) == 3
+    errors = capfd.readouterr().err
+    assert errors == (
+        "breast_cancer: golden request 0: the answer is no inference response: KeyError('outputs')\n"
+    )
+
+
+def test_answers_that_are_mostly_slow_are_refused(
+    endpoint: Endpoint, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def before(path: str) -> None:
+        if path == IRIS and len(endpoint.asked) % 3:
+            time.sleep(0.25)
+
+    endpoint.before = before
+    assert gate.main(["--seconds", "0.2"]) == 3
+    errors = capfd.readouterr().err
+    assert errors.startswith("iris: golden request 0: took 0.2")
+    assert errors.endswith(" s, 0.20 s are allowed\n")
+
+
+def test_the_first_answer_and_few_of_the_others_may_be_slow(endpoint: Endpoint) -> None:
+    first = 2 + 3 * (1 + gate.TRIES)  # of iris
+
+    def before(path: str) -> None:
+        if len(endpoint.asked) in (first, first + 1, first + 2):
+            time.sleep(0.25)
+
+    endpoint.before = before
+    assert gate.main(["--seconds", "0.2"]) == 0
+
+
+def test_no_answer_at_all_is_refused(
+    endpoint: Endpoint, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "PATIENCE", 0.2)
+    endpoint.before = lambda path: time.sleep(0.6 if path == IRIS else 0)
+    assert gate.main(["--seconds", "0.1"]) == 3
+    assert capfd.readouterr().err == "iris: golden request 0: no answer in 0.30 s, 0.10 s are allowed\n"
+
+
+def test_an_endpoint_that_is_not_ready_may_be_asked_again(
+    endpoint: Endpoint, capfd: pytest.CaptureFixture[str]
+) -> None:
+    endpoint.app.view_functions["ready"] = lambda: ("", 503)
+    assert gate.main(["--seconds", "1"]) == 1
+    assert capfd.readouterr().err == "not ready: /v2/health/ready answers 503\n"
+    assert endpoint.asked == [READY]
+
+
+def test_where_nobody_listens_it_may_be_asked_again(
+    endpoint: Endpoint, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("FLOTILLA_PORT", str(closed.getsockname()[1]))
+        assert gate.main(["--seconds", "1"]) == 1
+    assert "refused" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_without_golden_requests_nothing_passes(
+    content: str | None, endpoint: Endpoint, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for path in endpoint.models.glob("*/*.json"):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_text(content)
+    assert gate.main(["--seconds", "1"]) == 1
+    assert str(endpoint.models) in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_bound_must_be_a_number_above_zero(seconds: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        gate.main([f"--seconds={seconds}"])
+    assert ended.value.code == 2
