@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import hashlib
 import json
-import math
 import os
 import platform
 import re
@@ -28,7 +27,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
+
+from chart import Bar, bars
 
 HERE = Path(__file__).resolve().parent
 ENDPOINT = HERE.parent / "model_endpoint"
@@ -447,39 +447,15 @@ def table(outcome: dict[str, Any]) -> str:
 
 
 def chart(outcome: dict[str, Any]) -> str:
-    """Bars of CPU time per 1,000 requests, one group a case, on a logarithmic scale."""
-    results = outcome["results"]
-    bar, left, width = 22, 220, 520
-    values = [value["cpu_seconds_per_1000"] for cases in results.values() for value in cases.values()]
-    low, high = min(values) / 2, max(values)
-
-    def length(value: float) -> float:
-        return width * math.log(value / low) / math.log(high / low)
-
-    parts: list[str] = []
-    top = 50
+    """Bars of CPU time per 1,000 requests, one group a case."""
+    groups = {}
     for case in CASES:
-        parts.append(f'<text x="10" y="{top}" class="case">{escape(case)}</text>')
-        top += 10
-        for server in sorted(results, key=lambda name: results[name][case]["cpu_seconds_per_1000"]):
-            value = results[server][case]["cpu_seconds_per_1000"]
-            colour = "#0b5cad" if server in (OURS, OURS_FLASK) else "#9aa7b4"
-            size = length(value)
-            parts.append(f'<text x="{left - 8}" y="{top + 15}" text-anchor="end">{escape(server)}</text>')
-            parts.append(
-                f'<rect x="{left}" y="{top}" width="{size:.0f}" height="{bar - 4}" fill="{colour}"/>'
-            )
-            parts.append(f'<text x="{left + size + 6:.0f}" y="{top + 15}">{value:.3f}</text>')
-            top += bar
-        top += 34
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 820 {top}" font-family="system-ui, sans-serif" '
-        'font-size="13" role="img"><style>text{fill:#1b2733}.case{font-weight:600}</style>'
-        f'<rect width="820" height="{top}" fill="#fff"/>'
-        '<text x="10" y="24" font-size="16">Server CPU seconds per 1,000 requests (logarithmic; less is better)</text>'
-        + "".join(parts)
-        + "</svg>\n"
-    )
+        costs = {server: cases[case]["cpu_seconds_per_1000"] for server, cases in outcome["results"].items()}
+        groups[case] = [
+            Bar(server, costs[server], f"{costs[server]:.3f}", server in (OURS, OURS_FLASK))
+            for server in sorted(costs, key=lambda name: costs[name])
+        ]
+    return bars("Server CPU seconds per 1,000 requests (logarithmic; less is better)", groups)
 
 
 def main() -> int:
