@@ -32,16 +32,20 @@ clean: .venv/deploy ## Remove the images, the internal CA, the caches and .venv 
 	rm -rf "$(CACHE)" .venv
 
 .PHONY: test
-test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios
+test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios, all but fire
 	for scenario in $(SCENARIOS); do \
 	  MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/$$scenario molecule test --scenario-name $$scenario; \
 	done
+
+.PHONY: test-fire
+test-fire: .venv/test engine ## Release, break and repair a fleet under load
+	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/fire molecule test --scenario-name fire
 
 # The scenarios' hosts are containers of this machine's engine.
 .PHONY: engine
 engine: .venv/deploy
 	tools/debian_packages.sh mmdebstrap openssh-client
-	ansible-playbook playbooks/engine.yml --inventory inventory/local $(BECOME)
+	ansible-playbook playbooks/look.yml playbooks/engine.yml --inventory inventory/local $(BECOME)
 
 .PHONY: test-fast
 test-fast: .venv/test ## Run what needs no container, in under a minute
@@ -64,6 +68,10 @@ unit: .venv/test
 bench-serve: .venv/test ## Compare the endpoint with its peers, in CPU time per request
 	tools/debian_packages.sh wrk
 	python bench/serving.py
+
+.PHONY: bench-deploy
+bench-deploy: .venv/test engine ## Time deployments beside those by a plain playbook, over 3 and 10 nodes
+	python bench/deploy.py
 
 .PHONY: lock
 lock: .venv/test ## Lock the requirements anew

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -44,40 +44,9 @@ def fleet_hosts(groups: Groups) -> list[str]:
     return list(dict.fromkeys(members))
 
 
-def machine_group(hostvars: HostVars, host: str) -> str:
-    """Return the name of the group for the machine of `host`: hosts of one address and SSH port are one machine."""
-    port = hostvars[host].get("ansible_port", "")
-    return "flotilla_at_" + re.sub(r"\W", "_", f"{host_address(hostvars, host)} {port}".strip())
-
-
-def upstream_servers(
-    hostvars: HostVars, nodes: Sequence[str], slot: str = "blue"
-) -> list[dict[str, str | int]]:
-    """Return the servers of the upstream, one per host of `nodes` that is not drained.
-
-    Each is a dict of `name`, `address`, `port` (the green slot's is the next one after the blue's) and `weight`.
-    Only inventory variables are read, so the answer is the same whichever hosts a run is limited to.
-
-    Raises:
-        AnsibleFilterError: when no server is left, or there is no such slot.
-    """
-    if slot not in ("blue", "green"):
-        raise AnsibleFilterError(f"no such slot: {slot!r}; it is blue or green")
-    servers: list[dict[str, str | int]] = [
-        {
-            "name": node,
-            "address": host_address(hostvars, node, "model_endpoint_address"),
-            "port": int(hostvars[node].get("model_endpoint_port", 5001)) + (slot == "green"),
-            "weight": int(hostvars[node].get("model_endpoint_weight", 1)),
-        }
-        for node in nodes
-        if hostvars[node].get("model_endpoint_state", "present") == "present"
-    ]
-    if not servers:
-        raise AnsibleFilterError(
-            "no endpoint would be left to take traffic: set model_endpoint_state: present on a host of model_nodes"
-        )
-    return servers
+def machine(hostvars: HostVars, host: str) -> str:
+    """Return what tells the machine of `host` from others: its address and SSH port."""
+    return f"{host_address(hostvars, host)} {hostvars[host].get('ansible_port', '')}".strip()
 
 
 def guarded_ports(hostvars: HostVars, groups: Groups, registry: str) -> dict[str, list[dict[str, Any]]]:
@@ -114,6 +83,44 @@ def guarded_ports(hostvars: HostVars, groups: Groups, registry: str) -> dict[str
     return guarded
 
 
+def machines(hostvars: HostVars, hosts: Sequence[str]) -> list[dict[str, str]]:
+    """Return, for each of `hosts`, a dict of `host`, `group` and `first`: the first host of the machine that it is.
+
+    What is done to a machine is done through that one, which is in the group flotilla_machines; others of the
+    same machine are in flotilla_twins.
+    """
+    first: dict[str, str] = {}
+    found = []
+    for host in sorted(hosts):
+        mine = first.setdefault(machine(hostvars, host), host)
+        group = "flotilla_machines" if mine == host else "flotilla_twins"
+        found.append({"host": host, "group": group, "first": mine})
+    return found
+
+
+def status_port(hostvars: HostVars, groups: Groups, host: str) -> int:
+    """Return the port where Nginx on the machine of `host` tells which configuration it serves, 0 without an Nginx."""
+    mine = machine(hostvars, host)
+    for balancer in groups.get("load_balancers", ()):
+        if machine(hostvars, balancer) == mine:
+            return int(hostvars[balancer].get("nginx_lb_status_port", 8090))
+    return 0
+
+
+def out_of_date(files: Sequence[Mapping[str, Any]], present: Mapping[str, str]) -> list[str]:
+    """Return the paths of those `files` that are not as wanted.
+
+    `files` is what the module write_files takes: dicts of `path`, `content`, and perhaps `mode` ("0644") and `owner`
+    (0). `present` is what machine_state found: by path, SHA-256, mode and owner.
+    """
+
+    def wanted(file: Mapping[str, Any]) -> str:
+        digest = hashlib.sha256(file["content"].encode()).hexdigest()
+        return f"{digest}:{int(file.get('mode', '0644'), 8):04o}:{file.get('owner', 0)}"
+
+    return [file["path"] for file in files if present.get(file["path"]) != wanted(file)]
+
+
 def fleet_certificates(hostvars: HostVars, groups: Groups, registry_address: str) -> list[dict[str, Any]]:
     """Return the certificates the fleet needs: the registry's own, and one per machine to ask the registry with."""
     machines = sorted({host_address(hostvars, host) for host in fleet_hosts(groups)})
@@ -132,7 +139,8 @@ class FilterModule:
             "guarded_ports": guarded_ports,
             "host_address": host_address,
             "image_builder": image_builder,
-            "machine_group": machine_group,
-            "upstream_servers": upstream_servers,
+            "machines": machines,
+            "out_of_date": out_of_date,
+            "status_port": status_port,
             "with_port": with_port,
         }

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import requests
 
+from fleet.load import PREDICTION, RIGHT
 from fleet.machine import Machine
 
 CLIENTS = 8
 SHARE_TOLERANCE = 0.02
-# Two irises that no model worth serving confuses.
-PREDICTION = {"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2], [6.9, 3.1, 5.4, 2.1]]}
 ROLE_VARIABLES = ("model_endpoint_",)
 
 
@@ -48,9 +48,14 @@ class Fleet:
         return Machine(name, variables["ansible_host"], variables["ansible_docker_host"])
 
     @property
+    def load_balancers(self) -> list[Machine]:
+        """The machines that take the traffic."""
+        return [self.machine(name) for name in self.groups["load_balancers"]]
+
+    @property
     def load_balancer(self) -> Machine:
-        """The machine that takes the traffic."""
-        return self.machine(self.groups["load_balancers"][0])
+        """The first of them, which serves alone in most scenarios."""
+        return self.load_balancers[0]
 
     @property
     def nodes(self) -> list[Machine]:
@@ -60,7 +65,7 @@ class Fleet:
     @property
     def machines(self) -> list[Machine]:
         """Every machine of the fleet."""
-        return [self.load_balancer, *self.nodes]
+        return [*self.load_balancers, *self.nodes]
 
     @property
     def outsider(self) -> Machine:
@@ -70,7 +75,12 @@ class Fleet:
     @property
     def url(self) -> str:
         """Where clients send their requests."""
-        return f"http://{self.load_balancer.address}"
+        return self.urls[0]
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs of all load balancers."""
+        return [f"http://{balancer.address}" for balancer in self.load_balancers]
 
     @property
     def address_of_this_machine(self) -> str:
@@ -99,7 +109,7 @@ class Fleet:
                 for _ in range(count):
                     answer = session.post(f"{self.url}/predict", json=PREDICTION, timeout=10)
                     assert answer.status_code == 200, f"{answer.status_code}: {answer.text}"
-                    assert answer.json()["predictions"] == ["setosa", "virginica"]
+                    assert answer.json()["predictions"] == RIGHT
                     endpoints[answer.headers["X-Endpoint"]] += 1
             return endpoints
 
@@ -108,20 +118,31 @@ class Fleet:
             counts = clients.map(client, [share + (index < rest) for index in range(CLIENTS)])
             return sum(counts, Counter())
 
-    def assert_shares(self, requests_sent: int = 1000) -> None:
-        """Send predictions and check that each endpoint answers its share, and nobody else answers any."""
-        answers = self.answers(requests_sent)
+    def assert_shared(self, answers: Counter[str]) -> None:
+        """Check that of these answers each endpoint gave its share, and nobody else gave any."""
         weights = self.weights()
         wanted = {name: weight / sum(weights.values()) for name, weight in weights.items()}
-        shares = {name: answers[name] / requests_sent for name in answers | wanted}
+        shares = {name: answers[name] / answers.total() for name in answers | wanted}
         wrong = {name for name in shares if abs(shares[name] - wanted.get(name, 0)) > SHARE_TOLERANCE}
         strangers = answers.keys() - weights.keys()
         assert not wrong | strangers, f"shares {shares}, by the weights {wanted}"
 
-    def with_nodes(self, nodes: Mapping[str, Mapping[str, Any]]) -> "Fleet":
-        """Write an inventory whose model_nodes are these hosts and variables, and return its fleet."""
+    def assert_shares(self, requests_sent: int = 1000) -> None:
+        """Send predictions and check that each endpoint answers its share, and nobody else answers any."""
+        self.assert_shared(self.answers(requests_sent))
+
+    def with_nodes(
+        self,
+        nodes: Mapping[str, Mapping[str, Any]],
+        others: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> "Fleet":
+        """Write an inventory whose model_nodes are these hosts and variables, and return its fleet.
+
+        `others` adds variables to hosts, of whatever groups they are.
+        """
         plain = {
             host: {key: value for key, value in variables.items() if not key.startswith(ROLE_VARIABLES)}
+            | dict(others.get(host, {}))
             for host, variables in self.hostvars.items()
             if "ansible_docker_host" in variables
         }

@@ -81,6 +81,34 @@ class Machine:
             if container["State"].get("Health", {}).get("Status", "healthy") == "healthy"
         }
 
+    def endpoints(self) -> dict[str, str]:
+        """Return the releases the machine has endpoint containers of, with their states (running, exited, ...)."""
+        listing = ("docker", "ps", "--all", "--filter", "label=flotilla.role=endpoint")
+        lines = self.run(*listing, "--format", '{{.Label "flotilla.release"}} {{.State}}').splitlines()
+        return dict(line.split() for line in lines)
+
+    def kill_engine(self) -> None:
+        """Kill the Docker engine and every container of the machine, as a crash would."""
+        # The brackets keep the shell itself from matching.
+        victims = ("pkill -KILL dockerd", "pkill -KILL containerd", "pkill -KILL -f 'model_endpoin[t]'")
+        self.attempt(["sh", "-c", "; ".join(victims)])
+
+    @property
+    def network(self) -> str:
+        """The name of the network that the machine is on."""
+        return self.container.removesuffix(f"-{self.name}")
+
+    def cut_off(self) -> None:
+        """Pull the machine's network cable."""
+        pull = ["docker", "network", "disconnect", "--force", self.network, self.container]
+        subprocess.run(pull, check=True, capture_output=True)
+
+    def plug_in(self) -> None:
+        """Put the network cable back and wait until SSH answers."""
+        plug = ["docker", "network", "connect", "--ip", self.address, self.network, self.container]
+        subprocess.run(plug, check=True, capture_output=True)
+        wait_until(f"{self.name} answers over SSH", lambda: bool(open_from_here(self.doors({22}))))
+
     def restart(self) -> None:
         """Stop the machine and boot it again."""
         subprocess.run(["docker", "restart", self.container], check=True, capture_output=True)

@@ -2,35 +2,108 @@
 
 import os
 import re
+import signal
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 RECAP_LINE = re.compile(r"^(?P<host>\S+)\s*: ok=\d+\s+changed=(?P<changed>\d+)", re.MULTILINE)
 
 
-def attempt_playbook(playbook: str, inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a playbook and return how it went, all that it wrote in `stdout`."""
-    return subprocess.run(
-        ["ansible-playbook", "--inventory", str(inventory), *arguments, playbook],
-        check=False,
-        cwd=PROJECT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def changes(output: str) -> dict[str, int]:
+    """Return the number of changed tasks of each host in a run's recap."""
+    return {line["host"]: int(line["changed"]) for line in RECAP_LINE.finditer(output)}
+
+
+def descendants(process: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have."""
+    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], check=True, capture_output=True, text=True)
+    pairs = [tuple(map(int, line.split())) for line in listing.stdout.splitlines()]
+    found = [process]
+    for parent in found:  # grows as it is read
+        found += [child for child, its_parent in pairs if its_parent == parent]
+    return found[1:]
+
+
+class Run:
+    """A playbook that is running."""
+
+    def __init__(self, playbook: str, inventory: Path, *arguments: str) -> None:
+        self.started = time.time()
+        self._process = subprocess.Popen(
+            ["ansible-playbook", "--inventory", str(inventory), *arguments, playbook],
+            cwd=PROJECT,
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._lines: list[str] = []
+        self._ended = False
+        self._heard = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def output(self) -> str:
+        """All that the run has written by now."""
+        return "".join(self._lines)
+
+    def wait_for(self, words: str, timeout_seconds: float = 300) -> None:
+        """Return once the run has written a line with these words, or fail when it ended without."""
+        with self._heard:
+            self._heard.wait_for(lambda: self._said(words) or self._ended, timeout_seconds)
+            assert self._said(words), f"the run did not say {words!r}:\n{self.output[-6000:]}"
+
+    def kill(self) -> None:
+        """Kill the run as a crash of the controller would: with all its processes, in the middle of what they do."""
+        # Ansible's workers lead sessions of their own, so to kill the process group would not do.
+        victims = [self._process.pid, *descendants(self._process.pid)]
+        for victim in victims:
+            try:
+                os.kill(victim, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._process.wait()
+
+    def finish(self) -> int:
+        """Wait until the run is over and return its exit code."""
+        code = self._process.wait()
+        self._reader.join(timeout=10)
+        return code
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            with self._heard:
+                self._lines.append(line)
+                self._heard.notify_all()
+        with self._heard:
+            self._ended = True
+            self._heard.notify_all()
+
+    def _said(self, words: str) -> bool:
+        return any(words in line for line in self._lines)
+
+
+def attempt_playbook(playbook: str, inventory: Path, *arguments: str) -> tuple[int, str]:
+    """Run a playbook and return its exit code and all that it wrote."""
+    run = Run(playbook, inventory, *arguments)
+    return run.finish(), run.output
 
 
 def run_playbook(playbook: str, inventory: Path, *arguments: str) -> dict[str, int]:
     """Run a playbook that must succeed and return the number of changed tasks of each host it touched."""
-    done = attempt_playbook(playbook, inventory, *arguments)
-    assert done.returncode == 0, f"{' '.join(done.args)} failed:\n{done.stdout[-6000:]}"
-    return {line["host"]: int(line["changed"]) for line in RECAP_LINE.finditer(done.stdout)}
+    code, output = attempt_playbook(playbook, inventory, *arguments)
+    assert code == 0, f"{playbook} {' '.join(arguments)} failed:\n{output[-6000:]}"
+    return changes(output)
 
 
 def refusal(playbook: str, inventory: Path, *arguments: str) -> str:
     """Run a playbook that must fail and return what it wrote, on one line."""
-    done = attempt_playbook(playbook, inventory, *arguments)
-    assert done.returncode != 0, f"{' '.join(done.args)} should have failed:\n{done.stdout[-6000:]}"
-    return " ".join(done.stdout.split())
+    code, output = attempt_playbook(playbook, inventory, *arguments)
+    assert code != 0, f"{playbook} {' '.join(arguments)} should have failed:\n{output[-6000:]}"
+    return " ".join(output.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from filter.fleet import (
     guarded_ports,
     host_address,
     image_builder,
-    machine_group,
-    upstream_servers,
+    machines,
+    out_of_date,
+    status_port,
     with_port,
 )
 
@@ -60,30 +62,33 @@ def test_hosts_of_one_address_and_ssh_port_are_one_machine() -> None:
         "b": {"ansible_host": "127.0.0.1"},
         "c": {"ansible_host": "127.0.0.1", "ansible_port": 2222},
     }
-    assert machine_group(hostvars, "a") == machine_group(hostvars, "b") != machine_group(hostvars, "c")
-
-
-def test_the_upstream_has_each_endpoint_with_its_weight() -> None:
-    assert upstream_servers(HOSTVARS, GROUPS["model_nodes"]) == [
-        {"name": "node1", "address": "10.0.0.11", "port": 5001, "weight": 3},
-        {"name": "node2", "address": "10.0.0.12", "port": 6001, "weight": 1},
+    assert machines(hostvars, ["b", "c", "a"]) == [
+        {"host": "a", "group": "flotilla_machines", "first": "a"},
+        {"host": "b", "group": "flotilla_twins", "first": "a"},
+        {"host": "c", "group": "flotilla_machines", "first": "c"},
     ]
+    assert machines(hostvars, ["b"]) == [{"host": "b", "group": "flotilla_machines", "first": "b"}]
 
 
-def test_the_green_slot_has_the_next_port() -> None:
-    assert [server["port"] for server in upstream_servers(HOSTVARS, ["node1", "node2"], "green")] == [
-        5002,
-        6002,
-    ]
-    with pytest.raises(AnsibleFilterError, match="blue or green"):
-        upstream_servers(HOSTVARS, ["node1"], "red")
+def test_the_status_port_is_that_of_the_load_balancer_on_the_machine() -> None:
+    hostvars: dict[str, dict[str, Any]] = {
+        **HOSTVARS,
+        "lb2": {"ansible_host": "10.0.0.2", "nginx_lb_status_port": "8091"},
+        "beside": {"ansible_host": "10.0.0.2"},
+    }
+    found = {host: status_port(hostvars, GROUPS, host) for host in ("lb1", "lb2", "beside", "node1")}
+    assert found == {"lb1": 8090, "lb2": 8091, "beside": 8091, "node1": 0}
 
 
-def test_a_drained_endpoint_is_left_out_and_the_last_may_not_be() -> None:
-    hostvars = {**HOSTVARS, "node2": {**HOSTVARS["node2"], "model_endpoint_state": "drained"}}
-    assert [server["name"] for server in upstream_servers(hostvars, ["node1", "node2"])] == ["node1"]
-    with pytest.raises(AnsibleFilterError, match="model_endpoint_state: present"):
-        upstream_servers(hostvars, ["node2"])
+def test_files_are_out_of_date_by_content_mode_or_owner_or_when_missing() -> None:
+    digest = hashlib.sha256(b"one\n").hexdigest()
+    plain = {"path": "/plain", "content": "one\n"}
+    key = {"path": "/key", "content": "one\n", "mode": "0400", "owner": 10003}
+    present = {"/plain": f"{digest}:0644:0", "/key": f"{digest}:0400:10003", "/other": "0:0644:0"}
+    assert out_of_date([plain, key], present) == []
+    assert out_of_date([{**plain, "content": "two\n"}, key], present) == ["/plain"]
+    assert out_of_date([{**plain, "mode": "0755"}, {**key, "owner": 0}], present) == ["/plain", "/key"]
+    assert out_of_date([plain], {}) == ["/plain"]
 
 
 def test_endpoints_let_in_the_load_balancers_and_the_registry_the_fleet() -> None:

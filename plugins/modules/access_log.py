@@ -1,0 +1,102 @@
+#!/usr/bin/python
+"""Count what Nginx's access log says of each colour, endpoint and release."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: access_log
+short_description: Count what Nginx's access log says
+description:
+  - Reads the last seconds of the access log out of the container's output and counts requests and failures (answers
+    of 500 and above), by the colour Nginx chose, the endpoint that answered, and the release it named.
+options:
+  seconds:
+    description: How far back to look, by this machine's clock.
+    type: float
+    required: true
+  container:
+    description: Nginx's container.
+    type: str
+    default: flotilla-nginx
+"""
+
+EXAMPLES = r"""
+- name: Read the access log of the last minute
+  access_log:
+    seconds: 60
+"""
+
+RETURN = r"""
+sample:
+  description:
+    - RV(sample.colours) has requests, failures and histogram by colour, RV(sample.releases) requests by release, and
+      RV(sample.endpoints) requests, failures and last (the time of the last answer, since the epoch) by endpoint.
+    - A histogram counts requests by bucket; bucket n holds those that took from 1.02^n to 1.02^(n+1) milliseconds.
+  returned: always
+  type: dict
+"""
+
+STEP = 1.02
+
+
+def bucket(seconds: float) -> int:
+    """Return the number of the histogram's bucket, 2 % wide, that `seconds` falls into; below a millisecond it is 0."""
+    return max(0, math.floor(math.log(max(seconds, 1e-9) * 1000, STEP)))
+
+
+def count(lines: Iterable[str]) -> dict[str, Any]:
+    """Return what the lines of an access log add up to; what is none of its lines is passed over."""
+    colours: dict[str, dict[str, Any]] = {}
+    endpoints: dict[str, dict[str, Any]] = {}
+    releases: dict[str, int] = {}
+    for line in lines:
+        if not line.startswith("{"):
+            continue
+        try:
+            entry = json.loads(line)
+            colour, endpoint, release = entry["colour"], entry["endpoint"], entry["release"]
+            failed, seconds, at = entry["status"] >= 500, float(entry["seconds"]), float(entry["at"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if colour:
+            own = colours.setdefault(colour, {"requests": 0, "failures": 0, "histogram": {}})
+            own["requests"] += 1
+            own["failures"] += failed
+            place = str(bucket(seconds))
+            own["histogram"][place] = own["histogram"].get(place, 0) + 1
+        if endpoint:
+            own = endpoints.setdefault(endpoint, {"requests": 0, "failures": 0, "last": 0.0})
+            own["requests"] += 1
+            own["failures"] += failed
+            own["last"] = max(own["last"], at)
+        if release:
+            releases[release] = releases.get(release, 0) + 1
+    return {"colours": colours, "endpoints": endpoints, "releases": releases}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "seconds": {"type": "float", "required": True},
+            "container": {"type": "str", "default": "flotilla-nginx"},
+        },
+        supports_check_mode=True,
+    )
+    since = f"{module.params['seconds']:.3f}s"
+    code, output, error = module.run_command(["docker", "logs", "--since", since, module.params["container"]])
+    if code != 0:
+        module.fail_json(
+            msg=f"The access log can't be read from {module.params['container']}: {error.strip()}"
+        )
+    module.exit_json(changed=False, sample=count(output.splitlines()))
+
+
+if __name__ == "__main__":
+    main()

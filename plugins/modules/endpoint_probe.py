@@ -1,0 +1,128 @@
+#!/usr/bin/python
+"""Ask endpoints how they are, all at once, from the machine that sends them requests."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: endpoint_probe
+short_description: Ask endpoints how they are
+description:
+  - Asks every endpoint for its readiness and its metrics, from here, so that the answer is what this machine can use.
+  - Nothing fails when an endpoint does not answer; the result says so.
+options:
+  endpoints:
+    description: The endpoints.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: What the result calls it.
+        type: str
+        required: true
+      address:
+        description: Its address.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        required: true
+  timeout:
+    description: Seconds that one answer may take.
+    type: float
+    default: 2
+  idle_timeout:
+    description: Seconds to wait until none of those that answer has a request in flight. With 0 nothing is waited for.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Wait until the endpoint is idle
+  endpoint_probe:
+    endpoints: [{name: node1, address: 192.0.2.21, port: 5001}]
+    idle_timeout: 60
+"""
+
+RETURN = r"""
+endpoints:
+  description: By name, whether it is ready, its release, the requests in flight (null if unknown) and the error.
+  returned: always
+  type: dict
+idle:
+  description: Whether no endpoint that answers has a request in flight.
+  returned: always
+  type: bool
+busy:
+  description: Names of those that have.
+  returned: always
+  type: list
+  elements: str
+"""
+
+IN_FLIGHT = re.compile(r"^flotilla_requests_in_flight\{[^}]*\} (\d+)", re.MULTILINE)
+"""The question for the metrics is itself in flight while it is answered."""
+
+
+def probe(address: str, port: int, timeout: float) -> dict[str, Any]:
+    """Return what one endpoint says of itself: ready, release, in_flight and error."""
+    host = f"[{address}]" if ":" in address else address
+    found: dict[str, Any] = {"ready": False, "release": "", "in_flight": None, "error": ""}
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/v2/health/ready", timeout=timeout) as answer:
+            found["ready"] = answer.status == 200
+            found["release"] = answer.headers.get("X-Release", "")
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=timeout) as answer:
+            counts = IN_FLIGHT.findall(answer.read().decode())
+            found["in_flight"] = max(0, sum(map(int, counts)) - 1)
+    except OSError as error:
+        found["error"] = f"{address}:{port}: {getattr(error, 'reason', error)}"
+    return found
+
+
+def probe_all(endpoints: list[dict[str, Any]], timeout: float) -> dict[str, dict[str, Any]]:
+    """Return `probe` of every endpoint, by name."""
+    with ThreadPoolExecutor(max_workers=max(1, min(32, len(endpoints)))) as pool:
+        answers = pool.map(lambda endpoint: probe(endpoint["address"], endpoint["port"], timeout), endpoints)
+        return {endpoint["name"]: answer for endpoint, answer in zip(endpoints, answers, strict=True)}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "endpoints": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "address": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                },
+            },
+            "timeout": {"type": "float", "default": 2},
+            "idle_timeout": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    deadline = time.monotonic() + module.params["idle_timeout"]
+    while True:
+        found = probe_all(module.params["endpoints"], module.params["timeout"])
+        busy = [name for name, answer in found.items() if answer["in_flight"]]
+        if not busy or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    module.exit_json(changed=False, endpoints=found, idle=not busy, busy=busy)
+
+
+if __name__ == "__main__":
+    main()

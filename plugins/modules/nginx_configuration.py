@@ -1,0 +1,247 @@
+#!/usr/bin/python
+"""Test a configuration of Nginx, or put it in place together with the state it was rendered from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: nginx_configuration
+short_description: Test a configuration of Nginx, or put it in place
+description:
+  - C(test) has the Nginx of O(image) read the whole configuration and fails if it finds fault with it.
+  - C(install) writes the configuration and the state, reloads a running Nginx that serves another version, and waits
+    until it serves this one. If it does not, both files and what is served go back to what they were.
+  - A failed reload is silent (C(nginx -t) passes with a port in use or a changed zone), which is why the version
+    that is served is asked for.
+options:
+  action:
+    description: What to do.
+    type: str
+    choices: [test, install]
+    required: true
+  configuration:
+    description: The configuration. C(@VERSION@) in it stands for its version.
+    type: str
+    required: true
+  state:
+    description: What the configuration was rendered from.
+    type: dict
+    required: true
+  image:
+    description: The image whose Nginx tests it.
+    type: str
+    required: true
+  status_port:
+    description: Port on loopback where C(/_lb/version) tells the version that is served.
+    type: int
+    required: true
+  workers_gone:
+    description: Seconds to wait, after a reload, for the last worker with the old configuration to end.
+    type: int
+    default: 0
+  directory:
+    description: Folder of the configuration, which the container mounts.
+    type: path
+    default: /etc/flotilla/nginx
+  state_file:
+    description: Where the state is kept.
+    type: path
+    default: /var/lib/flotilla/state.json
+"""
+
+EXAMPLES = r"""
+- name: Test the configuration
+  nginx_configuration:
+    action: test
+    configuration: "{{ lookup('ansible.builtin.template', 'nginx.conf.j2') }}"
+    state: {serial: 3}
+    image: flotilla/nginx:0c0ffee0
+    status_port: 8090
+"""
+
+RETURN = r"""
+version:
+  description: Twelve hexadecimal digits of the SHA-256 of the configuration.
+  returned: always
+  type: str
+reloaded:
+  description: Whether Nginx was reloaded.
+  returned: always
+  type: bool
+"""
+
+CONTAINER = "flotilla-nginx"
+RELOAD_SECONDS = 10
+
+Run = Callable[[list[str]], tuple[int, str, str]]
+
+
+class NotTakenError(Exception):
+    """A configuration that Nginx refuses, or a reload that did not take; the message is for the user."""
+
+
+class Nginx:
+    """The Nginx of this machine: its files, and how to talk to it."""
+
+    def __init__(self, run: Run, directory: pathlib.Path, state_file: pathlib.Path, status_port: int) -> None:
+        self.run = run
+        self.configuration_file = directory / "nginx.conf"
+        self.state_file = state_file
+        self.status_port = status_port
+
+    def test(self, text: str, image: str) -> None:
+        """Have `image`'s Nginx read the configuration `text`; raises NotTakenError with what it says."""
+        with tempfile.TemporaryDirectory(prefix="flotilla-") as folder:
+            file = pathlib.Path(folder) / "nginx.conf"
+            file.write_text(text)
+            # fmt: off
+            code, _, error = self.run([
+                "docker", "run", "--rm", "--network", "none", "--user", "0", "--read-only", "--tmpfs", "/run/nginx",
+                "--volume", f"{file}:/etc/nginx/nginx.conf:ro", image, "/usr/sbin/nginx", "-t", "-q",
+            ])
+            # fmt: on
+        if code != 0:
+            said = "\n".join(error.strip().splitlines()[-5:])
+            raise NotTakenError(
+                f"Nginx refuses the new configuration, and goes on with the one it has. It says:\n{said}"
+            )
+
+    def served(self) -> str:
+        """Return the version that is being served, or "" when Nginx does not answer."""
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.status_port}/_lb/version", timeout=2
+            ) as answer:
+                return str(answer.read().decode().strip())
+        except OSError:
+            return ""
+
+    def reload(self, wanted: str) -> None:
+        """Have Nginx read its configuration again and wait until it serves `wanted`; raises NotTakenError."""
+        self.run(["docker", "exec", CONTAINER, "/usr/sbin/nginx", "-s", "reload"])
+        if not wait_for(lambda: self.served() == wanted, RELOAD_SECONDS):
+            _, output, error = self.run(["docker", "logs", "--tail", "5", CONTAINER])
+            raise NotTakenError(
+                f"Nginx did not take configuration {wanted} within {RELOAD_SECONDS} s and goes on with the one it has. "
+                f"What it said last:\n{(output + error).strip()}"
+            )
+
+    def wait_for_old_workers(self, seconds: int) -> None:
+        """Return when no worker with an older configuration is left, or after `seconds`."""
+        wait_for(lambda: "is shutting down" not in self.run(["docker", "top", CONTAINER])[1], seconds)
+
+    def install(self, text: str, state: str, version: str) -> bool:
+        """Put both files in place and have Nginx serve them, if it runs; return whether it was reloaded.
+
+        Raises NotTakenError when it does not take them; then everything is as before.
+        """
+        before = {path: read(path) for path in (self.state_file, self.configuration_file)}
+        # The state first: of a run that ends here, the next one sees that Nginx serves something else.
+        write(self.state_file, state)
+        write(self.configuration_file, text)
+        served = self.served()
+        if served in ("", version):
+            return False
+        try:
+            self.reload(version)
+        except NotTakenError:
+            for path, content in before.items():
+                if content is not None:
+                    write(path, content)
+            self.run(["docker", "exec", CONTAINER, "/usr/sbin/nginx", "-s", "reload"])
+            raise
+        return True
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return whether `condition` holds, asked every tenth of a second for `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def version_of(configuration: str) -> str:
+    """Return the version of a configuration, which stands in it for @VERSION@."""
+    return hashlib.sha256(configuration.encode()).hexdigest()[:12]
+
+
+def read(path: pathlib.Path) -> str | None:
+    """Return what a file says, or None where there is none."""
+    return path.read_text() if path.exists() else None
+
+
+def write(path: pathlib.Path, content: str) -> None:
+    """Put a file in place, whole or not at all, and on the disk before this returns."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, 0o644)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    pathlib.Path(part).replace(path)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "action": {"type": "str", "required": True, "choices": ["test", "install"]},
+            "configuration": {"type": "str", "required": True},
+            "state": {"type": "dict", "required": True},
+            "image": {"type": "str", "required": True},
+            "status_port": {"type": "int", "required": True},
+            "workers_gone": {"type": "int", "default": 0},
+            "directory": {"type": "path", "default": "/etc/flotilla/nginx"},
+            "state_file": {"type": "path", "default": "/var/lib/flotilla/state.json"},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    nginx = Nginx(
+        module.run_command,
+        pathlib.Path(wanted["directory"]),
+        pathlib.Path(wanted["state_file"]),
+        wanted["status_port"],
+    )
+    version = version_of(wanted["configuration"])
+    files: dict[pathlib.Path, str] = {
+        nginx.state_file: json.dumps(wanted["state"], indent=1, sort_keys=True) + "\n",
+        nginx.configuration_file: wanted["configuration"].replace("@VERSION@", version),
+    }
+    result: dict[str, Any] = {"version": version, "reloaded": False}
+    text = files[nginx.configuration_file]
+    diffs = [
+        {"before_header": str(path), "after_header": str(path), "before": read(path) or "", "after": content}
+        for path, content in files.items()
+        if read(path) != content
+    ]
+    try:
+        if wanted["action"] == "test":
+            if read(nginx.configuration_file) != text and not module.check_mode:
+                nginx.test(text, wanted["image"])
+            module.exit_json(changed=False, **result)
+        if not module.check_mode:
+            result["reloaded"] = nginx.install(text, files[nginx.state_file], version)
+            if result["reloaded"]:
+                nginx.wait_for_old_workers(wanted["workers_gone"])
+    except (NotTakenError, OSError) as error:
+        module.fail_json(msg=str(error), **result)
+    module.exit_json(changed=bool(diffs) or result["reloaded"], diff=diffs, **result)
+
+
+if __name__ == "__main__":
+    main()

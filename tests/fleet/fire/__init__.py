@@ -1,0 +1,1 @@
+"""Promises of a fleet under load, while it is released to, changed and broken."""

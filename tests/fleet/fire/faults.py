@@ -1,0 +1,96 @@
+"""Faults for an endpoint that is to fail. The log sample chooses one, so that one image has them all.
+
+`fleet.fire.releases` puts this file into a copy of model_endpoint. Golden requests come by another way than
+/predict does, so what is wrong with the latter alone passes the gate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_endpoint import plain
+
+if TYPE_CHECKING:
+    from model_endpoint.answer import Answer
+    from model_endpoint.model import Models
+    from model_endpoint.predictors import Outputs, Predictor, Rows
+    from model_endpoint.settings import Settings
+
+WRONG = 0.021  # every prediction is versicolor
+TARDY = 0.022  # every prediction takes 0.4 s
+STUCK = 0.023  # no worker ever listens
+FAILING = 0.024  # every fifth answer of /predict is a 500
+SLOW = 0.025  # /predict takes 0.15 s
+DISAGREEING = 0.026  # and answers in the wrong order, too
+
+TARDY_SECONDS = 0.4
+SLOW_SECONDS = 0.15
+
+
+def install(settings: Settings, models: Models) -> None:
+    """Give this worker the fault that its settings choose, after its models have proved themselves."""
+    fault = settings.log_sample
+    if fault == STUCK:
+        time.sleep(3600)
+    for model in models.values():
+        if fault == WRONG and model.card.name == "iris":
+            model.predictor = wrong(model.predictor)
+        elif fault == TARDY:
+            model.predictor = tardy(model.predictor)
+    if fault in (FAILING, SLOW, DISAGREEING):
+        chosen = {FAILING: failing, SLOW: slow, DISAGREEING: disagreeing}[fault]
+        plain.predict = chosen(plain.predict)  # type: ignore[assignment]
+
+
+def wrong(right: Predictor) -> Predictor:
+    def predictor(rows: Rows, probabilities: bool = True) -> Outputs:
+        outputs = right(rows, probabilities)
+        return {**outputs, "predict": np.full_like(outputs["predict"], "versicolor")}
+
+    return predictor
+
+
+def tardy(right: Predictor) -> Predictor:
+    def predictor(rows: Rows, probabilities: bool = True) -> Outputs:
+        time.sleep(TARDY_SECONDS)
+        return right(rows, probabilities)
+
+    return predictor
+
+
+Predict = Callable[["Models", bytes], "Answer"]
+
+
+def failing(right: Predict) -> Predict:
+    numbers = count(1)
+
+    def predict(models: Models, body: bytes) -> Answer:
+        if next(numbers) % 5 == 0:
+            raise RuntimeError("this release fails on purpose")
+        return right(models, body)
+
+    return predict
+
+
+def slow(right: Predict) -> Predict:
+    def predict(models: Models, body: bytes) -> Answer:
+        time.sleep(SLOW_SECONDS)
+        return right(models, body)
+
+    return predict
+
+
+def disagreeing(right: Predict) -> Predict:
+    late = slow(right)
+
+    def predict(models: Models, body: bytes) -> Answer:
+        answer = late(models, body)
+        return replace(answer, body=answer.body.replace(b'"setosa","virginica"', b'"virginica","setosa"'))
+
+    return predict

@@ -1,0 +1,86 @@
+"""A run that dies leaves the fleet serving, the next one finishes the work, and no two work at once."""
+
+import socket
+import time
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from fleet.fire.deploy import FAILED, FINE, Deployment, assert_live, deploy
+from fleet.fleet import Fleet
+from fleet.load import under_load
+
+LOCK = "/var/lib/flotilla/lock.json"
+STEPS = (
+    "Take the deploy lock",
+    "Build the images",
+    "Stage the release",
+    "Pass the gate",
+    "Flip the traffic",
+    "Watch the release",
+    "Commit the release",
+)
+# So long after a step has begun, its first tasks are under way.
+INTO_STEP_SECONDS = 0.7
+
+
+@pytest.fixture(scope="module")
+def turns(fleet: Fleet, new_model: Path) -> Iterator[Iterator[Path | None]]:
+    """What to release next: new model and first in turn, so that every turn is a release. In the end the first."""
+    yield cycle([new_model, None])
+    assert deploy(fleet).code == FINE
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_controller_killed_in_a_step_is_made_good_by_the_next_run(
+    fleet: Fleet, turns: Iterator[Path | None], step: str
+) -> None:
+    source = next(turns)
+    with under_load(fleet.urls) as load:
+        run = Deployment(fleet, "site.yml", source)
+        run.wait_for(f"PLAY [{step}]")
+        time.sleep(INTO_STEP_SECONDS)
+        run.kill()
+        load.during(1)
+        made_good = deploy(fleet, source=source)
+        assert made_good.code == FINE, made_good.output[-6000:]
+        assert_live(fleet, made_good.verdict["live"], load.during(1))
+    load.record().assert_nothing_lost()
+    again = deploy(fleet, source=source)
+    again.assert_ended(FINE, "unchanged")
+    assert again.changed == 0
+
+
+def test_of_two_releases_at_once_one_fails_or_waits(fleet: Fleet, first: str, new_model: Path) -> None:
+    with under_load(fleet.urls) as load:
+        run = Deployment(fleet, "site.yml", new_model, nginx_lb_bake_seconds=15)
+        run.wait_for("PLAY [Stage the release]")
+        waiting = Deployment(fleet, "site.yml", new_model, release_lock_wait=120)
+        refused = deploy(fleet)
+        assert refused.code == FAILED
+        assert f"@{socket.gethostname()} has been deploying since" in refused.output
+        outcome = run.outcome()
+        outcome.assert_ended(FINE, "released")
+        waiting.outcome().assert_ended(FINE, "unchanged")
+        assert ": waiting for " in waiting.output
+        assert_live(fleet, outcome.verdict["live"], load.during(1))
+        assert deploy(fleet, "playbooks/rollback.yml").verdict["live"] == first
+    load.record().assert_nothing_lost()
+
+
+def test_the_lock_of_a_dead_run_of_another_controller_is_freed_by_a_playbook(fleet: Fleet) -> None:
+    run = Deployment(fleet)
+    run.wait_for("PLAY [Build the images]")
+    run.kill()
+    here = socket.gethostname()
+    for balancer in fleet.load_balancers:
+        lock = balancer.run("cat", LOCK)
+        balancer.run("tee", LOCK, stdin=lock.replace(f'"{here}"', '"elsewhere"'))
+    refused = deploy(fleet)
+    assert refused.code == FAILED
+    assert "@elsewhere has been deploying since" in refused.output
+    assert "ansible-playbook playbooks/unlock.yml" in refused.output
+    assert deploy(fleet, "playbooks/unlock.yml").code == FINE
+    deploy(fleet).assert_ended(FINE, "unchanged")

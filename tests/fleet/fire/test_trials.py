@@ -1,0 +1,154 @@
+"""A release is tried on a share of the traffic, or on copies of it, before it takes over."""
+
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import requests
+
+from fleet.fire import faults
+from fleet.fire.deploy import FAILED, FINE, assert_live, deploy, live
+from fleet.fleet import Fleet
+from fleet.load import PREDICTION, under_load
+
+CANARY_PERCENT = 20
+SHARE_POINTS = 3
+BAKE_SECONDS = 60
+KEY = "X-Api-Key"
+
+
+def test_a_canary_that_answers_5xx_is_returned(fleet: Fleet, first: str, faulty: Path) -> None:
+    # So many requests that the share, which chance decides, shows to within a point.
+    with under_load(fleet.urls, rate=200) as load:
+        load.during(3)
+        outcome = deploy(
+            fleet,
+            source=faulty,
+            model_endpoint_log_sample=faults.FAILING,
+            nginx_lb_canary_percent=CANARY_PERCENT,
+            nginx_lb_bake_seconds=BAKE_SECONDS,
+            nginx_lb_watch_min_requests=450,
+            nginx_lb_watch_failure_points=15,
+        )
+        outcome.assert_ended(FAILED, "returned")
+        assert_live(fleet, first, load.during(1))
+    record = load.record()
+    (canary,) = record.by_release().keys() - {first}
+    assert {(lost.status, lost.release) for lost in record.lost} == {(500, canary)}
+    began, ended = record.span(canary)
+    assert ended - began < BAKE_SECONDS
+    share = record.between(began, ended).release_share(canary)
+    assert abs(share - CANARY_PERCENT / 100) <= SHARE_POINTS / 100
+
+
+def test_a_canary_that_is_slow_is_returned(fleet: Fleet, first: str, faulty: Path) -> None:
+    with under_load(fleet.urls) as load:
+        load.during(3)
+        outcome = deploy(
+            fleet,
+            source=faulty,
+            model_endpoint_log_sample=faults.SLOW,
+            nginx_lb_canary_percent=CANARY_PERCENT,
+            nginx_lb_bake_seconds=BAKE_SECONDS,
+        )
+        outcome.assert_ended(FAILED, "returned")
+        assert "p95" in outcome.verdict["message"]
+        assert_live(fleet, first, load.during(1))
+    record = load.record()
+    record.assert_nothing_lost()
+    (canary,) = record.by_release().keys() - {first}
+    began, ended = record.span(canary)
+    assert ended - began < BAKE_SECONDS
+
+
+def test_a_canary_goes_up_in_steps_by_itself(fleet: Fleet, first: str, new_model: Path) -> None:
+    steps = [{"percent": 25, "bake": 5}, {"percent": 100, "bake": 2}]
+    with under_load(fleet.urls) as load:
+        load.during(3)
+        outcome = deploy(fleet, source=new_model, nginx_lb_canary_steps=steps)
+        outcome.assert_ended(FINE, "released")
+        new = outcome.verdict["live"]
+        assert_live(fleet, new, load.during(1))
+        assert deploy(fleet, "playbooks/rollback.yml").verdict["live"] == first
+    record = load.record()
+    record.assert_nothing_lost()
+    began, _ = record.span(new)
+    assert 0.15 < record.between(began, began + 4).release_share(new) < 0.35
+
+
+def releases_asked(fleet: Fleet, headers: dict[str, str], times: int) -> set[str]:
+    """Ask with these headers a few times and return which releases answer."""
+    found = set()
+    for number in range(times):
+        url = fleet.urls[number % len(fleet.urls)]
+        answer = requests.post(f"{url}/predict", json=PREDICTION, headers=headers, timeout=10)
+        assert answer.status_code == 200, answer.text
+        found.add(answer.headers["X-Release"])
+    return found
+
+
+def test_a_canary_stays_until_it_is_promoted(
+    fleet: Fleet, first: str, new_model: Path, tmp_path: Path
+) -> None:
+    with under_load(fleet.urls) as load:
+        load.during(3)
+        canary = deploy(fleet, source=new_model, nginx_lb_canary_percent=50, nginx_lb_canary_key=KEY)
+        canary.assert_ended(FINE, "canary")
+        assert live(fleet) == first
+        (new,) = load.record().by_release().keys() - {first}
+
+        # A tester asks for a release by its name.
+        for release in (first, new):
+            assert releases_asked(fleet, {"X-Release": release}, 6) == {release}
+
+        # A client stays on its side, on both load balancers; of 40 not all are on the same.
+        sides = defaultdict(set)
+        for client in range(40):
+            (side,) = releases_asked(fleet, {KEY: f"client-{client}"}, 4)
+            sides[side].add(client)
+        assert sides.keys() == {first, new}
+
+        file = tmp_path / "status.json"
+        assert deploy(fleet, "playbooks/status.yml", status_file=str(file)).code == FINE
+        status = json.loads(file.read_text())
+        assert status["candidate"] == {"release": new, "percent": 50}
+        assert {(node["live"], node["staged"]) for node in status["nodes"].values()} == {(first, new)}
+
+        deploy(fleet, "playbooks/promote.yml").assert_ended(FINE, "released")
+        assert_live(fleet, new, load.during(1))
+        assert deploy(fleet, "playbooks/rollback.yml").verdict["live"] == first
+    load.record().assert_nothing_lost()
+
+
+def test_a_shadow_is_compared_and_no_client_waits_for_it(
+    fleet: Fleet, first: str, faulty: Path, tmp_path: Path
+) -> None:
+    with under_load(fleet.urls) as load:
+        before = load.during(5)
+        shadow = deploy(
+            fleet, source=faulty, model_endpoint_log_sample=faults.DISAGREEING, nginx_lb_shadow_percent=20
+        )
+        shadow.assert_ended(FINE, "shadow")
+        since = time.time()
+        # One client, one connection: it would wait for the copy of its last request, if anybody did.
+        with requests.Session() as session:
+            times = []
+            for _ in range(200):
+                answer = session.post(f"{fleet.url}/predict", json=PREDICTION, timeout=10)
+                times.append(answer.elapsed.total_seconds())
+        during = load.record().between(since)
+        late = [seconds for seconds in times if seconds > 0.7 * faults.SLOW_SECONDS]
+        assert len(late) < 10, f"{len(late)} of {len(times)} took as long as the shadow does"
+        assert during.quantile(0.5) < before.quantile(0.5) + 0.3 * faults.SLOW_SECONDS
+
+        file = tmp_path / "report.json"
+        report = deploy(fleet, "playbooks/shadow_report.yml", report_file=str(file))
+        assert report.code == FINE, report.output[-6000:]
+        iris = json.loads(file.read_text())["iris"]
+        assert iris["differ"] == iris["compared"] > 50
+        assert iris["live_p50"] < 1000 * faults.SLOW_SECONDS <= iris["candidate_p50"]
+        assert deploy(fleet, "playbooks/rollback.yml").code == FINE
+        assert_live(fleet, first, load.during(1))
+    load.record().assert_nothing_lost()
+    assert set(load.record().by_release()) == {first}

@@ -1,0 +1,224 @@
+"""What a look at a machine tells, with an engine that is a stand-in."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modules.machine_state import (
+    Engine,
+    bridge_address,
+    engine_state,
+    file_states,
+    fleet_state,
+    installed_packages,
+    link_targets,
+    served_version,
+)
+
+REPOSITORY = "10.0.0.1:5000/flotilla/nginx"
+LISTED = [{"Id": name} for name in ("a", "b", "c", "gone")]
+
+
+def inspected(name: str, **state: Any) -> dict[str, Any]:
+    return {
+        "Name": f"/{name}",
+        "RestartCount": 2,
+        "Config": {"Image": f"{REPOSITORY}@sha256:1", "Labels": {"flotilla.role": "endpoint"}},
+        "State": {"StartedAt": "2025-01-01T00:00:00Z", **state},
+    }
+
+
+ANSWERS: dict[str, Any] = {
+    "/_ping": "OK",
+    "/info": {"DockerRootDir": "/"},
+    "/containers/json": LISTED,
+    "/containers/a/json": inspected("one", Running=True, Health={"Status": "healthy"}),
+    "/containers/b/json": inspected("two", Running=False),
+    "/containers/c/json": inspected("three", Running=True, Restarting=True),
+    "/images/json": [
+        {
+            "RepoTags": ["flotilla/nginx:abc", f"{REPOSITORY}:abc"],
+            "RepoDigests": [f"{REPOSITORY}@sha256:1"],
+        },
+        {"RepoTags": [f"{REPOSITORY}:never-pushed"], "RepoDigests": []},
+        {
+            "RepoTags": [f"{REPOSITORY}:twice"],
+            "RepoDigests": [f"{REPOSITORY}@sha256:2", f"{REPOSITORY}@sha256:3"],
+        },
+        {"RepoTags": None, "RepoDigests": None},
+        {"RepoTags": ["debian:13"], "RepoDigests": ["debian@sha256:4"]},
+    ],
+}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers from `answers`: a ValueError stands for a failure, and what is missing for 404."""
+
+    protocol_version = "HTTP/1.1"
+    answers: dict[str, Any]
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        answer = self.answers.get(self.path.partition("?")[0], FileNotFoundError())
+        failed = isinstance(answer, Exception)
+        body = json.dumps({"message": str(answer)} if failed else answer).encode()
+        self.send_response({FileNotFoundError: 404, ValueError: 500}.get(type(answer), 200))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+Serve = Callable[[dict[str, Any]], Engine]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Answer on a socket as an engine that says what it is given."""
+    servers: list[socketserver.ThreadingUnixStreamServer] = []
+
+    def start(answers: dict[str, Any]) -> Engine:
+        handler = type("Answering", (Handler,), {"answers": answers})
+        server = socketserver.ThreadingUnixStreamServer(str(tmp_path / "docker.sock"), handler)
+        server.daemon_threads = True
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return Engine(str(tmp_path / "docker.sock"))
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_fleet_s_containers_are_told_and_one_that_has_gone_meanwhile_is_not(serve: Serve) -> None:
+    state = engine_state(serve(ANSWERS))
+    common = {
+        "image": f"{REPOSITORY}@sha256:1",
+        "labels": {"flotilla.role": "endpoint"},
+        "restarts": 2,
+        "started": "2025-01-01T00:00:00Z",
+    }
+    assert state["engine"]
+    assert state["root"] == "/"
+    assert state["free_bytes"] > 0
+    assert state["containers"] == {
+        "one": {"running": True, "health": "healthy", **common},
+        "two": {"running": False, "health": "", **common},
+        "three": {"running": False, "health": "", **common},
+    }
+
+
+def test_the_fleet_s_images_are_told_and_which_of_them_have_been_pushed(serve: Serve) -> None:
+    state = engine_state(serve(ANSWERS))
+    assert state["images"] == [
+        f"{REPOSITORY}:abc",
+        f"{REPOSITORY}:never-pushed",
+        f"{REPOSITORY}:twice",
+        f"{REPOSITORY}@sha256:1",
+        f"{REPOSITORY}@sha256:2",
+        f"{REPOSITORY}@sha256:3",
+        "flotilla/nginx:abc",
+    ]
+    assert state["published"] == {f"{REPOSITORY}:abc": f"{REPOSITORY}@sha256:1"}
+
+
+def test_without_an_engine_everything_about_it_is_empty(serve: Serve, tmp_path: Path) -> None:
+    nothing = engine_state(Engine(str(tmp_path / "missing.sock")))
+    assert nothing.keys() == engine_state(serve(ANSWERS)).keys()
+    assert not any(nothing.values())
+
+
+def test_an_engine_that_refuses_to_tell_is_quoted(serve: Serve) -> None:
+    with pytest.raises(ValueError, match=r"/info with 500: .*out of order"):
+        engine_state(serve({"/_ping": "OK", "/info": ValueError("out of order")}))
+
+
+def test_files_are_told_by_content_mode_and_owner(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    file = tmp_path / "a" / "b" / "file"
+    file.write_text("one\n")
+    file.chmod(0o640)
+    (tmp_path / "a" / "dangling").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "a" / "pipe")
+    digest = "2c8b08da5ce60398e1f19af0e5dccc744df274b826abe585eaba68c525434806"
+    wanted = {str(file): f"{digest}:0640:{os.getuid()}"}
+    assert file_states([str(tmp_path / "a"), str(tmp_path / "missing")]) == wanted
+    assert file_states([str(file)]) == wanted
+
+
+def test_links_are_told_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc/thing")
+    (tmp_path / "file").touch()
+    paths = [str(tmp_path / name) for name in ("link", "file", "missing")]
+    assert link_targets(paths) == {paths[0]: "/etc/thing"}
+
+
+def test_only_what_is_installed_counts_as_a_package() -> None:
+    # curl was removed and left its configuration; nano is held; mmdebstrap is half-way.
+    listing = "iptables ii \nlibc6 ii \nlibc6 ii \ncurl rc \nnano hi \nmmdebstrap iU \nunknown un \n"
+    assert installed_packages(listing) == ["iptables", "libc6", "nano"]
+
+
+def test_the_state_is_read_and_one_that_cannot_be_is_named_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    assert fleet_state(path) is None
+    path.write_text('{"serial": 3}')
+    assert fleet_state(path) == {"serial": 3}
+    for broken in ('{"serial"', "[]"):
+        path.write_text(broken)
+        with pytest.raises(ValueError, match=r"state\.json .*copy it from another load balancer"):
+            fleet_state(path)
+
+
+def test_the_served_version_is_what_nginx_says() -> None:
+    class Nginx(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            assert self.path == "/_lb/version"
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"0c0ffee01234\n")
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Nginx) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        port = server.server_address[1]
+        assert served_version(port) == "0c0ffee01234"
+    assert served_version(port) == ""
+    assert served_version(0) == ""
+
+
+def test_the_bridge_has_an_address_where_it_is_there() -> None:
+    assert bridge_address("lo") == "127.0.0.1"
+    assert bridge_address("no-such-bridge") == ""
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
+def test_the_module_tells_all_of_it_and_changes_nothing(
+    run_module: Callable[..., dict[str, Any]], check: bool, tmp_path: Path
+) -> None:
+    result = run_module(
+        "machine_state", check=check, packages=["no-such-package"], folders=[str(tmp_path / "no")]
+    )
+    assert not result["changed"]
+    assert result["packages"] == []
+    assert result["files"] == {}
+    told = (
+        "engine root free_bytes bridge containers images published packages files links firewall state served"
+    )
+    assert set(told.split()) <= result.keys()

@@ -1,0 +1,192 @@
+"""A run that asks for a verdict ends with one line, and a file, that tell what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callback.verdict import conclude, one_line
+
+ROOT = Path(__file__).parents[3]
+SECRET = "open-sesame"
+INVENTORY = f"""
+[here]
+node1
+node2
+[here:vars]
+ansible_connection=local
+ansible_python_interpreter={sys.executable}
+secret={SECRET}
+[away]
+node3 ansible_host=192.0.2.3
+"""
+
+Run = Callable[..., "Outcome"]
+
+
+class Outcome:
+    """The exit code, output and verdict file of a run."""
+
+    def __init__(self, process: subprocess.CompletedProcess[str], verdict: Path) -> None:
+        self.code = process.returncode
+        self.output = process.stdout + process.stderr
+        self.last_line = process.stdout.strip().splitlines()[-1]
+        self.verdict: dict[str, Any] | None = json.loads(verdict.read_text()) if verdict.exists() else None
+        self.file_text = verdict.read_text() if verdict.exists() else ""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\nexit 255\n")
+    ssh.chmod(0o755)
+    (tmp_path / "hosts.ini").write_text(INVENTORY)
+    verdict = tmp_path / "a" / "verdict.json"
+
+    def run_tasks(*tasks: dict[str, Any], asks: bool = True) -> Outcome:
+        """Run `tasks` on node1, node2 and node3, each in a play of its own; node3 can't be reached."""
+        plays = [{"hosts": "all", "gather_facts": False, "tasks": [task]} for task in tasks]
+        if asks:
+            plays.insert(0, give(path=str(verdict), live="old") | {"hosts": "node1"})
+        (tmp_path / "site.yml").write_text(json.dumps(plays))
+        process = subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.ini", "site.yml"],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg",
+                "ANSIBLE_SSH_EXECUTABLE": str(ssh),
+                "ANSIBLE_NOCOLOR": "1",
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Outcome(process, verdict)
+
+    return run_tasks
+
+
+def stats(**verdict: Any) -> dict[str, Any]:
+    return {
+        "ansible.builtin.set_stats": {
+            "data": {"flotilla_verdict": verdict},
+            "per_host": False,
+            "aggregate": True,
+        },
+        "run_once": True,
+    }
+
+
+def give(**verdict: Any) -> dict[str, Any]:
+    return {"gather_facts": False, "tasks": [stats(**verdict)]}
+
+
+def on(hosts: list[str], task: dict[str, Any], **keywords: Any) -> dict[str, Any]:
+    return {**task, **keywords, "when": [f"inventory_hostname in {hosts}"]}
+
+
+def test_a_run_ends_with_the_result_it_gave(run: Run) -> None:
+    outcome = run(
+        # Written as text and as a template, which Ansible holds in different types.
+        stats(result="{{ 'unchanged' }}", live="{{ 'new' }}"),
+        stats(result="released", message="new is live on 2 of 2 nodes"),
+    )
+    assert outcome.code == 0
+    assert outcome.last_line == "flotilla: released: new is live on 2 of 2 nodes"
+    verdict = outcome.verdict
+    assert verdict is not None
+    assert (verdict["result"], verdict["live"], verdict["playbook"]) == ("released", "new", "site.yml")
+    assert (verdict["failed"], verdict["unreachable"], verdict["left_out"]) == ({}, {}, [])
+    assert verdict["inventory"][0].endswith("hosts.ini")
+    assert verdict["started"] <= verdict["ended"]
+    assert "path" not in verdict
+
+
+def test_a_failed_host_makes_the_run_failed_and_is_named_with_its_error(run: Run) -> None:
+    rescued = {
+        "block": [on(["node2"], {"ansible.builtin.fail": {"msg": "not this"}})],
+        "rescue": [{"ansible.builtin.debug": {}}],
+    }
+    outcome = run(
+        on(["node1", "node2"], rescued),
+        stats(result="released", message="new is live"),
+        on(["node2"], {"ansible.builtin.command": "sh -c 'echo the cause >&2; exit 3'"}),
+        on(["node1"], {"ansible.builtin.command": "sh -c 'test {{ item }} = good'", "loop": ["good", "bad"]}),
+    )
+    assert outcome.code != 0
+    assert (
+        outcome.last_line
+        == "flotilla: failed: node2: non-zero return code: the cause (and 1 more); old is live"
+    )
+    assert outcome.verdict is not None
+    assert outcome.verdict["result"] == "failed"
+    assert outcome.verdict["failed"] == {
+        "node2": "non-zero return code: the cause",
+        "node1": "non-zero return code",
+    }
+
+
+def test_a_host_out_of_reach_is_left_out_and_says_so(run: Run) -> None:
+    outcome = run(
+        {"ansible.builtin.ping": {}}, stats(result="released", message="new is live on 2 of 3 nodes")
+    )
+    assert outcome.last_line == "flotilla: released: new is live on 2 of 3 nodes; left out: node3"
+    assert outcome.verdict is not None
+    assert outcome.verdict["left_out"] == ["node3"]
+    assert "connect" in outcome.verdict["unreachable"]["node3"]
+
+
+def test_a_run_that_does_not_ask_says_nothing(run: Run) -> None:
+    outcome = run(on(["node1"], {"ansible.builtin.fail": {"msg": "no"}}), asks=False)
+    assert outcome.verdict is None
+    assert "flotilla" not in outcome.output
+
+
+def test_what_a_task_hides_does_not_get_into_the_verdict(run: Run) -> None:
+    fail = {"ansible.builtin.fail": {"msg": "{{ secret }}"}, "no_log": True}
+    looped = {**fail, "ansible.builtin.fail": {"msg": "{{ secret }} {{ item }}"}, "loop": [1, 2]}
+    templated = {**fail, "name": "templated", "no_log": "{{ 1 == 1 }}"}
+    outcome = run(
+        on(["node1"], looped, name="hidden"),
+        on(["node2"], templated),
+    )
+    assert outcome.verdict is not None
+    assert set(outcome.verdict["failed"]) == {"node1", "node2"}
+    assert "“hidden” failed" in outcome.last_line
+    assert "(no_log)" in outcome.verdict["failed"]["node2"]
+    assert SECRET not in outcome.last_line + outcome.file_text
+
+
+def test_a_run_that_ends_before_its_result_has_failed() -> None:
+    verdict = conclude({"live": "old"}, {}, {"lb1": "no route"})
+    assert verdict["result"] == "failed"
+    assert verdict["message"] == "the run ended early; old is live; left out: lb1"
+
+
+def test_a_release_that_was_returned_stays_returned_when_its_run_fails() -> None:
+    verdict = conclude({"result": "returned", "message": "new was slow; old is live"}, {"lb1": "x"}, {})
+    assert (verdict["result"], verdict["message"]) == ("returned", "new was slow; old is live")
+
+
+def test_hosts_left_out_by_the_run_and_those_out_of_reach_are_counted_once() -> None:
+    verdict = conclude({"result": "released", "left_out": ["n2", "n1"]}, {}, {"n2": "x"})
+    assert verdict["left_out"] == ["n1", "n2"]
+
+
+def test_a_host_that_its_message_begins_with_is_not_named_twice() -> None:
+    verdict = conclude({"result": "released"}, {"lb1": "lb1: taken", "lb2": "y"}, {})
+    assert verdict["message"] == "lb1: taken (and 1 more); nothing is live"
+
+
+def test_the_line_is_one_line_however_long_the_message() -> None:
+    assert one_line("a\n  b") == "a b"
+    assert len(one_line("word " * 200)) == 300
