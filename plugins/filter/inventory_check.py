@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -54,6 +55,7 @@ def inventory_errors(
     _check_groups(groups, nodes, report)
     _check_names(nodes, report)
     _check_variables(hosts.values(), options, report)
+    _check_least_nodes(hosts.values(), len(nodes), report)
     for members, variable in (
         (nodes, "model_endpoint_address"),
         (balancers, "nginx_lb_address"),
@@ -202,6 +204,15 @@ def _check_variables(hosts: Iterable[Host], options: Mapping[str, Option], repor
                 report.add(host.name, variable, value, cure)
 
 
+def _check_least_nodes(hosts: Iterable[Host], nodes: int, report: Report) -> None:
+    variable = "nginx_lb_min_nodes"
+    for host in hosts:
+        least = host.variables.get(variable)
+        if nodes and (_whole(least) or 0) > nodes:
+            cure = f"model_nodes has {nodes} host{'s' * (nodes > 1)}: set {nodes} at most, or add hosts"
+            report.add(host.name, variable, least, cure)
+
+
 def _check_addresses(hosts: Iterable[Host], variable: str, report: Report) -> None:
     for host in hosts:
         source, value = host.address(variable)
@@ -300,6 +311,54 @@ def _address_cure(value: object) -> str | None:
     return None
 
 
+def _seconds_cure(value: object) -> str | None:
+    seconds = _whole(value)
+    return None if seconds is not None and seconds >= 0 else "set a whole number of seconds, 0 or more"
+
+
+def _percent_cure(value: object) -> str | None:
+    number = _number(value)
+    return None if number is not None and 0 <= number <= 100 else "set a number from 0 to 100"
+
+
+def _not_negative_cure(value: object) -> str | None:
+    number = _number(value)
+    return None if number is not None and 0 <= number < math.inf else "set a number of 0 or more"
+
+
+def _positive_cure(value: object) -> str | None:
+    number = _number(value)
+    return None if number is not None and 0 < number < math.inf else "set a number above 0"
+
+
+def _canary_steps_cure(value: object) -> str | None:
+    shape = (
+        "set a list of steps, each with percent and bake alone, such as [{percent: 5, bake: 60}, "
+        "{percent: 100, bake: 0}]"
+    )
+    if not isinstance(value, (list, tuple)):
+        return shape
+    reached = 0.0
+    for number, step in enumerate(value, 1):
+        if not isinstance(step, Mapping) or set(step) != {"percent", "bake"}:
+            return shape
+        percent = _number(step["percent"])
+        if percent is None or not 0 < percent <= 100:
+            return f"percent of step {number} is {_shown(step['percent'])}: set a number above 0, 100 at most"
+        if percent <= reached:
+            return f"percent of step {number} is {_shown(step['percent'])}: set more than in the step before"
+        if _not_negative_cure(step["bake"]):
+            return f"bake of step {number} is {_shown(step['bake'])}: set seconds, 0 or more"
+        reached = percent
+    return None
+
+
+def _header_cure(value: object) -> str | None:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9-]*", value):
+        return None
+    return "set the name of a request header, such as X-API-Key: letters, digits and '-'; or '' for none"
+
+
 def _type_cure(value: object, option: Option) -> str | None:
     if value is None and option.get("default") is None and not option.get("required"):
         return None
@@ -320,6 +379,11 @@ def _is_number(value: object) -> bool:
     if isinstance(value, str):
         return re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", value) is not None
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _number(value: object) -> float | None:
+    """A number, also from text, as with `_whole`."""
+    return float(str(value)) if _is_number(value) else None
 
 
 def _shown(value: object) -> str:
@@ -351,6 +415,21 @@ RULES: Mapping[str, Callable[[object], str | None]] = {
     "model_endpoint_address": _address_cure,
     "nginx_lb_address": _address_cure,
     "registry_address": _address_cure,
+    "model_endpoint_answer_seconds": _positive_cure,
+    "nginx_lb_min_nodes": _count_cure,
+    "nginx_lb_ramp_seconds": _seconds_cure,
+    "nginx_lb_drain_timeout": _seconds_cure,
+    "nginx_lb_bake_seconds": _seconds_cure,
+    # It has no default: empty is what it is without a line in the inventory.
+    "nginx_lb_canary_percent": lambda value: None if value is None else _percent_cure(value),
+    "nginx_lb_canary_steps": _canary_steps_cure,
+    "nginx_lb_canary_key": _header_cure,
+    "nginx_lb_shadow_percent": _percent_cure,
+    "nginx_lb_watch_min_requests": _count_cure,
+    "nginx_lb_watch_failure_points": _not_negative_cure,
+    "nginx_lb_watch_p95_factor": _not_negative_cure,
+    "nginx_lb_watch_p95_floor": _not_negative_cure,
+    "release_lock_wait": _seconds_cure,
 }
 """What the type of a variable cannot tell; the other variables are held to their type and choices."""
 

@@ -209,6 +209,10 @@ def _planned(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
         settled["drained"] = sorted({*state["drained"]} - {node} | ({node} if verb == "drain" else set()))
         if verb == "remove":
             settled["nodes"].pop(node, None)
+            if settled["candidate"]:
+                settled["candidate"]["nodes"] = [name for name in state["candidate"]["nodes"] if name != node]
+    if request["limited"] and (target or verb == "rollback"):
+        raise RefusedError(f"to {verb} a release needs every host: run playbooks/{verb}.yml without --limit")
     if target and away:
         raise RefusedError(
             f"{', '.join(away)} can't be reached, and a load balancer that misses a release would go on sending "
@@ -243,7 +247,9 @@ def _target_of_deploy(state: State, request: Mapping[str, Any]) -> tuple[Release
         )
     candidate = state["candidate"]
     if candidate and _same(candidate["release"], wanted, known):
-        return candidate["release"], ""
+        release: Release = copy.deepcopy(candidate["release"])
+        _learn(release, wanted, [node for node in nodes if node not in known])
+        return release, ""
     return wanted, ""
 
 
@@ -265,15 +271,15 @@ def _target_of_rollback(state: State, release: str) -> Release | None:
     )
 
 
-def _learn(live: Release, wanted: Release, nodes: Sequence[str]) -> None:
-    """Give the live release the settings of `nodes`, which join, so that they are kept with it."""
+def _learn(release: Release, wanted: Release, nodes: Sequence[str]) -> None:
+    """Give the release the settings of `nodes`, which join, so that they are kept with it."""
     for node in nodes:
-        common = live["settings"]["common"]
+        common = release["settings"]["common"]
         own = release_settings(wanted, node)
         differing = {name: value for name, value in own.items() if value != common.get(name)}
-        live["settings"]["nodes"].pop(node, None)
+        release["settings"]["nodes"].pop(node, None)
         if differing:
-            live["settings"]["nodes"][node] = differing
+            release["settings"]["nodes"][node] = differing
 
 
 def _steps(state: State, target: Release, request: Mapping[str, Any]) -> list[dict[str, float]]:
@@ -422,7 +428,9 @@ def gate(
     serving = [
         node for node, entry in after.items() if entry["status"] == "up" and not nodes[node]["drained"]
     ]
-    # A rolling release takes one node after another out of the traffic.
+    if plan["rolling"]:
+        # One node after another leaves the traffic, and those that join are no help until it is their turn.
+        serving = [node for node in serving if node in _in_traffic(state)]
     serving_least = len(serving) - plan["rolling"]
     enough = serving_least >= int(lb["min_nodes"])
     if not enough:
@@ -462,13 +470,24 @@ def next_state(plan: Mapping[str, Any], gated: Mapping[str, Any], percent: float
             for node, entry in gated["nodes"].items()
         }
         return state
-    # A node that joins with a release is no part of the one that is live.
-    known = plan["settled"]["nodes"]
-    state["nodes"] = {node: entry for node, entry in gated["nodes"].items() if not target or node in known}
+    state["nodes"] = dict(gated["nodes"])
     if target:
+        # What was staged is the target: a node that joins, or was away, has not got the release that is live.
+        known = plan["settled"]["nodes"]
+        state["nodes"] = {
+            node: entry if known[node]["status"] == "up" else known[node]
+            for node, entry in gated["nodes"].items()
+            if node in known
+        }
         share = {"release": target, "percent": percent, "shadow": plan["shadow"], "nodes": gated["members"]}
         state["candidate"] = None if percent is None else share
     return state
+
+
+def _in_traffic(state: State) -> set[str]:
+    """The nodes that requests are sent to, of either release, drained ones included."""
+    up = {node for node, entry in state["nodes"].items() if entry["status"] == "up"}
+    return up | set(state["candidate"]["nodes"] if state["candidate"] else ())
 
 
 def rolling_state(
@@ -481,23 +500,32 @@ def rolling_state(
 ) -> State:
     """Return the State half-way through a rolling release: `done` serve the target, `replacing` (or "") nobody.
 
-    Both colours take traffic, each by the weights of its nodes. When no other node is left, the target is live.
+    Both colours take traffic, each by the weights of its nodes. When nobody is left who serves the release before,
+    the target is live.
     """
+    settled = plan["settled"]
+    drained = drained_nodes(hostvars, gated["members"], settled)
     left = [node for node in gated["members"] if node not in done and node != replacing]
+    serving = [node for node in left if node in _in_traffic(settled)]
     away = {
         "status": "down",
         "share": 100,
         "since": int(now),
         "reason": f"release {plan['target']['id']} replaces what it ran",
     }
-    if not left:
+    before = [node for node in serving if node not in drained]
+    after = [node for node in done if node not in drained]
+    if not before:
         state = next_state(plan, gated, 100, now)
-        return {**state, "nodes": {**state["nodes"], **({replacing: away} if replacing else {})}}
+        waiting = [*left, replacing] if replacing else left
+        return {**state, "nodes": {**state["nodes"], **dict.fromkeys(waiting, away)}}
     state = next_state(plan, gated, None, now)
+    # An interrupted run had replaced what some of those ran, and this one has given it back.
+    state["nodes"] |= {node: gated["nodes"][node] for node in serving}
     state["nodes"] |= {node: away for node in [*done, replacing] if node in state["nodes"]}
-    if done:
-        weights = {node: int(hostvars[node].get("model_endpoint_weight", 1)) for node in [*done, *left]}
-        percent = 100 * sum(weights[node] for node in done) / sum(weights.values())
+    if after:
+        weights = {node: int(hostvars[node].get("model_endpoint_weight", 1)) for node in [*before, *after]}
+        percent = 100 * sum(weights[node] for node in after) / sum(weights.values())
         state["candidate"] = {
             "release": plan["target"],
             "percent": percent,

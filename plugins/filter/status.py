@@ -115,18 +115,23 @@ def _time(seconds: float | None) -> str:
     )
 
 
+def _entry(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return entry
+
+
 def audit_entries(files: Sequence[Mapping[str, Any]], entries: int | str) -> list[str]:
     """Return the last `entries` lines of the load balancers' audit logs, each once, the last first.
 
-    `files` are what module slurp returned; a load balancer that was away lacks lines that the others have.
+    `files` are what module slurp returned; a load balancer that was away lacks lines that the others have. A line
+    that a full disk cut short is passed over.
     """
-    lines = {
-        line
-        for file in files
-        for line in base64.b64decode(file.get("content", "")).decode().splitlines()
-        if line
-    }
-    found = sorted((json.loads(line) for line in lines), key=lambda entry: str(entry["time"]), reverse=True)
+    lines = {line for file in files for line in base64.b64decode(file.get("content", "")).split(b"\n")}
+    known = filter(None, map(_entry, lines))
+    found = sorted(known, key=lambda entry: str(entry["time"]), reverse=True)
     return [
         f"{entry['time']}  {entry['result']:<11}  {entry['playbook']} "
         f"by {entry['user']}@{entry['controller']}: {entry['message']}"

@@ -69,15 +69,14 @@ def judge(
     (requests, failure_share, p95 in seconds), and share (the candidate's of all requests, 0 to 1).
     """
     now = merge_samples(samples)["colours"]
-    before = (
-        (baseline or {"colours": {}})["colours"].get(live, NOTHING) if baseline else now.get(live, NOTHING)
-    )
+    before = (baseline["colours"] if baseline else now).get(live, NOTHING)
     old, new = _figures(before), _figures(now.get(candidate, NOTHING))
     asked = new["requests"] + now.get(live, NOTHING)["requests"]
     least = int(limits["min_requests"])
     # So many failures are too many even if every request up to the least number went well from here on.
     failures = now.get(candidate, NOTHING)["failures"]
-    points = 100 * (failures / max(new["requests"], least, 1) - old["failure_share"])
+    # Rounded, since 100 * (0.07 - 0.06) is more than 1.
+    points = round(100 * (failures / max(new["requests"], least, 1) - old["failure_share"]), 6)
     reasons = []
     if points > float(limits["failure_points"]):
         reasons.append(

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -70,22 +70,34 @@ busy:
 """
 
 IN_FLIGHT = re.compile(r"^flotilla_requests_in_flight\{[^}]*\} (\d+)", re.MULTILINE)
-"""The question for the metrics is itself in flight while it is answered."""
+
+
+def requests_in_flight(metrics: str) -> int | None:
+    """Return how many requests the metrics count, but for the one that asked for them; None if they do not say."""
+    counts = IN_FLIGHT.findall(metrics)
+    return max(0, sum(map(int, counts)) - 1) if counts else None
 
 
 def probe(address: str, port: int, timeout: float) -> dict[str, Any]:
-    """Return what one endpoint says of itself: ready, release, in_flight and error."""
-    host = f"[{address}]" if ":" in address else address
+    """Return what one endpoint says of itself: ready, release, in_flight and error.
+
+    One that is not ready is asked for its requests all the same: it may still be at work on some.
+    """
     found: dict[str, Any] = {"ready": False, "release": "", "in_flight": None, "error": ""}
+    # No proxy that the machine is set up for is asked, since Nginx asks none either.
+    connection = http.client.HTTPConnection(address, port, timeout=timeout)
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/v2/health/ready", timeout=timeout) as answer:
-            found["ready"] = answer.status == 200
-            found["release"] = answer.headers.get("X-Release", "")
-        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=timeout) as answer:
-            counts = IN_FLIGHT.findall(answer.read().decode())
-            found["in_flight"] = max(0, sum(map(int, counts)) - 1)
-    except OSError as error:
-        found["error"] = f"{address}:{port}: {getattr(error, 'reason', error)}"
+        connection.request("GET", "/v2/health/ready")
+        answer = connection.getresponse()
+        answer.read()
+        found["ready"] = answer.status == 200
+        found["release"] = answer.headers.get("X-Release", "")
+        connection.request("GET", "/metrics")
+        found["in_flight"] = requests_in_flight(connection.getresponse().read().decode(errors="replace"))
+    except (OSError, http.client.HTTPException) as error:
+        found["error"] = f"{address}:{port}: {error or type(error).__name__}"
+    finally:
+        connection.close()
     return found
 
 
@@ -118,7 +130,7 @@ def main() -> None:
     while True:
         found = probe_all(module.params["endpoints"], module.params["timeout"])
         busy = [name for name, answer in found.items() if answer["in_flight"]]
-        if not busy or time.monotonic() > deadline:
+        if not busy or time.monotonic() >= deadline:
             break
         time.sleep(0.2)
     module.exit_json(changed=False, endpoints=found, idle=not busy, busy=busy)

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
 import json
 import os
 import pathlib
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +77,7 @@ version:
   returned: always
   type: str
 reloaded:
-  description: Whether Nginx was reloaded.
+  description: Whether Nginx was reloaded, or in check mode would be.
   returned: always
   type: bool
 """
@@ -88,7 +89,7 @@ Run = Callable[[list[str]], tuple[int, str, str]]
 
 
 class NotTakenError(Exception):
-    """A configuration that Nginx refuses, or a reload that did not take; the message is for the user."""
+    """A configuration that can't be written, that Nginx refuses or does not take; the message is for the user."""
 
 
 class Nginx:
@@ -107,25 +108,33 @@ class Nginx:
             file.write_text(text)
             # fmt: off
             code, _, error = self.run([
-                "docker", "run", "--rm", "--network", "none", "--user", "0", "--read-only", "--tmpfs", "/run/nginx",
-                "--volume", f"{file}:/etc/nginx/nginx.conf:ro", image, "/usr/sbin/nginx", "-t", "-q",
+                "docker", "run", "--rm", "--pull", "never", "--network", "none", "--user", "0", "--read-only",
+                "--tmpfs", "/run/nginx", "--volume", f"{file}:/etc/nginx/nginx.conf:ro",
+                image, "/usr/sbin/nginx", "-t", "-q",
             ])
             # fmt: on
         if code != 0:
             said = "\n".join(error.strip().splitlines()[-5:])
-            raise NotTakenError(
-                f"Nginx refuses the new configuration, and goes on with the one it has. It says:\n{said}"
-            )
+            # Nginx ends with 1; anything else is Docker's, which did not get that far.
+            fault = "Nginx refuses it" if code == 1 else f"it can't be tested with {image}"
+            raise NotTakenError(f"The old configuration stays in use, not the new one: {fault}:\n{said}")
 
     def served(self) -> str:
         """Return the version that is being served, or "" when Nginx does not answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.status_port, timeout=2)
         try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.status_port}/_lb/version", timeout=2
-            ) as answer:
-                return str(answer.read().decode().strip())
-        except OSError:
+            connection.request("GET", "/_lb/version")
+            answer = connection.getresponse()
+            return answer.read().decode(errors="replace").strip() if answer.status == 200 else ""
+        except (OSError, http.client.HTTPException):
             return ""
+        finally:
+            connection.close()
+
+    def running(self) -> bool:
+        """Return whether Nginx's container runs; one that Docker starts again and again does not."""
+        state = "{{.State.Running}} {{.State.Restarting}}"
+        return self.run(["docker", "inspect", "--format", state, CONTAINER])[1].split() == ["true", "false"]
 
     def reload(self, wanted: str) -> None:
         """Have Nginx read its configuration again and wait until it serves `wanted`; raises NotTakenError."""
@@ -133,8 +142,8 @@ class Nginx:
         if not wait_for(lambda: self.served() == wanted, RELOAD_SECONDS):
             _, output, error = self.run(["docker", "logs", "--tail", "5", CONTAINER])
             raise NotTakenError(
-                f"Nginx did not take configuration {wanted} within {RELOAD_SECONDS} s and goes on with the one it has. "
-                f"What it said last:\n{(output + error).strip()}"
+                f"The old configuration stays in use: Nginx did not take {wanted} within {RELOAD_SECONDS} s. What it "
+                f"said last:\n{(output + error).strip()}"
             )
 
     def wait_for_old_workers(self, seconds: int) -> None:
@@ -147,21 +156,22 @@ class Nginx:
         Raises NotTakenError when it does not take them; then everything is as before.
         """
         before = {path: read(path) for path in (self.state_file, self.configuration_file)}
-        # The state first: of a run that ends here, the next one sees that Nginx serves something else.
-        write(self.state_file, state)
-        write(self.configuration_file, text)
-        served = self.served()
-        if served in ("", version):
-            return False
+        reloaded = False
         try:
-            self.reload(version)
+            # The state first: of a run that ends here, the next one sees that Nginx serves something else.
+            write(self.state_file, state)
+            write(self.configuration_file, text)
+            # One that runs and does not answer has the status server on another port, and is to move it.
+            if self.served() != version and self.running():
+                reloaded = True
+                self.reload(version)
         except NotTakenError:
             for path, content in before.items():
-                if content is not None:
-                    write(path, content)
-            self.run(["docker", "exec", CONTAINER, "/usr/sbin/nginx", "-s", "reload"])
+                restore(path, content)
+            if reloaded:
+                self.run(["docker", "exec", CONTAINER, "/usr/sbin/nginx", "-s", "reload"])
             raise
-        return True
+        return reloaded
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
@@ -185,15 +195,30 @@ def read(path: pathlib.Path) -> str | None:
 
 
 def write(path: pathlib.Path, content: str) -> None:
-    """Put a file in place, whole or not at all, and on the disk before this returns."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, 0o644)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    pathlib.Path(part).replace(path)
+    """Put a file in place, whole or not at all even if the power fails; raises NotTakenError when it can't be."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with part.open("w") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise NotTakenError(
+            f"The old configuration stays in use: {path} can't be written: {error}"
+        ) from error
+
+
+def restore(path: pathlib.Path, content: str | None) -> None:
+    """Have a file say what it said before; None is that there was none."""
+    if content is None:
+        path.unlink(missing_ok=True)
+    elif read(path) != content:
+        write(path, content)
 
 
 def main() -> None:
@@ -234,7 +259,10 @@ def main() -> None:
             if read(nginx.configuration_file) != text and not module.check_mode:
                 nginx.test(text, wanted["image"])
             module.exit_json(changed=False, **result)
-        if not module.check_mode:
+        if module.check_mode:
+            # Docker need not be here yet.
+            result["reloaded"] = nginx.served() not in ("", version)
+        else:
             result["reloaded"] = nginx.install(text, files[nginx.state_file], version)
             if result["reloaded"]:
                 nginx.wait_for_old_workers(wanted["workers_gone"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from filter.inventory_check import inventory_errors, role_specs
+from filter.inventory_check import RULES, inventory_errors, role_specs
 
 SPECS: dict[str, dict[str, dict[str, Any]]] = {
     "model_endpoint": {
@@ -35,6 +35,7 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
         "registry_address": {"type": "str"},
         "registry_port": {"type": "int", "default": 5000},
     },
+    "release": {"release_lock_wait": {"type": "int", "default": 0}},
 }
 
 Inventory = tuple[dict[str, dict[str, Any]], dict[str, list[str]]]
@@ -166,6 +167,117 @@ def test_hosts_with_different_values_of_one_mistake_show_each() -> None:
 )
 def test_values_are_held_to_the_role_s_spec(variables: dict[str, Any], message: str) -> None:
     assert only_error(fleet(n1=variables)) == f"n1: {message}"
+
+
+STEPS = [{"percent": 5, "bake": 60}, {"percent": "25", "bake": "0"}, {"percent": 99.5, "bake": 1.5}]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"nginx_lb_canary_percent": 0, "nginx_lb_shadow_percent": 100},
+        {"nginx_lb_canary_percent": "12.5", "nginx_lb_shadow_percent": "0"},
+        {"nginx_lb_canary_percent": None},
+        {"nginx_lb_canary_steps": [], "nginx_lb_canary_key": ""},
+        {"nginx_lb_canary_steps": STEPS, "nginx_lb_canary_key": "X-API-Key"},
+        {"nginx_lb_min_nodes": 3},
+        {"nginx_lb_ramp_seconds": 0, "nginx_lb_drain_timeout": "0", "nginx_lb_bake_seconds": 300},
+        {"nginx_lb_watch_min_requests": 1, "nginx_lb_watch_p95_factor": 1.5},
+        {"nginx_lb_watch_failure_points": 0, "nginx_lb_watch_p95_factor": 0, "nginx_lb_watch_p95_floor": "0"},
+        {"release_lock_wait": 600},
+    ],
+    ids=str,
+)
+def test_good_settings_of_a_release(variables: dict[str, Any]) -> None:
+    assert errors(fleet(lb=variables)) == []
+
+
+PERCENT = "set a number from 0 to 100"
+SECONDS = "set a whole number of seconds, 0 or more"
+HEADER = "set the name of a request header, such as X-API-Key: letters, digits and '-'; or '' for none"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("nginx_lb_canary_percent", -1, f"-1: {PERCENT}"),
+        ("nginx_lb_canary_percent", 100.5, f"100.5: {PERCENT}"),
+        ("nginx_lb_canary_percent", "5%", f"'5%': {PERCENT}"),
+        ("nginx_lb_canary_percent", "", f"'': {PERCENT}"),
+        ("nginx_lb_canary_percent", float("nan"), f"nan: {PERCENT}"),
+        ("nginx_lb_shadow_percent", 101, f"101: {PERCENT}"),
+        ("nginx_lb_shadow_percent", None, f"empty: {PERCENT}"),
+        ("nginx_lb_shadow_percent", True, f"true: {PERCENT}"),
+        ("nginx_lb_canary_key", "X_API_Key", f"'X_API_Key': {HEADER}"),
+        ("nginx_lb_canary_key", "X-Key;", f"'X-Key;': {HEADER}"),
+        ("nginx_lb_canary_key", "X-Key\n", f"'X-Key\\n': {HEADER}"),
+        ("nginx_lb_canary_key", None, f"empty: {HEADER}"),
+        ("nginx_lb_min_nodes", 0, "0: set a whole number of at least 1"),
+        ("nginx_lb_min_nodes", "most", "'most': set a whole number of at least 1"),
+        ("nginx_lb_min_nodes", 4, "4: model_nodes has 3 hosts: set 3 at most, or add hosts"),
+        ("nginx_lb_min_nodes", "4", "'4': model_nodes has 3 hosts: set 3 at most, or add hosts"),
+        ("nginx_lb_ramp_seconds", -1, f"-1: {SECONDS}"),
+        ("nginx_lb_drain_timeout", 1.5, f"1.5: {SECONDS}"),
+        ("nginx_lb_bake_seconds", "5m", f"'5m': {SECONDS}"),
+        ("nginx_lb_watch_min_requests", 0, "0: set a whole number of at least 1"),
+        ("nginx_lb_watch_failure_points", -0.1, "-0.1: set a number of 0 or more"),
+        ("nginx_lb_watch_p95_factor", -1, "-1: set a number of 0 or more"),
+        ("nginx_lb_watch_p95_factor", float("inf"), "inf: set a number of 0 or more"),
+        ("nginx_lb_watch_p95_floor", "20ms", "'20ms': set a number of 0 or more"),
+        ("release_lock_wait", -5, f"-5: {SECONDS}"),
+        ("model_endpoint_answer_seconds", 0, "0: set a number above 0"),
+        ("model_endpoint_answer_seconds", "-1", "'-1': set a number above 0"),
+    ],
+)
+def test_settings_of_a_release_out_of_range(variable: str, value: object, message: str) -> None:
+    assert only_error(fleet(lb={variable: value})) == f"lb: {variable} is {message}"
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "5,25,100",
+        [5, 25, 100],
+        [{"percent": 5}],
+        [{"percent": 5, "bake": 60, "pause": 1}],
+        [{"percent": 5, "bake": 60}, {"percentage": 100, "bake": 0}],
+    ],
+    ids=str,
+)
+def test_canary_steps_of_another_form(steps: object) -> None:
+    found = only_error(fleet(lb={"nginx_lb_canary_steps": steps}))
+    assert found == (
+        f"lb: nginx_lb_canary_steps is {steps!r}: set a list of steps, each with percent and bake alone, such as "
+        "[{percent: 5, bake: 60}, {percent: 100, bake: 0}]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("percent", "bake", "message"),
+    [
+        (0, 60, "percent of step 2 is 0: set a number above 0, 100 at most"),
+        (101, 60, "percent of step 2 is 101: set a number above 0, 100 at most"),
+        ("all", 60, "percent of step 2 is 'all': set a number above 0, 100 at most"),
+        (5, 60, "percent of step 2 is 5: set more than in the step before"),
+        (100, -1, "bake of step 2 is -1: set seconds, 0 or more"),
+        (100, "1m", "bake of step 2 is '1m': set seconds, 0 or more"),
+        (100, None, "bake of step 2 is empty: set seconds, 0 or more"),
+    ],
+)
+def test_canary_steps_that_lead_nowhere(percent: object, bake: object, message: str) -> None:
+    steps = [{"percent": 5, "bake": 60}, {"percent": percent, "bake": bake}]
+    assert only_error(fleet(lb={"nginx_lb_canary_steps": steps})).endswith(f"}}]: {message}")
+
+
+def test_as_many_nodes_as_there_are_on_every_load_balancer_is_one_line() -> None:
+    hosts, groups = fleet(lb={"nginx_lb_min_nodes": 2}, n1={"nginx_lb_min_nodes": 2})
+    found = only_error((hosts, {**groups, "load_balancers": ["lb", "n1"], "model_nodes": ["n2"]}))
+    assert found == "lb, n1: nginx_lb_min_nodes is 2: model_nodes has 1 host: set 1 at most, or add hosts"
+
+
+def test_every_rule_is_about_a_variable_of_a_role() -> None:
+    roles = role_specs(str(Path(__file__).parents[3] / "roles"))
+    assert set(RULES) <= {name for options in roles.values() for name in options}
 
 
 @pytest.mark.parametrize("group", ["load_balancers", "model_nodes"])

@@ -1,0 +1,277 @@
+"""A configuration is served by Nginx together with its state, or neither is changed."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modules import nginx_configuration
+from modules.nginx_configuration import Nginx, NotTakenError, read, version_of
+
+OLD, NEW = "return 200 'old';\n", "return 200 'new';\n"
+RELOAD = ["docker", "exec", "flotilla-nginx", "/usr/sbin/nginx", "-s", "reload"]
+
+
+class StatusServer(http.server.ThreadingHTTPServer):
+    """Answers as Nginx's status server does; without a version it is as one that does not serve."""
+
+    daemon_threads = True
+    version = ""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), VersionRoute)
+
+
+class VersionRoute(http.server.BaseHTTPRequestHandler):
+    server: StatusServer
+
+    def do_GET(self) -> None:
+        there = self.path == "/_lb/version" and self.server.version
+        self.send_response(200 if there else 404)
+        self.end_headers()
+        self.wfile.write(f"{self.server.version if there else 'Not Found'}\n".encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def status_server() -> Iterator[StatusServer]:
+    with StatusServer() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class Machine:
+    """Stands in for Docker: the commands it was given, and an Nginx that serves a version until it is reloaded."""
+
+    def __init__(self, folder: Path, server: StatusServer) -> None:
+        self.nginx = Nginx(self.run, folder / "nginx", folder / "lib" / "state.json", server.server_port)
+        self.server = server
+        self.state = "true false"
+        self.takes = True
+        self.takes_seconds = 0.0
+        self.fault = (0, "")
+        self.tested = ""
+        self.commands: list[list[str]] = []
+
+    def run(self, command: list[str]) -> tuple[int, str, str]:
+        self.commands.append(command)
+        match command[1]:
+            case "inspect":
+                return 0, f"{self.state}\n", ""
+            case "run":
+                mount = command[command.index("--volume") + 1]
+                self.tested = Path(mount.partition(":")[0]).read_text()
+                return self.fault[0], "", self.fault[1]
+            case "exec" if self.takes_seconds:
+                threading.Timer(self.takes_seconds, self.serve_the_file).start()
+            case "exec" if self.takes:
+                self.serve_the_file()
+            case "logs":
+                return 0, "", "bind() to 0.0.0.0:80 failed\n"
+        return 0, "", ""
+
+    def install(self, text: str, state: str) -> bool:
+        return self.nginx.install(text, state, version_of(text))
+
+    def files(self) -> tuple[str | None, str | None]:
+        return read(self.nginx.state_file), read(self.nginx.configuration_file)
+
+    def serve_the_file(self) -> None:
+        self.server.version = version_of(self.files()[1] or "")
+
+    def reloads(self) -> int:
+        return self.commands.count(RELOAD)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, status_server: StatusServer, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine whose Nginx serves OLD, with the state "1"."""
+    monkeypatch.setattr(nginx_configuration, "RELOAD_SECONDS", 0)
+    machine = Machine(tmp_path, status_server)
+    machine.server.version = version_of(OLD)
+    machine.install(OLD, "1")
+    assert machine.commands == []
+    return machine
+
+
+def test_what_is_served_already_is_not_reloaded(machine: Machine) -> None:
+    assert not machine.install(OLD, "1")
+    assert machine.reloads() == 0
+
+
+def test_a_new_configuration_is_served_with_its_state(machine: Machine) -> None:
+    assert machine.install(NEW, "2")
+    assert machine.files() == ("2", NEW)
+    assert machine.server.version == version_of(NEW)
+    assert machine.reloads() == 1
+
+
+def test_a_reload_that_takes_a_moment_is_waited_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nginx_configuration, "RELOAD_SECONDS", 10)
+    machine.takes_seconds = 0.3
+    assert machine.install(NEW, "2")
+    assert machine.server.version == version_of(NEW)
+    assert machine.reloads() == 1
+
+
+def test_a_state_alone_is_written_without_a_reload(machine: Machine) -> None:
+    assert not machine.install(OLD, "2")
+    assert machine.files() == ("2", OLD)
+    assert machine.reloads() == 0
+
+
+@pytest.mark.parametrize("written", [{"state_file": "2"}, {"state_file": "2", "configuration_file": NEW}])
+def test_a_run_that_was_interrupted_is_finished_by_the_next(
+    machine: Machine, written: dict[str, str]
+) -> None:
+    for name, content in written.items():
+        getattr(machine.nginx, name).write_text(content)
+    assert machine.install(NEW, "2")
+    assert machine.files() == ("2", NEW)
+    assert machine.server.version == version_of(NEW)
+
+
+def test_a_status_server_that_moves_to_another_port_is_reloaded_for(machine: Machine) -> None:
+    machine.server.version = ""
+    assert machine.install(NEW, "2")
+    assert machine.server.version == version_of(NEW)
+
+
+@pytest.mark.parametrize("state", ["false false", "true true", ""])
+def test_an_nginx_that_does_not_run_is_left_to_the_start_of_its_container(
+    machine: Machine, state: str
+) -> None:
+    machine.server.version, machine.state = "", state
+    assert not machine.install(NEW, "2")
+    assert machine.files() == ("2", NEW)
+    assert machine.reloads() == 0
+
+
+def test_a_reload_that_does_not_take_puts_both_files_back_and_quotes_nginx(machine: Machine) -> None:
+    machine.takes = False
+    with pytest.raises(NotTakenError, match=r"(?s)old configuration stays in use.*bind\(\) to"):
+        machine.install(NEW, "2")
+    assert machine.files() == ("1", OLD)
+    assert machine.reloads() == 2
+    assert machine.commands[-1] == RELOAD
+
+
+def test_a_reload_that_does_not_take_leaves_no_file_where_there_was_none(machine: Machine) -> None:
+    machine.nginx.state_file.unlink()
+    machine.takes = False
+    with pytest.raises(NotTakenError):
+        machine.install(NEW, "2")
+    assert machine.files() == (None, OLD)
+
+
+def test_a_configuration_that_cannot_be_written_puts_the_state_back(machine: Machine) -> None:
+    machine.nginx.configuration_file.with_name(".nginx.conf.part").mkdir()
+    with pytest.raises(NotTakenError, match=r"nginx\.conf can't be written"):
+        machine.install(NEW, "2")
+    assert machine.files() == ("1", OLD)
+    assert machine.reloads() == 0
+
+
+def test_old_workers_are_waited_for_within_bounds(machine: Machine) -> None:
+    listings = iter(["nginx: worker process is shutting down", "nginx: worker process"])
+    machine.nginx.run = lambda _: (0, next(listings), "")
+    machine.nginx.wait_for_old_workers(5)
+    assert next(listings, None) is None
+    machine.nginx.run = lambda _: (0, "nginx: worker process is shutting down", "")
+    machine.nginx.wait_for_old_workers(0)
+
+
+def test_a_test_is_of_the_text_and_by_the_image(machine: Machine) -> None:
+    machine.nginx.test(NEW, "flotilla/nginx:1")
+    assert machine.tested == NEW
+    assert machine.commands[0][-4:] == ["flotilla/nginx:1", "/usr/sbin/nginx", "-t", "-q"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(1, "Nginx refuses it"), (125, "can't be tested with flotilla/nginx:1")]
+)
+def test_a_test_that_fails_says_whose_fault_it_is(machine: Machine, code: int, words: str) -> None:
+    machine.fault = (code, "invalid weight\n")
+    with pytest.raises(NotTakenError, match=rf"(?s){words}.*invalid weight"):
+        machine.nginx.test(NEW, "flotilla/nginx:1")
+
+
+def test_the_version_is_asked_for_past_any_proxy(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert machine.nginx.served() == version_of(OLD)
+
+
+def test_another_server_s_page_is_no_version(machine: Machine) -> None:
+    machine.server.version = ""
+    assert machine.nginx.served() == ""
+
+
+def test_an_nginx_that_does_not_answer_serves_no_version(tmp_path: Path) -> None:
+    assert Nginx(lambda _: (0, "", ""), tmp_path, tmp_path / "state.json", 9).served() == ""
+
+
+Call = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def call(
+    run_module: Call, tmp_path: Path, status_server: StatusServer, monkeypatch: pytest.MonkeyPatch
+) -> Call:
+    """Call the module itself, beside a Docker that can do nothing and an Nginx that serves something else."""
+    status_server.version = "0123456789ab"
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(docker.parent), prepend=":")
+
+    def run(action: str, *, check: bool = False) -> dict[str, Any]:
+        return run_module(
+            "nginx_configuration",
+            check=check,
+            action=action,
+            configuration="# @VERSION@\n",
+            state={"serial": 1},
+            image="flotilla/nginx:1",
+            status_port=status_server.server_port,
+            directory=str(tmp_path / "nginx"),
+            state_file=str(tmp_path / "state.json"),
+        )
+
+    return run
+
+
+def test_the_module_writes_both_files_once_and_shows_them(call: Call, tmp_path: Path) -> None:
+    first, second = call("install"), call("install")
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert [Path(part["after_header"]).name for part in first["diff"]] == ["state.json", "nginx.conf"]
+    assert (tmp_path / "nginx" / "nginx.conf").read_text() == f"# {first['version']}\n"
+    assert first["version"] == version_of("# @VERSION@\n")
+    assert json.loads((tmp_path / "state.json").read_text()) == {"serial": 1}
+    assert sorted(entry.name for entry in (tmp_path / "nginx").iterdir()) == ["nginx.conf"]
+
+
+def test_check_mode_says_what_would_change_and_writes_nothing(call: Call, tmp_path: Path) -> None:
+    result = call("install", check=True)
+    assert result["changed"]
+    assert result["reloaded"]
+    assert len(result["diff"]) == 2
+    assert not (tmp_path / "nginx").exists()
+    assert not (tmp_path / "state.json").exists()
+
+
+def test_what_is_in_place_already_is_not_tested_again(call: Call) -> None:
+    assert "refuses it" in call("test")["msg"]
+    call("install")
+    assert not call("test").get("failed", False)

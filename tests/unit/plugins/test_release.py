@@ -1,0 +1,1098 @@
+"""The life of a release: what each run plans, whom it lets through, and who gets the traffic after it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from filter.inventory_check import role_specs
+from filter.release import (
+    KEPT,
+    NOTHING,
+    container_settings,
+    drained_nodes,
+    endpoint_address,
+    gate,
+    kept_releases,
+    latest_state,
+    missing_container,
+    new_release,
+    next_state,
+    node_reports,
+    numbered,
+    ramp_left,
+    ramped,
+    release_plan,
+    release_settings,
+    rolling_state,
+    settings_of,
+    stray_slots,
+    unseen_endpoints,
+    upstream_servers,
+    with_reference,
+)
+
+SPECS = role_specs(str(Path(__file__).parents[3] / "roles"))
+READY = {"ready": True, "reason": "", "log": []}
+
+
+@dataclass
+class Run:
+    """What a run of a playbook did."""
+
+    plan: dict[str, Any]
+    gate: dict[str, Any]
+    state: dict[str, Any]
+
+    @property
+    def steps(self) -> list[tuple[float, float]]:
+        return [(step["percent"], step["bake"]) for step in self.plan["steps"]]
+
+
+@dataclass
+class Fleet:
+    """Three nodes behind a load balancer, whose runs are computed as the playbooks compute them.
+
+    `runs` is what each node runs: by node and slot, the id of the release.
+    """
+
+    hostvars: dict[str, dict[str, Any]] = field(
+        default_factory=lambda: {
+            "lb": {},
+            "n1": {"ansible_host": "10.0.0.1"},
+            "n2": {"ansible_host": "10.0.0.2"},
+            "n3": {"ansible_host": "10.0.0.3"},
+        }
+    )
+    image: str = "image-1"
+    recipe: str = "recipe"
+    state: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(NOTHING))
+    runs: dict[str, dict[str, str]] = field(default_factory=dict)
+    now: int = 1000
+
+    @property
+    def nodes(self) -> list[str]:
+        return [name for name in self.hostvars if name != "lb"]
+
+    def wanted(self) -> dict[str, Any]:
+        return new_release(
+            self.image, container_settings(self.hostvars, self.nodes, SPECS, self.recipe), self.now
+        )
+
+    def plan(self, verb: str, limit: Sequence[str] = (), **asked: Any) -> dict[str, Any]:
+        lb = {
+            name: value for name, value in asked.items() if name not in ("node", "release", "rolling", "away")
+        }
+        request = {
+            "verb": verb,
+            "nodes": self.nodes,
+            "limited": bool(limit),
+            "node": asked.get("node", ""),
+            "release": asked.get("release", ""),
+            "rolling": asked.get("rolling", False),
+            "balancers": ["lb"],
+            "away": asked.get("away", []),
+            "lb": self.lb(**lb),
+            "wanted": self.wanted() if verb == "deploy" else {},
+        }
+        return release_plan(self.state, request)
+
+    def lb(self, **changed: Any) -> dict[str, Any]:
+        variables = {f"nginx_lb_{name}": value for name, value in changed.items()}
+        return settings_of({"lb": variables}, "lb", SPECS, "nginx_lb")
+
+    def machine(self, node: str) -> dict[str, Any]:
+        slots = self.runs.get(node, {}).items()
+        return {
+            "containers": {
+                f"flotilla-{node}-{slot}": {"running": True, "labels": {"flotilla.release": release}}
+                for slot, release in slots
+            }
+        }
+
+    def run(
+        self,
+        verb: str = "deploy",
+        *,
+        limit: Sequence[str] = (),
+        unready: Sequence[str] = (),
+        unreachable: Sequence[str] = (),
+        unseen: Sequence[str] = (),
+        min_nodes: int = 1,
+        ramp_seconds: int = 10,
+        steps: int | None = None,
+        **asked: Any,
+    ) -> Run:
+        """Run a playbook; `steps` ends it after that many of the release's, as an interruption would."""
+        self.now += 100
+        plan = self.plan(verb, limit, **asked)
+        assert plan["error"] == ""
+        if plan["target"]:
+            plan = with_reference(plan, f"registry/{plan['target']['image']}")
+        concerned = [node for node in self.nodes if node in (limit or self.nodes)]
+        hostvars: dict[str, dict[str, Any]] = copy.deepcopy(self.hostvars)
+        for node in concerned:
+            missing = missing_container(plan, node, self.machine(node))
+            if missing and node not in unreachable:
+                hostvars[node]["model_endpoint_staged"] = READY
+                if node in unready:
+                    hostvars[node]["model_endpoint_staged"] = {
+                        "ready": False,
+                        "reason": "wrong answer",
+                        "log": ["line"],
+                    }
+                else:
+                    self.runs.setdefault(node, {})[missing["slot"]] = missing["release"]["id"]
+        reports = node_reports(
+            hostvars,
+            plan,
+            self.nodes,
+            [node for node in concerned if node not in unreachable],
+            concerned,
+            [node for node in concerned if node not in unreachable],
+            {node: {"lb": "timed out"} for node in unseen},
+        )
+        gated = gate(plan, reports, {"min_nodes": min_nodes, "ramp_seconds": ramp_seconds}, self.now)
+        if gated["passed"]:
+            percents = [step["percent"] for step in plan["steps"]][:steps] if plan["target"] else [None]
+            for percent in percents:
+                self.state = numbered(next_state(plan, gated, percent, self.now), self.state)
+        for node in set(concerned) - set(unreachable):
+            for slot in stray_slots(plan, self.state, node, self.machine(node)):
+                self.runs.get(node, {}).pop(slot, None)
+        return Run(plan, gated, self.state)
+
+    @property
+    def live(self) -> str:
+        return str(self.state["live"]["id"])
+
+    @property
+    def up(self) -> list[str]:
+        return [node for node, entry in self.state["nodes"].items() if entry["status"] == "up"]
+
+    def servers(self) -> dict[str, dict[str, int]]:
+        """By colour, the weight of each server; 0 for one that is down."""
+        found = upstream_servers(self.hostvars, self.nodes, self.state)
+        return {
+            colour: {str(s["name"]): 0 if s["down"] else int(s["weight"]) for s in servers}
+            for colour, servers in found.items()
+        }
+
+    def ship(self, image: str, verb: str = "deploy", **asked: Any) -> str:
+        """Change the image, deploy it, and return the release's id."""
+        self.image = image
+        run = self.run(verb, **asked)
+        return str(run.plan["target"]["id"])
+
+
+@pytest.fixture
+def empty() -> Fleet:
+    return Fleet()
+
+
+@pytest.fixture
+def fleet(empty: Fleet) -> Fleet:
+    """A fleet with its first release live on all three nodes."""
+    empty.run()
+    return empty
+
+
+# What is a release, and what is none.
+
+
+def test_the_first_release_goes_live_in_the_blue_slots_at_once(empty: Fleet) -> None:
+    run = empty.run(canary_percent=5)
+    assert run.plan["first"]
+    assert run.plan["colour"] == "blue"
+    assert run.steps == [(100, 0)]
+    assert empty.live == empty.wanted()["id"]
+    assert empty.state["previous"] == []
+    assert empty.state["serial"] == 1
+    assert empty.servers() == {"blue": {"n1": 100, "n2": 100, "n3": 100}}
+
+
+def test_the_same_content_again_changes_nothing(fleet: Fleet) -> None:
+    before = copy.deepcopy(fleet.state)
+    run = fleet.run()
+    assert run.plan["target"] is None
+    assert run.plan["note"] == ""
+    assert fleet.state == before
+
+
+def test_nothing_is_to_be_run_where_the_live_release_runs(fleet: Fleet) -> None:
+    plan = fleet.plan("deploy")
+    assert missing_container(plan, "n1", fleet.machine("n1")) is None
+
+
+@pytest.mark.parametrize("machine", [None, {}, {"containers": {}}])
+def test_a_node_without_its_container_gets_the_live_release(
+    fleet: Fleet, machine: dict[str, Any] | None
+) -> None:
+    plan = fleet.plan("deploy")
+    assert missing_container(plan, "n1", machine) == {"release": fleet.state["live"], "slot": "blue"}
+
+
+@pytest.mark.parametrize("difference", [{"running": False}, {"labels": {"flotilla.release": "another"}}])
+def test_a_stopped_container_and_one_of_another_release_are_missing(
+    fleet: Fleet, difference: dict[str, Any]
+) -> None:
+    machine = fleet.machine("n1")
+    machine["containers"]["flotilla-n1-blue"].update(difference)
+    assert missing_container(fleet.plan("deploy"), "n1", machine) is not None
+
+
+def test_a_changed_weight_is_no_release(fleet: Fleet) -> None:
+    fleet.hostvars["n2"]["model_endpoint_weight"] = "3"
+    assert fleet.run().plan["target"] is None
+    assert fleet.servers() == {"blue": {"n1": 100, "n2": 300, "n3": 100}}
+
+
+@pytest.mark.parametrize("own", [{}, {"model_endpoint_memory": "2g", "model_endpoint_workers": 8}], ids=str)
+def test_a_node_that_joins_is_no_release_whatever_its_settings(fleet: Fleet, own: dict[str, Any]) -> None:
+    first = fleet.live
+    fleet.hostvars["n4"] = own
+    run = fleet.run()
+    assert run.plan["target"] is None
+    assert fleet.live == first
+    assert fleet.runs["n4"] == {"blue": first}
+    kept = release_settings(fleet.state["live"], "n4")
+    assert kept["memory"] == own.get("model_endpoint_memory", "512m")
+    assert kept["workers"] == own.get("model_endpoint_workers", 2)
+    # It is part of the release from now on.
+    assert fleet.run().plan["target"] is None
+    fleet.hostvars["n4"]["model_endpoint_memory"] = "4g"
+    assert fleet.run().plan["target"] is not None
+
+
+def test_a_node_that_most_nodes_now_differ_from_is_no_release(fleet: Fleet) -> None:
+    for name in ("n4", "n5", "n6", "n7"):  # what is common to most is now theirs
+        fleet.hostvars[name] = {"model_endpoint_workers": 8}
+    assert fleet.run().plan["target"] is None
+    assert release_settings(fleet.state["live"], "n1")["workers"] == 2
+    assert release_settings(fleet.state["live"], "n7")["workers"] == 8
+
+
+@pytest.mark.parametrize("own", [{}, {"model_endpoint_memory": "2g", "model_endpoint_workers": 8}], ids=str)
+def test_a_node_that_leaves_the_inventory_is_no_release(empty: Fleet, own: dict[str, Any]) -> None:
+    fleet = empty
+    fleet.hostvars["n2"].update(own)
+    fleet.run()
+    del fleet.hostvars["n2"]
+    run = fleet.run()
+    assert run.plan["target"] is None
+    assert list(fleet.state["nodes"]) == ["n1", "n3"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_endpoint_workers": 3},
+        {"model_endpoint_memory": "1g"},
+        {"model_endpoint_cpus": "2.0"},
+        {"model_endpoint_fast_lane": "no"},
+    ],
+    ids=str,
+)
+def test_a_changed_setting_of_one_node_s_container_is_a_release(
+    fleet: Fleet, change: dict[str, object]
+) -> None:
+    first = fleet.live
+    fleet.hostvars["n3"].update(change)
+    run = fleet.run()
+    assert fleet.live != first
+    assert run.plan["colour"] == fleet.state["colour"] == "green"
+    assert [entry["id"] for entry in fleet.state["previous"]] == [first]
+
+
+def test_a_value_spelt_as_text_or_equal_to_the_default_is_no_change(fleet: Fleet) -> None:
+    fleet.hostvars["n1"].update(
+        model_endpoint_workers="2", model_endpoint_cpus=1, model_endpoint_fast_lane="Yes"
+    )
+    assert fleet.run().plan["target"] is None
+
+
+def test_a_changed_image_and_a_changed_recipe_are_releases(fleet: Fleet) -> None:
+    first = fleet.live
+    fleet.recipe = "other"
+    fleet.run()
+    second = fleet.live
+    third = fleet.ship("image-2")
+    assert len({first, second, third}) == 3
+    assert fleet.live == third
+    assert fleet.state["colour"] == "blue"
+
+
+def test_a_release_is_its_content_whatever_the_order_and_time() -> None:
+    settings = {"n1": {"workers": 2}, "n2": {"workers": 2}, "n3": {"workers": 4}}
+    one = new_release("image", settings, 1)
+    assert one["settings"] == {"common": {"workers": 2}, "nodes": {"n3": {"workers": 4}}}
+    assert new_release("image", dict(reversed(settings.items())), 2)["id"] == one["id"]
+    assert new_release("other", settings, 1)["id"] != one["id"]
+
+
+def test_settings_are_the_inventory_s_or_the_spec_s_in_the_spec_s_type() -> None:
+    specs: dict[str, dict[str, dict[str, Any]]] = {
+        "box": {
+            "box_n": {"type": "int", "default": 1},
+            "box_x": {"type": "float"},
+            "box_on": {"type": "bool", "default": False},
+            "box_name": {"type": "str", "default": "b"},
+        }
+    }
+    given = {"h": {"box_n": "7", "box_on": "yes", "other": 1}}
+    assert settings_of(given, "h", specs, "box") == {"n": 7, "x": None, "on": True, "name": "b"}
+
+
+# A run limited to some hosts.
+
+
+def test_a_limited_run_releases_nothing_and_says_so(fleet: Fleet) -> None:
+    first = fleet.live
+    fleet.image = "image-2"
+    run = fleet.run(limit=["n1"])
+    assert run.plan["target"] is None
+    assert fleet.live == first
+    assert run.plan["note"] == (
+        f"this checkout would release {fleet.wanted()['id']}, but a release needs every host: "
+        f"{first} stays live until site.yml runs without --limit"
+    )
+
+
+def test_a_limited_run_of_an_empty_fleet_says_that_nothing_is_live(empty: Fleet) -> None:
+    plan = empty.plan("deploy", ["n1"])
+    assert plan["target"] is None
+    assert plan["note"].startswith("nothing is live yet")
+    assert missing_container(plan, "n1", None) is None
+
+
+def test_a_limited_run_adds_a_node_to_the_release_that_is_live(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    fleet.hostvars["n4"] = {}
+    fleet.run(limit=["n4"])
+    assert fleet.runs["n4"] == {"blue": fleet.live}
+    assert fleet.up == ["n1", "n2", "n3", "n4"]
+
+
+def test_a_limited_run_leaves_a_canary_alone(fleet: Fleet) -> None:
+    fleet.ship("image-2", canary_percent=20)
+    candidate = fleet.state["candidate"]
+    fleet.image = "image-1"
+    fleet.run(limit=["n1"])
+    assert fleet.state["candidate"] == candidate
+
+
+@pytest.mark.parametrize("verb", ["rollback", "promote"])
+def test_a_limited_run_neither_rolls_back_nor_promotes(fleet: Fleet, verb: str) -> None:
+    fleet.ship("image-2")
+    if verb == "promote":
+        fleet.ship("image-3", canary_percent=5)
+    plan = fleet.plan(verb, ["n1"])
+    assert plan["target"] is None
+    assert plan["error"] == (
+        f"to {verb} a release needs every host: run playbooks/{verb}.yml without --limit"
+    )
+
+
+def test_a_limited_run_does_not_withdraw_a_canary(fleet: Fleet) -> None:
+    fleet.ship("image-2", canary_percent=5)
+    plan = fleet.plan("rollback", ["n1"])
+    assert plan["error"].startswith("to rollback a release needs every host")
+    assert plan["settled"] == fleet.state
+
+
+# Load balancers that are away.
+
+
+def test_nothing_goes_live_while_a_load_balancer_is_away(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    plan = fleet.plan("deploy", away=["lb2"])
+    assert plan["error"].startswith("lb2 can't be reached, and a load balancer that misses a release")
+    assert plan["target"] is None
+    assert plan["settled"] == plan["state"]
+
+
+def test_without_a_release_a_load_balancer_may_be_away(fleet: Fleet) -> None:
+    assert fleet.plan("deploy", away=["lb2"])["error"] == ""
+
+
+@pytest.mark.parametrize("verb", ["drain", "undrain", "remove"])
+def test_nodes_are_drained_and_removed_while_a_load_balancer_is_away(fleet: Fleet, verb: str) -> None:
+    fleet.run(verb, node="n2", away=["lb2"])
+    assert ("n2" in fleet.servers()["blue"]) == (verb == "undrain")
+
+
+def test_a_canary_is_withdrawn_but_not_promoted_while_a_load_balancer_is_away(fleet: Fleet) -> None:
+    fleet.ship("image-2", canary_percent=5)
+    assert fleet.plan("promote", away=["lb2"])["error"].startswith("lb2 can't be reached")
+    fleet.run("rollback", away=["lb2"])
+    assert fleet.state["candidate"] is None
+    fleet.ship("image-2")
+    assert fleet.plan("rollback", away=["lb2"])["error"].startswith("lb2 can't be reached")
+
+
+def test_nothing_is_done_without_any_load_balancer(fleet: Fleet) -> None:
+    request = {
+        "verb": "drain",
+        "node": "n1",
+        "nodes": ["n1"],
+        "balancers": [],
+        "away": ["lb"],
+        "limited": False,
+    }
+    error = release_plan(fleet.state, {**request, "lb": {}})["error"]
+    assert error == "no load balancer can be reached (lb), so nothing can go live: bring one back"
+
+
+def test_the_state_written_last_is_the_truth_where_a_load_balancer_was_away(fleet: Fleet) -> None:
+    old = copy.deepcopy(fleet.state)
+    fleet.ship("image-2")
+    assert latest_state([old, fleet.state]) == fleet.state
+    assert latest_state([fleet.state, None, old]) == fleet.state
+
+
+def test_a_load_balancer_without_a_state_is_asked_for_nothing() -> None:
+    found = latest_state([None, None])
+    assert found == NOTHING
+    found["drained"].append("n1")
+    assert latest_state([]) == NOTHING  # what was returned is nobody else's
+
+
+def test_the_serial_rises_only_with_a_change(fleet: Fleet) -> None:
+    same = {**fleet.state, "serial": 0}
+    assert numbered(same, fleet.state)["serial"] == fleet.state["serial"]
+    assert numbered({**same, "drained": ["n1"]}, fleet.state)["serial"] == fleet.state["serial"] + 1
+
+
+# A canary.
+
+
+def test_a_canary_gets_its_share_and_the_release_before_the_rest(fleet: Fleet) -> None:
+    first = fleet.live
+    second = fleet.ship("image-2", canary_percent=20, bake_seconds=30)
+    assert fleet.live == first
+    assert fleet.state["colour"] == "blue"
+    candidate = fleet.state["candidate"]
+    assert (candidate["release"]["id"], candidate["percent"], candidate["shadow"]) == (second, 20, 0)
+    assert fleet.servers() == {
+        "blue": {"n1": 100, "n2": 100, "n3": 100},
+        "green": {"n1": 100, "n2": 100, "n3": 100},
+    }
+    assert fleet.runs["n1"] == {"blue": first, "green": second}
+
+
+def test_a_canary_stays_until_the_variable_is_gone(fleet: Fleet) -> None:
+    second = fleet.ship("image-2", canary_percent=20)
+    before = copy.deepcopy(fleet.state)
+    assert fleet.run(canary_percent=20).plan["target"]["id"] == second
+    assert fleet.state == before
+    fleet.run(canary_percent=40)
+    assert fleet.state["candidate"]["percent"] == 40
+    fleet.run()
+    assert fleet.live == second
+    assert fleet.state["candidate"] is None
+
+
+def test_a_shadow_takes_no_traffic_of_its_own(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    assert fleet.run(shadow_percent=10).steps == [(0, 0)]
+    candidate = fleet.state["candidate"]
+    assert (candidate["percent"], candidate["shadow"]) == (0, 10)
+    fleet.run(shadow_percent=10, canary_percent=5)
+    candidate = fleet.state["candidate"]
+    assert (candidate["percent"], candidate["shadow"]) == (5, 10)
+
+
+STEPS = [{"percent": 5, "bake": 10}, {"percent": "25", "bake": "20"}, {"percent": 100, "bake": 30}]
+
+
+def test_canary_steps_take_over_by_themselves(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    assert fleet.run(canary_steps=STEPS).steps == [(5, 10), (25, 20), (100, 30)]
+    assert fleet.live == fleet.wanted()["id"]
+    assert fleet.state["candidate"] is None
+
+
+def test_an_interrupted_release_goes_on_where_it_stopped(fleet: Fleet) -> None:
+    first = fleet.live
+    fleet.image = "image-2"
+    fleet.run(canary_steps=STEPS, steps=2)
+    assert fleet.live == first
+    assert fleet.state["candidate"]["percent"] == 25
+    run = fleet.run(canary_steps=STEPS)
+    assert run.plan["note"] == ""
+    assert run.steps == [(25, 20), (100, 30)]
+    assert fleet.live == fleet.wanted()["id"]
+
+
+def test_steps_that_end_below_100_stop_at_the_last(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    fleet.run(canary_steps=STEPS[:2])
+    assert fleet.run(canary_steps=STEPS[:2]).steps == [(25, 20)]
+    assert fleet.run(canary_steps=STEPS[:1]).steps == [(5, 10)]
+
+
+def test_a_canary_is_withdrawn_when_the_checkout_goes_back(fleet: Fleet) -> None:
+    first = fleet.live
+    second = fleet.ship("image-2", canary_percent=20)
+    fleet.image = "image-1"
+    run = fleet.run(canary_percent=20)
+    assert run.plan["note"] == f"the canary {second} is withdrawn"
+    assert run.plan["target"] is None
+    assert fleet.live == first
+    assert fleet.state["candidate"] is None
+    assert fleet.servers() == {"blue": {"n1": 100, "n2": 100, "n3": 100}}
+    assert fleet.runs["n1"] == {"blue": first}
+
+
+def test_another_release_takes_a_canary_s_place(fleet: Fleet) -> None:
+    second = fleet.ship("image-2", canary_percent=20)
+    fleet.image = "image-3"
+    run = fleet.run(canary_percent=5)
+    # It is out of the traffic before its containers are replaced.
+    assert run.plan["settled"]["candidate"] is None
+    assert run.plan["note"] == f"the canary {second} is withdrawn"
+    assert run.plan["colour"] == "green"
+    assert fleet.state["candidate"]["release"]["id"] == fleet.wanted()["id"]
+    assert fleet.state["previous"] == []
+
+
+def test_a_node_that_joins_during_a_canary_is_of_it_alone_with_its_own_settings(fleet: Fleet) -> None:
+    second = fleet.ship("image-2", canary_percent=20)
+    fleet.hostvars["n4"] = {"model_endpoint_workers": 8}
+    run = fleet.run(canary_percent=20)
+    assert run.plan["target"]["id"] == second
+    assert fleet.servers() == {
+        "blue": {"n1": 100, "n2": 100, "n3": 100},
+        "green": {"n1": 100, "n2": 100, "n3": 100, "n4": 100},
+    }
+    assert release_settings(run.plan["target"], "n4")["workers"] == 8
+    fleet.run("promote")
+    assert fleet.live == second
+    assert fleet.up == ["n1", "n2", "n3", "n4"]
+    assert fleet.run().plan["target"] is None
+
+
+def test_promote_gives_a_canary_all_the_traffic(fleet: Fleet) -> None:
+    first = fleet.live
+    second = fleet.ship("image-2", canary_percent=20)
+    run = fleet.run("promote", bake_seconds=30, canary_percent=20)
+    assert run.steps == [(100, 30)]
+    assert run.plan["shadow"] == 0
+    assert fleet.live == second
+    assert [entry["id"] for entry in fleet.state["previous"]] == [first]
+    assert fleet.runs["n1"] == {"green": second}
+
+
+def test_promote_gives_a_shadow_all_the_traffic(fleet: Fleet) -> None:
+    second = fleet.ship("image-2", shadow_percent=10)
+    fleet.run("promote", shadow_percent=10)
+    assert fleet.live == second
+    assert fleet.state["candidate"] is None
+
+
+def test_promote_without_a_canary_is_refused(fleet: Fleet) -> None:
+    error = fleet.plan("promote")["error"]
+    assert error == "there is no release to promote: no canary and no shadow is under way"
+
+
+def test_a_release_that_did_worse_gets_no_more_traffic(fleet: Fleet) -> None:
+    before = copy.deepcopy(fleet.state)
+    run = Fleet(state=before, runs=copy.deepcopy(fleet.runs), image="image-2").run()
+    returned = numbered(next_state(run.plan, run.gate, None, fleet.now), run.state)
+    assert {**returned, "serial": 0} == {**fleet.state, "serial": 0}
+    assert returned["serial"] == run.state["serial"] + 1
+
+
+# The way back.
+
+
+def test_rollback_goes_back_by_one_at_once(fleet: Fleet) -> None:
+    first = fleet.live
+    second = fleet.ship("image-2")
+    run = fleet.run("rollback", bake_seconds=30, canary_percent=5)
+    assert run.steps == [(100, 0)]
+    assert fleet.live == first
+    assert [entry["id"] for entry in fleet.state["previous"]] == [second]
+    assert fleet.state["live"]["reference"] == "registry/image-1"
+
+
+def test_rollback_withdraws_a_canary_first(fleet: Fleet) -> None:
+    fleet.ship("image-2")
+    live = fleet.live
+    canary = fleet.ship("image-3", canary_percent=5)
+    run = fleet.run("rollback")
+    assert run.plan["note"] == f"the canary {canary} is withdrawn"
+    assert fleet.live == live
+    assert fleet.state["candidate"] is None
+
+
+def test_rollback_to_a_release_by_its_id(fleet: Fleet) -> None:
+    first = fleet.live
+    second = fleet.ship("image-2")
+    third = fleet.ship("image-3")
+    fleet.run("rollback", release=first)
+    assert fleet.live == first
+    assert [entry["id"] for entry in fleet.state["previous"]] == [third, second]
+
+
+def test_rollback_by_id_takes_a_canary_s_place(fleet: Fleet) -> None:
+    first = fleet.live
+    fleet.ship("image-2")
+    fleet.ship("image-3", canary_percent=5)
+    run = fleet.run("rollback", release=first)
+    assert run.plan["settled"]["candidate"] is None
+    assert fleet.live == first
+
+
+def test_rollback_to_an_unknown_release_names_those_there_are(fleet: Fleet) -> None:
+    first = fleet.live
+    second = fleet.ship("image-2")
+    assert fleet.plan("rollback", release="nope")["error"] == (
+        f"release is 'nope', which is not among those kept ({first}): choose one of them, or leave it out to go "
+        "back by one"
+    )
+    assert fleet.plan("rollback", release=second)["error"] == f"release {second} is live already"
+
+
+def test_rollback_of_the_first_release_is_refused(fleet: Fleet, empty: Fleet) -> None:
+    error = fleet.plan("rollback")["error"]
+    assert error == "there is no release to go back to: the one that is live is the first"
+    assert "there is none" in Fleet().plan("rollback", release="nope")["error"]
+
+
+def test_five_releases_are_kept(fleet: Fleet) -> None:
+    ids = [fleet.live, *(fleet.ship(f"image-{number}") for number in range(2, 9))]
+    kept = [release["id"] for release in kept_releases(fleet.state)]
+    assert kept == ids[: -KEPT - 1 : -1]
+    canary = fleet.ship("image-9", canary_percent=5)
+    assert [release["id"] for release in kept_releases(fleet.state)] == [kept[0], canary, *kept[1:]]
+
+
+def test_a_release_that_goes_live_again_is_kept_once(fleet: Fleet) -> None:
+    first = fleet.live
+    second = fleet.ship("image-2")
+    fleet.ship("image-1")
+    assert fleet.live == first
+    assert [entry["id"] for entry in fleet.state["previous"]] == [second]
+
+
+def test_nothing_is_kept_where_nothing_is_live() -> None:
+    assert kept_releases(NOTHING) == []
+
+
+# Drain, undrain, remove.
+
+
+def test_a_drained_node_runs_on_without_traffic_until_it_is_undrained(fleet: Fleet) -> None:
+    first = fleet.live
+    fleet.run("drain", node="n2")
+    assert fleet.state["drained"] == ["n2"]
+    assert fleet.servers() == {"blue": {"n1": 100, "n3": 100}}
+    second = fleet.ship("image-2", canary_percent=5)
+    assert fleet.servers() == {"blue": {"n1": 100, "n3": 100}, "green": {"n1": 100, "n3": 100}}
+    assert fleet.runs["n2"] == {"blue": first, "green": second}
+    fleet.run("undrain", node="n2")
+    assert fleet.servers()["blue"] == {"n1": 100, "n2": 100, "n3": 100}
+    assert fleet.state["drained"] == []
+
+
+def test_drain_twice_and_undrain_of_a_node_that_is_not_drained_change_nothing(fleet: Fleet) -> None:
+    fleet.run("drain", node="n2")
+    before = copy.deepcopy(fleet.state)
+    fleet.run("drain", node="n2")
+    fleet.run("undrain", node="n1")
+    assert fleet.state == before
+
+
+def test_the_inventory_drains_too(fleet: Fleet) -> None:
+    fleet.hostvars["n1"]["model_endpoint_state"] = "drained"
+    assert fleet.run().plan["target"] is None
+    assert fleet.servers() == {"blue": {"n2": 100, "n3": 100}}
+    assert drained_nodes(fleet.hostvars, fleet.nodes, {**fleet.state, "drained": ["n3"]}) == ["n1", "n3"]
+
+
+def test_the_last_node_in_the_traffic_is_not_drained(fleet: Fleet) -> None:
+    fleet.run("drain", node="n1")
+    fleet.run("drain", node="n2")
+    before = copy.deepcopy(fleet.state)
+    run = fleet.run("drain", node="n3")
+    assert not run.gate["passed"]
+    assert run.gate["errors"] == [
+        "0 of 3 endpoints would take traffic, and nginx_lb_min_nodes is 1: bring nodes back, or lower it"
+    ]
+    assert fleet.state == before
+
+
+def test_a_node_is_removed_dead_or_alive_and_of_a_canary_too(fleet: Fleet) -> None:
+    fleet.run("drain", node="n2")
+    fleet.ship("image-2", canary_percent=5)
+    run = fleet.run("remove", node="n2", unreachable=["n2"])
+    assert run.gate["errors"] == []
+    assert run.gate["left_out"] == {}
+    assert list(fleet.state["nodes"]) == ["n1", "n3"]
+    assert fleet.state["drained"] == []
+    assert fleet.servers() == {"blue": {"n1": 100, "n3": 100}, "green": {"n1": 100, "n3": 100}}
+
+
+def test_a_removed_node_whose_line_stays_joins_again(fleet: Fleet) -> None:
+    fleet.run("remove", node="n2")
+    assert fleet.run().plan["target"] is None
+    assert fleet.servers() == {"blue": {"n1": 100, "n2": 25, "n3": 100}}
+
+
+@pytest.mark.parametrize("verb", ["drain", "undrain", "remove"])
+def test_a_node_that_is_none_is_refused(fleet: Fleet, verb: str) -> None:
+    error = fleet.plan(verb, node="n9")["error"]
+    assert error == "node is 'n9', which is no host of model_nodes (n1, n2, n3): -e node=NAME"
+
+
+# The gate.
+
+
+def test_one_node_that_is_not_ready_and_nothing_goes_live(fleet: Fleet) -> None:
+    before = copy.deepcopy(fleet.state)
+    fleet.image = "image-2"
+    run = fleet.run(unready=["n2"])
+    assert not run.gate["passed"]
+    assert run.gate["errors"] == ["n2: wrong answer\n  Its last log lines:\n    line"]
+    assert fleet.state == before
+    # The live containers were never touched.
+    assert all(slots == {"blue": fleet.live} for slots in fleet.runs.values())
+
+
+def test_a_node_that_a_load_balancer_can_t_use_and_nothing_goes_live(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    run = fleet.run(unseen=["n3"])
+    assert run.gate["errors"] == ["n3: lb can't use it: timed out"]
+    assert not run.gate["passed"]
+
+
+def test_a_node_that_can_t_be_reached_is_left_out_of_a_release(fleet: Fleet) -> None:
+    second = fleet.ship("image-2", unreachable=["n2"])
+    assert fleet.live == second
+    assert fleet.servers() == {"green": {"n1": 100, "n2": 0, "n3": 100}}
+    entry = fleet.state["nodes"]["n2"]
+    assert (entry["status"], entry["reason"], entry["since"]) == ("down", "it can't be reached", fleet.now)
+    # It is said each time, and stays down since then.
+    run = fleet.run(unreachable=["n2"])
+    assert run.gate["left_out"] == {"n2": "it can't be reached"}
+    assert fleet.state["nodes"]["n2"] == entry
+
+
+def test_a_canary_leaves_out_a_node_that_can_t_be_reached(fleet: Fleet) -> None:
+    fleet.ship("image-2", unreachable=["n2"], canary_percent=5)
+    assert fleet.servers() == {"blue": {"n1": 100, "n2": 0, "n3": 100}, "green": {"n1": 100, "n3": 100}}
+
+
+def test_too_few_nodes_and_nothing_goes_live(fleet: Fleet) -> None:
+    before = copy.deepcopy(fleet.state)
+    fleet.image = "image-2"
+    run = fleet.run(unreachable=["n2", "n3"], min_nodes=2)
+    assert run.gate["errors"] == [
+        "1 of 3 endpoints would take traffic, and nginx_lb_min_nodes is 2: bring nodes back, or lower it"
+    ]
+    assert fleet.state == before
+
+
+def test_without_a_release_a_node_that_is_not_right_is_left_out_alone(fleet: Fleet) -> None:
+    fleet.runs["n2"].clear()
+    run = fleet.run(unready=["n2"])
+    assert run.gate["passed"]
+    assert run.gate["errors"] == ["n2: wrong answer\n  Its last log lines:\n    line"]
+    assert fleet.up == ["n1", "n3"]
+    assert fleet.state["nodes"]["n2"]["reason"] == "wrong answer"
+
+
+def test_a_node_on_which_an_earlier_step_failed_is_an_error_though_it_can_be_reached(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    plan = fleet.plan("deploy")
+    reports = node_reports(fleet.hostvars, plan, fleet.nodes, ["n1", "n2"], fleet.nodes, ["n3"], {})
+    gated = gate(plan, reports, fleet.lb(), fleet.now)
+    assert gated["errors"] == ["n3: a step before this one failed on it; its message is above"]
+    assert not gated["passed"]
+
+
+def test_hosts_that_a_limited_run_leaves_out_are_as_they_were(fleet: Fleet) -> None:
+    fleet.ship("image-2", unreachable=["n3"])
+    before = copy.deepcopy(fleet.state)
+    run = fleet.run(limit=["n1"], unreachable=["n2"])
+    assert run.gate["left_out"] == {}
+    assert fleet.state == before
+
+
+def test_what_load_balancers_can_t_use_is_told_by_node_and_load_balancer() -> None:
+    right: dict[str, Any] = {"ready": True, "release": "new", "error": ""}
+    hostvars = {
+        "lb1": {"release_probe": {"n1": right, "n2": {**right, "release": "old"}}},
+        "lb2": {"release_probe": {"n1": {**right, "ready": False, "error": "timed out"}, "n2": right}},
+        "lb3": {"release_probe": {"n1": {**right, "ready": False}}},
+        "lb4": {},
+    }
+    assert unseen_endpoints(hostvars, ["lb1", "lb2", "lb3", "lb4"], "new") == {
+        "n1": {"lb2": "timed out", "lb3": "it says that it is not ready"},
+        "n2": {"lb1": "it answers as release old, not new"},
+    }
+
+
+# Nodes that come back, and that join.
+
+
+def test_a_node_that_comes_back_with_an_old_release_stays_down_until_it_is_staged(fleet: Fleet) -> None:
+    first = fleet.live
+    second = fleet.ship("image-2", unreachable=["n2"])
+    fleet.run(limit=["n1"])  # not about n2, though it is back
+    assert fleet.runs["n2"] == {"blue": first}
+    assert fleet.servers()["green"]["n2"] == 0
+    fleet.run()
+    assert fleet.runs["n2"] == {"green": second}  # the old container is stopped
+    assert fleet.servers()["green"]["n2"] == 25
+
+
+def test_a_node_that_comes_back_during_a_canary_serves_the_canary_alone(fleet: Fleet) -> None:
+    fleet.ship("image-2", unreachable=["n2"])
+    third = fleet.ship("image-3", canary_percent=5)
+    assert fleet.runs["n2"] == {"blue": third}  # there is no container of the live release on it
+    assert fleet.servers() == {
+        "green": {"n1": 100, "n2": 0, "n3": 100},
+        "blue": {"n1": 100, "n2": 100, "n3": 100},
+    }
+    fleet.run("promote")
+    assert fleet.up == ["n1", "n2", "n3"]
+
+
+def test_a_release_that_did_worse_leaves_a_node_that_came_back_down(fleet: Fleet) -> None:
+    fleet.ship("image-2", unreachable=["n2"])
+    fleet.image = "image-3"
+    run = fleet.run()
+    assert next_state(run.plan, run.gate, None, fleet.now)["nodes"]["n2"]["status"] == "down"
+
+
+def test_a_node_that_joins_gets_its_share_in_steps(fleet: Fleet) -> None:
+    fleet.hostvars["n4"] = {"model_endpoint_weight": 2}
+    fleet.run()
+    shares = []
+    for _ in range(ramp_left(fleet.state)):
+        shares.append(fleet.servers()["blue"]["n4"])
+        fleet.state = numbered(ramped(fleet.state), fleet.state)
+    assert [*shares, fleet.servers()["blue"]["n4"]] == [50, 100, 150, 200]
+    assert ramp_left(fleet.state) == 0
+    before = copy.deepcopy(fleet.state)
+    assert ramped(fleet.state) == before
+
+
+def test_an_interrupted_ramp_goes_on(fleet: Fleet) -> None:
+    fleet.hostvars["n4"] = {}
+    fleet.run()
+    fleet.state = ramped(fleet.state)
+    assert fleet.run().state["nodes"]["n4"]["share"] == 50
+    assert ramp_left(fleet.state) == 2
+
+
+def test_a_node_joins_at_once_where_nobody_serves_or_no_ramp_is_wanted(empty: Fleet) -> None:
+    empty.run()
+    assert ramp_left(empty.state) == 0
+    empty.hostvars["n4"] = {}
+    empty.run(ramp_seconds=0)
+    assert empty.servers()["blue"]["n4"] == 100
+    for entry in empty.state["nodes"].values():
+        entry["status"] = "down"
+    empty.run()
+    assert empty.servers()["blue"] == {"n1": 100, "n2": 100, "n3": 100, "n4": 100}
+
+
+def test_a_node_that_joins_with_a_release_has_its_whole_share_like_the_others(fleet: Fleet) -> None:
+    fleet.hostvars["n4"] = {}
+    fleet.ship("image-2")
+    assert fleet.servers() == {"green": {"n1": 100, "n2": 100, "n3": 100, "n4": 100}}
+
+
+def test_the_ramp_of_a_node_that_is_down_is_nobody_s_business() -> None:
+    assert ramp_left({**NOTHING, "nodes": {"n1": {"status": "down", "share": 25}}}) == 0
+    assert ramp_left(NOTHING) == 0
+
+
+# What runs and takes no traffic.
+
+
+def both_slots(node: str, **running: bool) -> dict[str, Any]:
+    return {
+        "containers": {
+            f"flotilla-{node}-{slot}": {"running": running.get(slot, True)} for slot in ("blue", "green")
+        }
+    }
+
+
+def test_the_slot_that_is_not_live_is_stray_unless_a_canary_is_in_it(fleet: Fleet) -> None:
+    plan = fleet.plan("deploy")
+    assert stray_slots(plan, fleet.state, "n1", both_slots("n1")) == ["green"]
+    assert stray_slots(plan, fleet.state, "n1", both_slots("n1", green=False)) == []
+    assert stray_slots(plan, fleet.state, "n1", both_slots("n2")) == []
+    assert stray_slots(plan, fleet.state, "n1", None) == []
+    assert stray_slots(plan, {**fleet.state, "candidate": {}}, "n1", both_slots("n1")) == ["green"]
+    fleet.ship("image-2", canary_percent=5)
+    assert stray_slots(plan, fleet.state, "n1", both_slots("n1")) == []
+
+
+def test_what_a_release_that_did_not_stay_live_was_staged_in_is_stray(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    plan = fleet.plan("deploy")
+    # The machine was looked at before anything was staged on it.
+    assert stray_slots(plan, fleet.state, "n1", fleet.machine("n1")) == ["green"]
+
+
+# What Nginx is given.
+
+
+def test_servers_have_their_address_port_weight_and_share(fleet: Fleet) -> None:
+    fleet.hostvars["n1"].update(model_endpoint_weight=3, model_endpoint_port="6001")
+    fleet.hostvars["n2"]["model_endpoint_address"] = "2001:db8::2"
+    fleet.state["nodes"]["n1"]["share"] = 50
+    fleet.state["nodes"]["n3"]["status"] = "down"
+    assert upstream_servers(fleet.hostvars, fleet.nodes, fleet.state) == {
+        "blue": [
+            {"name": "n1", "address": "10.0.0.1", "port": 6001, "weight": 150, "down": False},
+            {"name": "n2", "address": "2001:db8::2", "port": 5001, "weight": 100, "down": False},
+            {"name": "n3", "address": "10.0.0.3", "port": 5001, "weight": 100, "down": True},
+        ]
+    }
+
+
+def test_the_green_slot_has_the_next_port_and_a_host_may_be_named_by_its_address() -> None:
+    assert endpoint_address({"10.0.0.9": {}}, "10.0.0.9", "green") == {
+        "name": "10.0.0.9",
+        "address": "10.0.0.9",
+        "port": 5002,
+    }
+
+
+def test_servers_are_the_state_s_nodes_in_the_inventory_s_order(fleet: Fleet) -> None:
+    fleet.state["nodes"] = {name: fleet.state["nodes"][name] for name in ("n3", "n1")}
+    fleet.state["nodes"]["gone"] = fleet.state["nodes"]["n1"]
+    fleet.hostvars["n4"] = {}
+    assert fleet.servers() == {"blue": {"n1": 100, "n3": 100}}
+
+
+def test_a_candidate_is_served_by_its_members_alone(fleet: Fleet) -> None:
+    fleet.ship("image-2", canary_percent=5)
+    fleet.state["candidate"]["nodes"] = ["n2", "n3", "gone"]
+    fleet.state["drained"] = ["n3"]
+    assert fleet.servers() == {"blue": {"n1": 100, "n2": 100}, "green": {"n2": 100}}
+
+
+def test_no_configuration_without_a_server_that_is_up(fleet: Fleet) -> None:
+    fleet.ship("image-2", canary_percent=5)
+    fleet.state["candidate"]["nodes"] = []
+    with pytest.raises(
+        AnsibleFilterError, match="no green endpoint would be left to take traffic: bring a host"
+    ):
+        fleet.servers()
+    for entry in fleet.state["nodes"].values():
+        entry["status"] = "down"
+    with pytest.raises(AnsibleFilterError, match="no blue endpoint would be left"):
+        fleet.servers()
+
+
+# Node by node.
+
+
+@dataclass
+class Rolling:
+    """A rolling release of `fleet`, as roles/release/tasks/roll.yml goes through it."""
+
+    fleet: Fleet
+    plan: dict[str, Any]
+    gate: dict[str, Any]
+
+    def servers(self, done: Sequence[str], replacing: str = "") -> dict[str, dict[str, int]]:
+        self.fleet.state = rolling_state(self.plan, self.gate, self.fleet.hostvars, done, replacing, 7)
+        return self.fleet.servers()
+
+
+def roll(
+    fleet: Fleet, image: str = "image-2", unreachable: Sequence[str] = (), min_nodes: int = 1
+) -> Rolling:
+    fleet.image = image
+    run = fleet.run(rolling=True, steps=0, unreachable=unreachable, min_nodes=min_nodes)
+    assert run.plan["rolling"]
+    return Rolling(fleet, run.plan, run.gate)
+
+
+def test_a_rolling_release_takes_one_node_after_another(fleet: Fleet) -> None:
+    fleet.hostvars["n1"]["model_endpoint_weight"] = 2
+    rolling = roll(fleet)
+    second = rolling.plan["target"]["id"]
+    assert rolling.servers([], "n1") == {"blue": {"n1": 0, "n2": 100, "n3": 100}}
+    assert not fleet.state["candidate"]
+    assert rolling.servers(["n1"]) == {"blue": {"n1": 0, "n2": 100, "n3": 100}, "green": {"n1": 200}}
+    assert fleet.state["candidate"]["percent"] == 50
+    assert rolling.servers(["n1"], "n2") == {"blue": {"n1": 0, "n2": 0, "n3": 100}, "green": {"n1": 200}}
+    assert fleet.state["candidate"]["percent"] == pytest.approx(200 / 3)
+    # With n3 the last one leaves that served the release before, so the other is live.
+    assert rolling.servers(["n1", "n2"], "n3") == {"green": {"n1": 200, "n2": 100, "n3": 0}}
+    assert fleet.live == second
+    assert rolling.servers(["n1", "n2", "n3"]) == {"green": {"n1": 200, "n2": 100, "n3": 100}}
+    assert len(fleet.state["previous"]) == 1
+
+
+def test_the_first_release_does_not_roll(empty: Fleet) -> None:
+    assert not empty.plan("deploy", rolling=True)["rolling"]
+
+
+def test_a_rolling_release_needs_one_node_more_than_the_least(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    run = fleet.run(rolling=True, min_nodes=3)
+    assert run.gate["errors"] == [
+        "2 of 3 endpoints would take traffic, and nginx_lb_min_nodes is 3: bring nodes back, or lower it"
+    ]
+
+
+def test_a_node_that_joins_does_not_bear_the_traffic_of_one_that_is_replaced(fleet: Fleet) -> None:
+    for name in ("n2", "n3"):
+        del fleet.hostvars[name]
+    fleet.run()
+    fleet.hostvars["n4"] = {}
+    fleet.image = "image-2"
+    assert not fleet.run(rolling=True).gate["passed"]
+
+
+def test_a_rolling_release_ends_with_nodes_that_join_come_back_or_are_drained(fleet: Fleet) -> None:
+    fleet.run(unreachable=["n2"])
+    fleet.hostvars["n3"]["model_endpoint_state"] = "drained"
+    fleet.hostvars["n4"] = {}
+    fleet.hostvars["n5"] = {}
+    fleet.run(limit=["n5"], ramp_seconds=0)
+    rolling = roll(fleet)
+    assert rolling.servers([], "n1") == {"blue": {"n1": 0, "n2": 0, "n5": 100}}
+    assert rolling.servers(["n1", "n2"], "n3")["green"] == {"n1": 100, "n2": 100}
+    # Of those left nobody serves the release before: it is over.
+    last = rolling.servers(["n1", "n2", "n3", "n4"], "n5")
+    assert last == {"green": {"n1": 100, "n2": 100, "n4": 100, "n5": 0}}
+    early = rolling.servers(["n1", "n5"], "n2")
+    assert early == {"green": {"n1": 100, "n2": 0, "n4": 0, "n5": 100}}
+
+
+def test_a_drained_node_that_is_the_first_to_be_replaced_gets_no_traffic(fleet: Fleet) -> None:
+    fleet.run("drain", node="n1")
+    rolling = roll(fleet)
+    assert rolling.servers(["n1"], "n2") == {"blue": {"n2": 0, "n3": 100}}
+    assert rolling.servers(["n1", "n2"]) == {"blue": {"n2": 0, "n3": 100}, "green": {"n2": 100}}
+    assert fleet.state["candidate"]["percent"] == 50
+
+
+def test_an_interrupted_rolling_release_goes_on_and_can_still_be_given_back(fleet: Fleet) -> None:
+    first = fleet.live
+    roll(fleet).servers(["n1"])
+    rolling = roll(fleet)
+    assert rolling.plan["settled"]["candidate"]["nodes"] == ["n1"]
+    assert rolling.servers(["n1"], "n2") == {"blue": {"n1": 0, "n2": 0, "n3": 100}, "green": {"n1": 100}}
+    # n2 was not right: both get back what they had.
+    assert rolling.servers(["n1"]) == {"blue": {"n1": 0, "n2": 100, "n3": 100}, "green": {"n1": 100}}
+    assert rolling.servers([]) == {"blue": {"n1": 100, "n2": 100, "n3": 100}}
+    assert fleet.live == first
+    assert fleet.state["candidate"] is None

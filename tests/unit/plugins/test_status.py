@@ -1,0 +1,196 @@
+"""What a person sees of a fleet, and of what has been done to it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from filter.status import audit_entries, fleet_status, status_table
+
+NOW = 1_800_000_000.0
+GROUPS = {"load_balancers": ["lb1", "lb2"], "model_nodes": ["n1", "n2", "n3"]}
+UP = {"status": "up", "share": 100, "since": 1, "reason": ""}
+STATE: dict[str, Any] = {
+    "serial": 4,
+    "colour": "green",
+    "live": {"id": "new"},
+    "candidate": None,
+    "previous": [{"id": "old"}, {"id": "older"}],
+    "nodes": {"n1": UP, "n2": {**UP, "share": 25}},
+    "drained": [],
+}
+
+
+def machine(**containers: tuple[str, bool]) -> dict[str, Any]:
+    """A machine's facts, from containers as n1_green=("new", True): release, and whether it runs."""
+    return {
+        "flotilla_machine": {
+            "served": "v1",
+            "containers": {
+                f"flotilla-{name.replace('_', '-')}": {
+                    "running": runs,
+                    "labels": {"flotilla.release": release},
+                }
+                for name, (release, runs) in containers.items()
+            },
+        }
+    }
+
+
+HOSTVARS: dict[str, dict[str, Any]] = {
+    "lb1": machine(),
+    "lb2": machine(),
+    "n1": {**machine(n1_green=("new", True), n1_blue=("old", False)), "model_endpoint_weight": "3"},
+    "n2": machine(n2_green=("new", True)),
+    "n3": machine(),
+}
+READY = {"ready": True, "in_flight": 2, "error": ""}
+PROBED = {"n1": READY, "n2": {"ready": False, "in_flight": None, "error": "timed out"}}
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "hostvars": HOSTVARS,
+        "groups": GROUPS,
+        "reached": ["lb1", "lb2", "n1", "n2", "n3"],
+        "state": STATE,
+        "probed": PROBED,
+        "samples": [],
+        "now": NOW,
+    }
+    return fleet_status(**{**arguments, **changes})
+
+
+def test_a_node_s_line_says_what_it_runs_and_how_it_is() -> None:
+    assert status()["nodes"]["n1"] == {
+        "state": "up",
+        "reason": "",
+        "weight": 3,
+        "share": 100,
+        "live": "new",
+        "staged": "(old)",
+        "reached": True,
+        "health": "ready",
+        "in_flight": 2,
+        "last_seen": NOW,
+    }
+
+
+def test_a_node_that_is_not_right_says_why() -> None:
+    down = {"status": "down", "share": 100, "since": 1, "reason": "it can't be reached"}
+    found = status(state={**STATE, "nodes": {"n2": down}})["nodes"]
+    assert (found["n2"]["state"], found["n2"]["reason"]) == ("down", "it can't be reached")
+    assert found["n2"]["health"] == "timed out"
+    assert (found["n3"]["state"], found["n3"]["health"]) == ("not in the traffic", "not ready")
+    assert (found["n3"]["live"], found["n3"]["in_flight"]) == ("", None)
+
+
+def test_drained_is_drained_by_the_playbook_or_by_the_inventory() -> None:
+    hostvars = {**HOSTVARS, "n2": {**HOSTVARS["n2"], "model_endpoint_state": "drained"}}
+    found = status(state={**STATE, "drained": ["n1"]}, hostvars=hostvars)["nodes"]
+    assert [node["state"] for node in found.values()] == ["drained", "drained", "not in the traffic"]
+
+
+def test_a_node_that_can_t_be_reached_was_last_seen_when_it_last_answered() -> None:
+    answered = [
+        {"endpoints": {"n2": {"last": NOW - 60}}},
+        {"endpoints": {"n1": {"last": NOW - 5}, "n2": {"last": NOW - 30}}},
+    ]
+    found = status(reached=["lb1", "lb2"], samples=answered)["nodes"]
+    assert found["n1"]["last_seen"] == NOW  # a load balancer found it ready just now
+    assert found["n2"]["last_seen"] == NOW - 30
+    assert found["n3"]["last_seen"] is None
+    assert found["n2"]["live"] == ""  # what it runs is not known
+
+
+def test_the_releases_and_the_load_balancers() -> None:
+    candidate = {"release": {"id": "next"}, "percent": 12.5, "shadow": 0, "nodes": ["n1"]}
+    found = status(state={**STATE, "candidate": candidate}, reached=["lb1", "n1"])
+    assert (found["live"], found["colour"], found["previous"]) == ("new", "green", ["old", "older"])
+    assert found["candidate"] == {"release": "next", "percent": 12.5}
+    assert found["load_balancers"] == {
+        "lb1": {"reached": True, "serves": "v1"},
+        "lb2": {"reached": False, "serves": ""},
+    }
+
+
+def test_the_status_is_json() -> None:
+    assert json.loads(json.dumps(status())) == status()
+
+
+def test_the_table() -> None:
+    candidate = {"release": {"id": "next"}, "percent": 12.5, "shadow": 0, "nodes": ["n1"]}
+    lines = status_table(status(state={**STATE, "candidate": candidate}, reached=["lb1", "n1", "n2"]))
+    assert lines == [
+        "live: new (green)",
+        "canary: next gets 12.5 % of the requests",
+        "to go back to: old, older",
+        "load balancer lb1: serves v1",
+        "load balancer lb2: does not serve",
+        "",
+        "node  state               weight  live  staged  health     in flight  last seen",
+        "n1    up                  3       new   (old)   ready      2          2027-01-15 08:00:00Z",
+        "n2    up (25 %)           1       new   -       timed out  -          2027-01-15 08:00:00Z",
+        "n3    not in the traffic  1       -     -       not ready  -          unknown",
+    ]
+
+
+def test_the_table_of_a_fleet_without_a_release() -> None:
+    empty = {**STATE, "colour": "blue", "live": None, "previous": [], "nodes": {}}
+    bare = dict.fromkeys(HOSTVARS, machine())
+    lines = status_table(status(state=empty, hostvars=bare, probed={}))
+    assert lines[:2] == ["live: nothing (blue)", "to go back to: nothing"]
+    assert "not in the traffic" in lines[-1]
+
+
+def log(*entries: dict[str, str], end: bytes = b"") -> dict[str, str]:
+    """An audit log as module slurp returns it, written as module deploy_lock does; `end` is a line cut short."""
+    text = "".join(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in entries)
+    return {"content": base64.b64encode(text.encode() + end).decode()}
+
+
+def entry(minute: int, message: str) -> dict[str, str]:
+    return {
+        "time": f"2026-11-25T10:{minute:02}:00+00:00",
+        "user": "ann",
+        "controller": "desk",
+        "playbook": "site.yml",
+        "result": "released",
+        "live": "new",
+        "message": message,
+    }
+
+
+def test_history_has_each_entry_once_the_last_first() -> None:
+    one, two, three = entry(1, "one"), entry(2, "two"), entry(3, "three")
+    # The first load balancer was away for the second entry.
+    assert audit_entries([log(one, three), log(one, two, three)], 20) == [
+        "2026-11-25T10:03:00+00:00  released     site.yml by ann@desk: three",
+        "2026-11-25T10:02:00+00:00  released     site.yml by ann@desk: two",
+        "2026-11-25T10:01:00+00:00  released     site.yml by ann@desk: one",
+    ]
+
+
+@pytest.mark.parametrize(("entries", "shown"), [(2, 2), ("1", 1), (9, 3)])
+def test_history_is_as_long_as_was_asked_for(entries: int | str, shown: int) -> None:
+    found = audit_entries([log(*(entry(minute, "x") for minute in range(3)))], entries)
+    assert len(found) == shown
+
+
+def test_a_message_is_one_entry_whatever_is_in_it() -> None:
+    (found,) = audit_entries([log(entry(1, "a line\u2028of another kind"))], 20)
+    assert found.endswith("a line\u2028of another kind")
+
+
+def test_a_line_that_was_cut_short_hides_no_other() -> None:
+    found = audit_entries(
+        [log(entry(1, "one"), end='{"message": "ü'.encode()[:-1]), log(entry(2, "two"))], 20
+    )
+    assert [line.rpartition(" ")[2] for line in found] == ["two", "one"]
+
+
+def test_a_load_balancer_without_a_log_has_no_history() -> None:
+    assert audit_entries([{}, log()], 20) == []
