@@ -66,10 +66,23 @@ CASTS: Mapping[str, Callable[[Any], Any]] = {
 
 def latest_state(states: Iterable[State | None]) -> State:
     """Return the state that was written last, of those the load balancers hold; an empty one where none has any."""
-    return max(
-        (state for state in states if state),
-        key=lambda state: int(state["serial"]),
-        default=copy.deepcopy(NOTHING),
+    latest = max(
+        (state for state in states if state), key=lambda state: int(state["serial"]), default=NOTHING
+    )
+    # The version of what was rendered from it is each load balancer's own.
+    return {name: copy.deepcopy(value) for name, value in latest.items() if name != "version"}
+
+
+def is_settled(plan: Mapping[str, Any], machines: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether every load balancer serves what the plan begins with.
+
+    It does not where a canary is to be withdrawn, or a run was interrupted before Nginx had read what it wrote.
+    """
+    return plan["settled"] == plan["state"] and all(
+        machine["state"]
+        and machine["state"]["serial"] == plan["state"]["serial"]
+        and machine["state"].get("version") == machine["served"]
+        for machine in machines
     )
 
 
@@ -250,7 +263,17 @@ def _target_of_deploy(state: State, request: Mapping[str, Any]) -> tuple[Release
         release: Release = copy.deepcopy(candidate["release"])
         _learn(release, wanted, [node for node in nodes if node not in known])
         return release, ""
-    return wanted, ""
+    return _named_anew(wanted, state), ""
+
+
+def _named_anew(wanted: Release, state: State) -> Release:
+    """Return `wanted` under another id if a release of other content has it, which learned of nodes that joined."""
+    kept = {release["id"]: release for release in kept_releases(state)}
+    namesake = kept.get(wanted["id"])
+    if namesake is None or namesake["settings"] == wanted["settings"]:
+        return wanted
+    digest = hashlib.sha256(f"{wanted['id']} {state['serial']}".encode()).hexdigest()
+    return {**wanted, "id": digest[:12]}
 
 
 def _target_of_rollback(state: State, release: str) -> Release | None:
@@ -326,9 +349,14 @@ def missing_container(
     if plan["target"]:
         return {"release": plan["target"], "slot": plan["colour"]}
     live, slot = plan["settled"]["live"], plan["settled"]["colour"]
-    if live is None or runs(machine, node, slot, live["id"]):
+    if live is None or _is_none_of_it(plan, node) or runs(machine, node, slot, live["id"]):
         return None
     return {"release": live, "slot": slot}
+
+
+def _is_none_of_it(plan: Mapping[str, Any], node: str) -> bool:
+    """Tell whether `node` is no member yet, and the run none that makes it one, which reads its settings."""
+    return plan["verb"] in ("drain", "undrain", "remove") and node not in plan["settled"]["nodes"]
 
 
 def runs(machine: Mapping[str, Any] | None, node: str, slot: str, release: str) -> bool:
@@ -373,7 +401,7 @@ def node_reports(
     suspects = {node for node in nodes if node not in present or node in unseen}
     return {
         node: {
-            "concerned": node in concerned and node != removed,
+            "concerned": node in concerned and not _is_none_of_it(plan, node),
             "answers": node not in suspects or node in answering,
             "failed": node not in present,
             "staged": hostvars[node].get("model_endpoint_staged"),
@@ -657,6 +685,7 @@ class FilterModule:
             "endpoint_address": endpoint_address,
             "endpoint_addresses": endpoint_addresses,
             "gate": gate,
+            "is_settled": is_settled,
             "kept_releases": kept_releases,
             "latest_state": latest_state,
             "missing_container": missing_container,

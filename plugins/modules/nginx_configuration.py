@@ -36,7 +36,9 @@ options:
     type: str
     required: true
   state:
-    description: What the configuration was rendered from.
+    description:
+      - What the configuration was rendered from. Its version is written with it, so that a run which ended before Nginx
+        had read it can be told.
     type: dict
     required: true
   image:
@@ -244,7 +246,8 @@ def main() -> None:
     )
     version = version_of(wanted["configuration"])
     files: dict[pathlib.Path, str] = {
-        nginx.state_file: json.dumps(wanted["state"], indent=1, sort_keys=True) + "\n",
+        nginx.state_file: json.dumps({**wanted["state"], "version": version}, indent=1, sort_keys=True)
+        + "\n",
         nginx.configuration_file: wanted["configuration"].replace("@VERSION@", version),
     }
     result: dict[str, Any] = {"version": version, "reloaded": False}

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import statistics
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from model_endpoint.settings import SettingError, Settings
 
 NOT_READY, REFUSED = 1, 3
 TRIES = 5
+STARTING = 3.0  # seconds that an endpoint which does not listen yet is waited for
 PATIENCE = 10.0  # seconds beyond the bound that an answer is waited for
 
 
@@ -45,6 +47,7 @@ def check(models: Path, port: int, bound: float) -> None:
     RefusedError, or what the connection raises.
     """
     golden = _golden(models)
+    _wait(port)
     with closing(HTTPConnection("127.0.0.1", port, timeout=bound + PATIENCE)) as connection:
         status, _ = _ask(connection, "GET", "/v2/health/ready")
         if status != 200:
@@ -52,6 +55,22 @@ def check(models: Path, port: int, bound: float) -> None:
         for name, requests in golden.items():
             for number, request in enumerate(requests):
                 _check_request(connection, name, request, bound, f"{name}: golden request {number}")
+
+
+def _wait(port: int) -> None:
+    """Return as soon as something listens on `port`; raises what the connection raises after STARTING seconds.
+
+    A start takes a second, and to be asked anew from outside would cost it a good part of its CPU time.
+    """
+    until = monotonic() + STARTING
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=STARTING).close()
+            return
+        except ConnectionRefusedError:
+            if monotonic() >= until:
+                raise
+        sleep(0.05)
 
 
 def _golden(models: Path) -> dict[str, list[dict[str, Any]]]:

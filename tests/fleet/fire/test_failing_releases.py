@@ -113,5 +113,7 @@ def test_an_nginx_configuration_that_does_not_pass_its_test_is_used_nowhere(flee
         load.during(4)
         fleet.assert_shared(load.record().between(since).by_endpoint())
     assert configurations(fleet) == before
-    assert re.search(r'lb2: .*"client_max_body_size" directive invalid value', " ".join(outcome.output.split()))
+    assert re.search(
+        r'lb2: .*"client_max_body_size" directive invalid value', " ".join(outcome.output.split())
+    )
     load.record().assert_nothing_lost()

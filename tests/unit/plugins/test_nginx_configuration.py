@@ -258,7 +258,7 @@ def test_the_module_writes_both_files_once_and_shows_them(call: Call, tmp_path: 
     assert [Path(part["after_header"]).name for part in first["diff"]] == ["state.json", "nginx.conf"]
     assert (tmp_path / "nginx" / "nginx.conf").read_text() == f"# {first['version']}\n"
     assert first["version"] == version_of("# @VERSION@\n")
-    assert json.loads((tmp_path / "state.json").read_text()) == {"serial": 1}
+    assert json.loads((tmp_path / "state.json").read_text()) == {"serial": 1, "version": first["version"]}
     assert sorted(entry.name for entry in (tmp_path / "nginx").iterdir()) == ["nginx.conf"]
 
 

@@ -19,6 +19,7 @@ from filter.release import (
     drained_nodes,
     endpoint_address,
     gate,
+    is_settled,
     kept_releases,
     latest_state,
     missing_container,
@@ -1096,3 +1097,39 @@ def test_an_interrupted_rolling_release_goes_on_and_can_still_be_given_back(flee
     assert rolling.servers([]) == {"blue": {"n1": 100, "n2": 100, "n3": 100}}
     assert fleet.live == first
     assert fleet.state["candidate"] is None
+
+
+def test_two_releases_never_share_an_id(fleet: Fleet) -> None:
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4", "model_endpoint_workers": 8}
+    fleet.run()
+    before = fleet.live
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
+    fleet.run()
+    after = fleet.live
+    assert after != before
+    fleet.ship("image-2")
+    fleet.run("rollback", release=after)
+    assert release_settings(fleet.state["live"], "n4")["workers"] == 2
+
+
+def test_a_drain_leaves_a_new_node_and_its_settings_to_the_next_deployment(fleet: Fleet) -> None:
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4", "model_endpoint_workers": 8}
+    fleet.run("drain", node="n1")
+    assert "n4" not in fleet.state["nodes"]
+    assert fleet.run().plan["target"] is None
+    assert fleet.state["nodes"]["n4"]["status"] == "up"
+
+
+def test_load_balancers_are_settled_unless_one_serves_something_else_or_a_canary_goes(fleet: Fleet) -> None:
+    def machine(**changed: Any) -> dict[str, Any]:
+        return {"state": {**fleet.state, "version": "v1", **changed}, "served": "v1"}
+
+    plan = fleet.plan("deploy")
+    assert is_settled(plan, [machine(), machine()])
+    assert not is_settled(plan, [machine(), machine(version="v2")])
+    assert not is_settled(plan, [machine(), machine(serial=0)])
+    assert not is_settled(plan, [machine(), {"state": None, "served": ""}])
+    fleet.image = "image-2"
+    fleet.run(canary_percent=20)
+    assert not is_settled(fleet.plan("rollback"), [machine()])
+    assert latest_state([machine()["state"]]) == fleet.state
