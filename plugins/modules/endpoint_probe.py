@@ -40,6 +40,10 @@ options:
     description: Seconds that one answer may take.
     type: float
     default: 2
+  ready_timeout:
+    description: Seconds to wait until all are ready. With 0 nothing is waited for.
+    type: int
+    default: 0
   idle_timeout:
     description: Seconds to wait until none of those that answer has a request in flight. With 0 nothing is waited for.
     type: int
@@ -122,15 +126,20 @@ def main() -> None:
                 },
             },
             "timeout": {"type": "float", "default": 2},
+            "ready_timeout": {"type": "int", "default": 0},
             "idle_timeout": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
-    deadline = time.monotonic() + module.params["idle_timeout"]
+    start = time.monotonic()
     while True:
         found = probe_all(module.params["endpoints"], module.params["timeout"])
         busy = [name for name, answer in found.items() if answer["in_flight"]]
-        if not busy or time.monotonic() >= deadline:
+        waited = time.monotonic() - start
+        await_ready = waited < module.params["ready_timeout"] and not all(
+            answer["ready"] for answer in found.values()
+        )
+        if not (await_ready or (busy and waited < module.params["idle_timeout"])):
             break
         time.sleep(0.2)
     module.exit_json(changed=False, endpoints=found, idle=not busy, busy=busy)

@@ -61,8 +61,11 @@ def serve() -> Iterator[Serve]:
     """Start an endpoint and return how the module is told of it."""
     servers: list[Endpoint] = []
 
-    def start(name: str = "node1", **behaviour: Any) -> dict[str, Any]:
+    def start(name: str = "node1", *, starts_late: bool = False, **behaviour: Any) -> dict[str, Any]:
         server = Endpoint(**behaviour)
+        if starts_late:
+            server.status = 503
+            threading.Timer(0.5, setattr, (server, "status", 200)).start()
         servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return {"name": name, "address": "127.0.0.1", "port": server.server_port}
@@ -129,6 +132,19 @@ def test_a_look_waits_for_nothing(run_module: Serve, serve: Serve, closed: dict[
         "gone": None,
     }
     assert (result["idle"], result["busy"]) == (False, ["busy"])
+
+
+def test_it_waits_until_all_are_ready(run_module: Serve, serve: Serve) -> None:
+    endpoints = [serve(starts_late=True), serve("node2")]
+    result = run_module("endpoint_probe", endpoints=endpoints, ready_timeout=20)
+    assert [found["ready"] for found in result["endpoints"].values()] == [True, True]
+
+
+def test_it_waits_no_longer_than_it_may_for_one_that_is_gone(
+    run_module: Serve, closed: dict[str, Any]
+) -> None:
+    result = run_module("endpoint_probe", endpoints=[closed], ready_timeout=1)
+    assert not result["endpoints"]["gone"]["ready"]
 
 
 def test_it_waits_until_none_that_answers_is_busy(
