@@ -349,7 +349,11 @@ def missing_container(
     if plan["target"]:
         return {"release": plan["target"], "slot": plan["colour"]}
     live, slot = plan["settled"]["live"], plan["settled"]["colour"]
-    if live is None or _is_none_of_it(plan, node) or runs(machine, node, slot, live["id"]):
+    if (
+        live is None
+        or _is_none_of_it(plan, node)
+        or container_state(machine, node, slot, live["id"]) == "running"
+    ):
         return None
     return {"release": live, "slot": slot}
 
@@ -359,10 +363,12 @@ def _is_none_of_it(plan: Mapping[str, Any], node: str) -> bool:
     return plan["verb"] in ("drain", "undrain", "remove") and node not in plan["settled"]["nodes"]
 
 
-def runs(machine: Mapping[str, Any] | None, node: str, slot: str, release: str) -> bool:
-    """Tell whether the machine runs `node`'s container of `release` in `slot`."""
+def container_state(machine: Mapping[str, Any] | None, node: str, slot: str, release: str) -> str:
+    """Return "running", "stopped" or "missing", for `node`'s container of `release` in `slot`."""
     container = (machine or {}).get("containers", {}).get(f"flotilla-{node}-{slot}")
-    return bool(container and container["running"] and container["labels"].get("flotilla.release") == release)
+    if not container or container["labels"].get("flotilla.release") != release:
+        return "missing"
+    return "running" if container["running"] else "stopped"
 
 
 def unseen_endpoints(hostvars: HostVars, balancers: Sequence[str], release: str) -> dict[str, dict[str, str]]:
@@ -681,6 +687,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "container_settings": container_settings,
+            "container_state": container_state,
             "drained_nodes": drained_nodes,
             "endpoint_address": endpoint_address,
             "endpoint_addresses": endpoint_addresses,
@@ -699,7 +706,6 @@ class FilterModule:
             "release_plan": release_plan,
             "release_settings": release_settings,
             "rolling_state": rolling_state,
-            "runs": runs,
             "settings_of": settings_of,
             "stray_slots": stray_slots,
             "unseen_endpoints": unseen_endpoints,
