@@ -558,7 +558,7 @@ def rolling_state(
     state["nodes"] |= {node: gated["nodes"][node] for node in serving}
     state["nodes"] |= {node: away for node in [*done, replacing] if node in state["nodes"]}
     if after:
-        weights = {node: int(hostvars[node].get("model_endpoint_weight", 1)) for node in [*before, *after]}
+        weights = {node: _weight(hostvars, node) for node in [*before, *after]}
         percent = 100 * sum(weights[node] for node in after) / sum(weights.values())
         state["candidate"] = {
             "release": plan["target"],
@@ -607,6 +607,11 @@ def drained_nodes(hostvars: HostVars, nodes: Sequence[str], state: State) -> lis
     ]
 
 
+def _weight(hostvars: HostVars, node: str) -> int:
+    """The share of the traffic that the inventory gives `node`, relative to the others."""
+    return int(hostvars[node].get("model_endpoint_weight", 1))
+
+
 def endpoint_address(hostvars: HostVars, node: str, slot: str) -> dict[str, Any]:
     """Return the address and port at which the load balancers find `node`'s endpoint in `slot`."""
     variables = hostvars[node]
@@ -645,7 +650,7 @@ def upstream_servers(
         servers[colour] = [
             {
                 **endpoint_address(hostvars, node, colour),
-                "weight": int(hostvars[node].get("model_endpoint_weight", 1)) * int(entries[node]["share"]),
+                "weight": _weight(hostvars, node) * int(entries[node]["share"]),
                 "down": entries[node]["status"] != "up",
             }
             for node in nodes
