@@ -32,6 +32,9 @@ LISTED = 5
 
 LONGEST_VALUE = 120
 
+HIDDEN = object()
+"""Stands for a value that is a secret, or may be one."""
+
 LONGEST_NAME = 63
 """An endpoint's certificate carries its name in a field of at most 64 characters."""
 
@@ -185,9 +188,18 @@ def _check_names(nodes: Iterable[Host], report: Report) -> None:
 
 def _check_variables(hosts: Iterable[Host], options: Mapping[str, Option], report: Report) -> None:
     @cache
+    def meant(variable: str) -> str:
+        return next(iter(difflib.get_close_matches(variable, options, 1, 0.0)), "")
+
     def unknown(variable: str) -> str:
-        near = difflib.get_close_matches(variable, options, 1, 0.0)
-        return "there is no such variable: " + (f"did you mean {near[0]}?" if near else "delete it")
+        near = meant(variable)
+        return "there is no such variable: " + (f"did you mean {near}?" if near else "delete it")
+
+    def secret(variable: str, value: object) -> bool:
+        if variable in options:
+            return bool(options[variable].get("no_log"))
+        # Keys under a misspelt name are still keys.
+        return isinstance(value, Mapping) or bool(options.get(meant(variable), {}).get("no_log"))
 
     for host in hosts:
         for variable, value in host.variables.items():
@@ -201,7 +213,7 @@ def _check_variables(hosts: Iterable[Host], options: Mapping[str, Option], repor
             elif variable != "ansible_host":
                 cure = unknown(variable)
             if cure:
-                report.add(host.name, variable, value, cure)
+                report.add(host.name, variable, HIDDEN if secret(variable, value) else value, cure)
 
 
 def _check_least_nodes(hosts: Iterable[Host], nodes: int, report: Report) -> None:
@@ -288,7 +300,7 @@ def _address(value: object) -> Address | None:
 
 
 def _count_cure(value: object) -> str | None:
-    return None if (_whole(value) or 0) >= 1 else "set a whole number of at least 1"
+    return _least_cure(value, 1)
 
 
 def _weight_cure(value: object) -> str | None:
@@ -359,6 +371,47 @@ def _header_cure(value: object) -> str | None:
     return "set the name of a request header, such as X-API-Key: letters, digits and '-'; or '' for none"
 
 
+def _least_cure(value: object, least: int) -> str | None:
+    number = _whole(value)
+    return None if number is not None and number >= least else f"set a whole number of at least {least}"
+
+
+def _networks_cure(value: object) -> str | None:
+    if not isinstance(value, (list, tuple)):
+        return "set a list of addresses and networks, such as [192.0.2.7, 10.0.0.0/8]"
+    for item in value:
+        try:
+            ipaddress.ip_network(item if isinstance(item, str) and "%" not in item else "")
+        except ValueError:
+            return f"{_shown(item)} is no address and no network: write one such as 192.0.2.7 or 10.0.0.0/8"
+    return None
+
+
+def _proxies_cure(value: object) -> str | None:
+    cure = _networks_cure(value)
+    if cure or not isinstance(value, (list, tuple)):
+        return cure
+    everyone = [item for item in value if ipaddress.ip_network(item).prefixlen == 0]
+    return f"{everyone[0]!r} trusts everyone to say who they are: list your proxies" if everyone else None
+
+
+def _keys_cure(value: object) -> str | None:
+    """What is wrong with the API keys, in words that hold none of them."""
+    if not isinstance(value, Mapping):
+        return "set a mapping of names to keys"
+    for number, (name, key) in enumerate(value.items(), 1):
+        if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}", name):
+            return f"the name of entry {number} won't do: use letters, digits, '.', '_' and '-', 64 at most"
+        if not isinstance(key, str) or not re.fullmatch(r"[a-zA-Z0-9._~+/=-]{24,512}", key):
+            return (
+                f"the key of entry {number} won't do: write 24 to 512 letters, digits and '._~+/=-' in quotes; "
+                "openssl rand -hex 24 makes one"
+            )
+    if len(set(value.values())) < len(value):
+        return "two names have the same key: give each its own"
+    return None
+
+
 def _type_cure(value: object, option: Option) -> str | None:
     if value is None and option.get("default") is None and not option.get("required"):
         return None
@@ -388,6 +441,8 @@ def _number(value: object) -> float | None:
 
 def _shown(value: object) -> str:
     """A value on one line, as YAML would have it where that differs from Python."""
+    if value is HIDDEN:
+        return "(hidden)"
     if isinstance(value, Unreadable):
         return f"a template that fails ({value.reason})"
     if value is None:
@@ -411,6 +466,13 @@ RULES: Mapping[str, Callable[[object], str | None]] = {
     "model_endpoint_port": lambda value: _port_cure(value, HIGHEST_PORT - 1),
     "nginx_lb_port": lambda value: _port_cure(value, HIGHEST_PORT),
     "nginx_lb_status_port": lambda value: _port_cure(value, HIGHEST_PORT),
+    "nginx_lb_trusted_proxies": _proxies_cure,
+    "nginx_lb_operators": _networks_cure,
+    "nginx_lb_api_keys": _keys_cure,
+    "nginx_lb_rate": lambda value: _least_cure(value, 0),
+    "nginx_lb_burst": _count_cure,
+    "nginx_lb_client_connections": lambda value: _least_cure(value, 0),
+    "nginx_lb_client_timeout": _count_cure,
     "registry_port": lambda value: _port_cure(value, HIGHEST_PORT),
     "model_endpoint_address": _address_cure,
     "nginx_lb_address": _address_cure,

@@ -35,6 +35,10 @@ options:
     description: File capabilities to set, by path in the image.
     type: dict
     default: {}
+  files:
+    description: Text files to add, by path in the image.
+    type: dict
+    default: {}
   cache:
     description: Folder on the host for the tarballs.
     type: path
@@ -74,15 +78,17 @@ ACCOUNTS = {
 
 
 def mmdebstrap_command(
-    suite: str, packages: list[str], capabilities: dict[str, str], tarball: str
+    suite: str, packages: list[str], capabilities: dict[str, str], files: dict[str, str], tarball: str
 ) -> list[str]:
     """Return the command that unpacks `packages` of `suite` into the file `tarball`."""
     command = ["mmdebstrap", "--variant=extract", f'--aptopt=Acquire::Min-ValidTime "{INDEX_MAY_BE}"']
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
     # base-files brings /lib64 and its like, without which no program finds its loader.
     command.append("--include=" + ",".join(["base-files", *packages]))
-    for file, content in ACCOUNTS.items():
-        command.append(f'--extract-hook=printf %s {shlex.quote(content)} > "$1"{file}')
+    for file, content in {**ACCOUNTS, **files}.items():
+        folder = pathlib.PurePosixPath(file).parent
+        make = f'mkdir -p "$1"{shlex.quote(str(folder))}'
+        command.append(f'--extract-hook={make} && printf %s {shlex.quote(content)} > "$1"{shlex.quote(file)}')
     for path, capability in sorted(capabilities.items()):
         command.append(f'--extract-hook=setcap {shlex.quote(capability)} "$1"{shlex.quote(path)}')
     return [*command, suite, tarball]
@@ -95,6 +101,7 @@ def main() -> None:
             "suite": {"type": "str", "required": True},
             "packages": {"type": "list", "elements": "str", "required": True},
             "capabilities": {"type": "dict", "default": {}},
+            "files": {"type": "dict", "default": {}},
             "cache": {"type": "path", "required": True},
         },
         supports_check_mode=True,
@@ -112,9 +119,12 @@ def main() -> None:
         # Written beside its place and renamed, so that an interrupted run leaves no half tarball to import. The
         # name ends in .tar because mmdebstrap chooses its format by it.
         part = tarball.with_name(f"part-{os.getpid()}-{tarball.name}")
+        # fmt: off
         command = mmdebstrap_command(
-            module.params["suite"], module.params["packages"], module.params["capabilities"], str(part)
+            module.params["suite"], module.params["packages"], module.params["capabilities"], module.params["files"],
+            str(part),
         )
+        # fmt: on
         code, _, error = module.run_command(command)
         if code != 0:
             part.unlink(missing_ok=True)

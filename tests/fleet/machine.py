@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 PROBE = Path(__file__).with_name("probe.py")
+ASK = Path(__file__).with_name("ask.py")
 
 
 def wait_until(what: str, condition: Callable[[], bool], timeout_seconds: float = 60) -> None:
@@ -24,6 +25,15 @@ def open_from_here(doors: Iterable[str]) -> set[str]:
     """Return those of `doors`, each ADDRESS:PORT, that accept a connection from this machine."""
     command = [sys.executable, str(PROBE), *sorted(doors)]
     return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for a request sent from a machine of the fleet."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,12 @@ class Machine:
         done = self.attempt(command, stdin)
         assert done.returncode == 0, f"{self.name}: {' '.join(command)}: {done.stderr.strip()}"
         return done.stdout
+
+    def ask(self, other: "Machine", target: str, headers: Mapping[str, str]) -> Answer:
+        """Send a GET from this machine to another's port 80, with the target as it is."""
+        lines = [f"{name}:{value}" for name, value in headers.items()]
+        said = self.run("python3", "-", other.address, target, *lines, stdin=ASK.read_text())
+        return Answer(**json.loads(said))
 
     def doors(self, ports: Iterable[int]) -> set[str]:
         """Return ports of the machine as others address them."""

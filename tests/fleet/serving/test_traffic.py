@@ -1,6 +1,7 @@
 """Requests are shared by weight and reach the endpoints whole."""
 
 import json
+from collections.abc import Callable, Mapping
 
 from fleet.fleet import Fleet
 from fleet.machine import Machine, wait_until
@@ -20,6 +21,15 @@ class Echo(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("0.0.0.0", 5001), Echo).serve_forever()
 """
 
+FORGED = {
+    "X-Forwarded-For": "192.0.2.7",
+    "X-Real-IP": "192.0.2.7",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "forged.example",
+    "Forwarded": "for=192.0.2.7;proto=https",
+}
+KEYS = {"X-API-Key": "a-key", "Authorization": "Bearer a-key"}
+
 
 def test_a_thousand_predictions_are_shared_by_weight(fleet: Fleet) -> None:
     fleet.assert_shares(1000)
@@ -37,7 +47,11 @@ def test_connections_to_the_endpoints_are_kept(fleet: Fleet) -> None:
     assert connections_opened(fleet.load_balancer) - before < 100
 
 
-def received_headers(fleet: Fleet, sent: dict[str, str]) -> dict[str, str]:
+Ask = Callable[[], tuple[Mapping[str, str], str]]
+"""Sends a request and returns the answer's headers and text."""
+
+
+def received_headers(fleet: Fleet, ask: Ask) -> dict[str, str]:
     """Return the headers that arrive at an endpoint's port: an echo stands in for one endpoint meanwhile."""
     node = fleet.nodes[0]
     (endpoint,) = node.containers()
@@ -47,14 +61,15 @@ def received_headers(fleet: Fleet, sent: dict[str, str]) -> dict[str, str]:
     try:
         node.run(*echo, "--entrypoint", "python3", endpoint["Image"], "-c", ECHO)
         try:
-            answers = []
+            answers: list[str] = []
 
             def echo_answers() -> bool:
-                answers.append(fleet.get("/", sent))
-                return answers[-1].headers.get("X-Endpoint") == "echo"
+                headers, text = ask()
+                answers.append(text)
+                return headers.get("X-Endpoint") == "echo"
 
             wait_until("a request reaches the echo", echo_answers)
-            return {header.lower(): value for header, value in json.loads(answers[-1].text).items()}
+            return {header.lower(): value for header, value in json.loads(answers[-1]).items()}
         finally:
             node.run("docker", "rm", "--force", "echo")
     finally:
@@ -63,15 +78,36 @@ def received_headers(fleet: Fleet, sent: dict[str, str]) -> dict[str, str]:
 
 
 def test_the_endpoint_learns_who_asked_for_what(fleet: Fleet) -> None:
-    sent = {"Host": "models.example", "X-Request-Id": "from-the-client-1", "X-Forwarded-For": "192.0.2.7"}
-    received = received_headers(fleet, sent)
+    sent = {"Host": "models.example", "X-Request-Id": "from-the-client-1", **FORGED, **KEYS}
+
+    def ask() -> tuple[Mapping[str, str], str]:
+        answer = fleet.get("/", sent)
+        return answer.headers, answer.text
+
+    received = received_headers(fleet, ask)
     here = fleet.address_of_this_machine
     assert received["host"] == "models.example"
-    assert received["x-real-ip"] == here
-    assert received["x-forwarded-for"] == f"192.0.2.7, {here}"
+    assert received["x-real-ip"] == received["x-forwarded-for"] == here
     assert received["x-forwarded-proto"] == "http"
     assert received["x-request-id"] == "from-the-client-1"
-    assert "connection" not in received
+    assert not received.keys() & {"connection", "forwarded", "x-forwarded-host", "x-api-key", "authorization"}
+
+
+def test_a_trusted_proxy_is_believed_about_the_client_and_no_further(fleet: Fleet) -> None:
+    # What the client itself claims comes first in the list, and is no more true for having passed a proxy.
+    sent = {
+        "X-Forwarded-For": "192.0.2.7, 203.0.113.5",
+        "X-Forwarded-Proto": "https",
+        "X-Real-IP": "192.0.2.8",
+    }
+
+    def ask() -> tuple[Mapping[str, str], str]:
+        answer = fleet.outsider.ask(fleet.load_balancer, "/", sent)
+        return answer.headers, answer.text
+
+    received = received_headers(fleet, ask)
+    assert received["x-real-ip"] == received["x-forwarded-for"] == "203.0.113.5"
+    assert received["x-forwarded-proto"] == "https"
 
 
 def test_a_request_without_an_id_is_given_one(fleet: Fleet) -> None:

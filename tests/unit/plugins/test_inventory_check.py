@@ -505,3 +505,63 @@ def test_5000_hosts_take_less_than_two_seconds(broken: bool) -> None:
     assert time.perf_counter() - started < 2
     # Weight and memory are wrong everywhere, the port on the two load balancers, and 100 names are unknown.
     assert len(found) == (104 if broken else 0)
+
+
+KEY = "0123456789abcdef01234567"
+SECRETS = {
+    **SPECS,
+    "nginx_lb": {**SPECS["nginx_lb"], "nginx_lb_api_keys": {"type": "dict", "default": {}, "no_log": True}},
+}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "cure"),
+    [
+        ("nginx_lb_trusted_proxies", "10.0.0.1", "set a list of addresses and networks"),
+        ("nginx_lb_trusted_proxies", ["10.0.0.1", "proxy"], "'proxy' is no address and no network"),
+        ("nginx_lb_trusted_proxies", ["::/0"], "'::/0' trusts everyone to say who they are"),
+        ("nginx_lb_operators", ["10.0.0.1/8"], "'10.0.0.1/8' is no address and no network"),
+        ("nginx_lb_operators", [10], "10 is no address and no network"),
+        ("nginx_lb_operators", ["fe80::1%eth0"], "'fe80::1%eth0' is no address and no network"),
+        ("nginx_lb_rate", -1, "set a whole number of at least 0"),
+        ("nginx_lb_burst", 0, "set a whole number of at least 1"),
+        ("nginx_lb_client_connections", "many", "set a whole number of at least 0"),
+        ("nginx_lb_client_timeout", 0.5, "set a whole number of at least 1"),
+    ],
+)
+def test_what_the_door_can_not_use_is_named(variable: str, value: object, cure: str) -> None:
+    found = only_error(fleet(lb={variable: value}))
+    assert found.startswith(f"lb: {variable} is ")
+    assert cure in found
+
+
+def test_a_door_set_up_well_has_no_errors() -> None:
+    settings = {
+        "nginx_lb_trusted_proxies": ["192.0.2.7", "2001:db8::/32"],
+        "nginx_lb_operators": ["0.0.0.0/0"],
+        "nginx_lb_api_keys": {"alice": KEY, "team-2.b": KEY[::-1]},
+        "nginx_lb_rate": "50",
+        "nginx_lb_client_connections": 0,
+    }
+    assert inventory_errors(*fleet(lb=settings), SECRETS) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "cure"),
+    [
+        ("nginx_lb_api_keys", KEY, "set a mapping of names to keys"),
+        ("nginx_lb_api_keys", {"alice": KEY, "bob": KEY[1:]}, "the key of entry 2 won't do"),
+        ("nginx_lb_api_keys", {"alice": f"{KEY} "}, "the key of entry 1 won't do"),
+        ("nginx_lb_api_keys", {KEY: "alice"}, "the key of entry 1 won't do"),
+        ("nginx_lb_api_keys", {f"{KEY} alice": KEY}, "the name of entry 1 won't do"),
+        ("nginx_lb_api_keys", {"alice": KEY, "bob": KEY}, "two names have the same key"),
+        ("nginx_lb_api_kyes", {"alice": KEY}, "did you mean nginx_lb_api_keys?"),
+        ("nginx_lb_api_key", KEY, "did you mean nginx_lb_api_keys?"),
+        ("nginx_lb_secrets", {"alice": KEY}, "there is no such variable"),
+    ],
+)
+def test_a_mistake_with_keys_shows_none(variable: str, value: object, cure: str) -> None:
+    (found,) = inventory_errors(*fleet(lb={variable: value}), SECRETS)
+    assert found.startswith(f"lb: {variable} is (hidden): ")
+    assert cure in found
+    assert KEY[1:] not in found

@@ -1,0 +1,98 @@
+"""API keys, a rate, and answers that don't say who gave them: settings of the load balancer alone.
+
+The tests are one story: each starts from what the one before left.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+
+from fleet.fleet import Fleet
+from fleet.playbook import attempt_playbook
+
+NODES: dict[str, dict[str, int]] = {
+    "node1": {"model_endpoint_weight": 3},
+    "node2": {},
+    "node3": {},
+    "node4": {},
+}
+ALICE = "planted-alice-5f2b8c1d9e7a4036"
+BOB = "planted-bob-0c7d3e9f1a5b4826"
+BOTH = {"alice": ALICE, "bob": BOB}
+
+
+def deploy(fleet: Fleet, settings: Mapping[str, Any]) -> str:
+    """Deploy with these settings of the load balancer and return all that the run wrote."""
+    edited = fleet.with_nodes(NODES, {"lb1": settings})
+    code, output = attempt_playbook("site.yml", edited.inventory, "--diff", "-vvv")
+    assert code == 0, output[-6000:]
+    return output
+
+
+def status(fleet: Fleet, path: str = "/v2", **headers: str) -> int:
+    return fleet.get(path, {name.replace("_", "-"): value for name, value in headers.items()}).status_code
+
+
+def test_the_keys_pass_through_a_run_unseen(fleet: Fleet) -> None:
+    output = deploy(fleet, {"nginx_lb_api_keys": BOTH, "nginx_lb_expose": False})
+    assert ALICE not in output
+    assert BOB not in output
+
+
+def test_without_a_known_key_nothing_is_answered(fleet: Fleet) -> None:
+    refused = fleet.get("/v2")
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+    assert "key" in refused.json()["error"]
+    assert status(fleet, X_API_Key=ALICE[:-1]) == 401
+    assert status(fleet, X_API_Key=f"{ALICE}, {ALICE}") == 401
+    assert status(fleet, Authorization=f"Basic {ALICE}") == 401
+    assert status(fleet, f"/v2?X-API-Key={ALICE}&api_key={ALICE}&access_token={ALICE}") == 401
+
+
+def test_a_key_opens_in_either_header(fleet: Fleet) -> None:
+    assert status(fleet, X_API_Key=ALICE) == 200
+    assert status(fleet, Authorization=f"Bearer {BOB}") == 200
+    assert status(fleet, "/metrics") == 200  # an operator's address is enough
+
+
+def test_answers_do_not_say_who_gave_them(fleet: Fleet) -> None:
+    headers = fleet.get("/v2", {"X-API-Key": ALICE}).headers
+    assert not {"X-Endpoint", "X-Release"} & headers.keys()
+    assert headers["X-Request-Id"]
+
+
+def test_the_load_balancer_knows_names_and_no_keys(fleet: Fleet) -> None:
+    balancer = fleet.load_balancer
+    logged = balancer.run("docker", "logs", "--tail", "5", "flotilla-nginx").splitlines()
+    assert json.loads(logged[-1])["client_key"] == "alice"
+    held = balancer.run("docker", "inspect", "flotilla-nginx")
+    both = (
+        "docker logs flotilla-nginx 2>&1; find /etc/flotilla /var/lib/flotilla -type f -exec cat {} +; ps -ef"
+    )
+    held += balancer.run("sh", "-c", both)
+    assert "planted-" not in held
+
+
+def test_a_removed_key_opens_no_more_and_one_client_leaves_the_other_its_rate(fleet: Fleet) -> None:
+    carol = "planted-carol-77aa5c3e1d9b4f60"
+    keys = {"bob": BOB, "carol": carol}
+    deploy(fleet, {"nginx_lb_api_keys": keys, "nginx_lb_rate": 5, "nginx_lb_burst": 5})
+    assert status(fleet, X_API_Key=ALICE) == 401
+    with requests.Session() as session:
+        answers = [session.get(f"{fleet.url}/v2", headers={"X-API-Key": BOB}, timeout=10) for _ in range(60)]
+    counts = Counter(answer.status_code for answer in answers)
+    assert counts.keys() == {200, 429}
+    assert counts[200] < 30
+    (refused,) = [answer for answer in answers if answer.status_code == 429][:1]
+    assert int(refused.headers["Retry-After"]) > 0
+    assert refused.json()["error"]
+    assert status(fleet, X_API_Key=carol) == 200
+
+
+def test_without_keys_the_fleet_is_open_again(fleet: Fleet) -> None:
+    deploy(fleet, {})
+    fleet.with_nodes(NODES).assert_shares()

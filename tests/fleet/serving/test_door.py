@@ -1,0 +1,136 @@
+"""What the door lets in: operators' routes by address, so much from one client, nothing that only looks like HTTP."""
+
+import json
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from fleet.fleet import Fleet
+from fleet.machine import Answer, wait_until
+
+# An address of no operator, as the trusted proxy reports it.
+FROM_ANYWHERE = {"X-Forwarded-For": "203.0.113.9"}
+CONNECTIONS = 256  # nginx_lb_client_connections
+
+OPERATORS_ROUTES = ["/metrics", "/docs", "/docs/index.html", "/openapi.json"]
+SPELLINGS = [
+    "//metrics",
+    "/./metrics",
+    "/v2/../metrics",
+    "/%2fmetrics",
+    "/%6detrics",
+    "/METRICS",
+    "/metrics?x",
+    "/metrics%23",
+    "/metrics;x",
+    "/metrics%0a",
+    "/v2/%2e%2e/docs",
+    "http://models.example/metrics",
+]
+
+
+def from_anywhere(fleet: Fleet, target: str) -> Answer:
+    return fleet.outsider.ask(fleet.load_balancer, target, FROM_ANYWHERE)
+
+
+def exchanged(fleet: Fleet, request: bytes) -> bytes:
+    """Return all that comes back for the bytes of a request."""
+    with socket.create_connection((fleet.load_balancer.address, 80), timeout=10) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def logged(fleet: Fleet, **fields: object) -> dict[str, object]:
+    """Return the newest line of the access log with these values, once it is there."""
+    found: list[dict[str, object]] = []
+
+    def read() -> bool:
+        written = fleet.load_balancer.run("docker", "logs", "--tail", "40", "flotilla-nginx")
+        lines = [json.loads(line) for line in written.splitlines()]
+        found.extend(line for line in lines if fields.items() <= line.items())
+        return bool(found)
+
+    wait_until(f"a line of the log has {fields}", read, 10)
+    return found[-1]
+
+
+@pytest.mark.parametrize("target", [*OPERATORS_ROUTES, *SPELLINGS])
+def test_operators_routes_are_closed_to_the_world(fleet: Fleet, target: str) -> None:
+    answer = from_anywhere(fleet, target)
+    assert answer.status == 403
+    assert "operators" in json.loads(answer.text)["error"]
+    assert "X-Endpoint" not in answer.headers
+
+
+@pytest.mark.parametrize("target", OPERATORS_ROUTES)
+def test_operators_routes_are_open_to_a_private_network(fleet: Fleet, target: str) -> None:
+    # The forged header is not believed, or the answer would be a 403.
+    assert fleet.get(target, FROM_ANYWHERE).status_code == 200
+
+
+def test_the_world_may_ask_for_the_rest(fleet: Fleet) -> None:
+    assert from_anywhere(fleet, "/v2").status == 200
+
+
+def test_answers_are_not_to_be_guessed_at_or_framed(fleet: Fleet) -> None:
+    for path in ("/v2", "/no/such/path"):
+        headers = fleet.get(path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Server"] == "nginx"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "header", "status"),
+    [
+        ("GET /metrics%00 HTTP/1.1", "", 400),
+        ("GET /v2/../../metrics HTTP/1.1", "", 400),
+        ("GET /v2 HTTP/3.0", "", 400),
+        ("nonsense", "", 400),
+        ("POST /predict HTTP/1.1", "Transfer-Encoding: gzip", 400),
+        ("POST /predict HTTP/1.1", "Transfer-Encoding: chunked\r\nContent-Length: 4", 400),
+        ("TRACE /v2 HTTP/1.1", "", 405),
+        (f"GET /{'a' * 9000} HTTP/1.1", "", 431),
+        ("GET /v2 HTTP/1.1", f"X-Long: {'a' * 64_000}", 431),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_is_no_request_is_refused_in_json(
+    fleet: Fleet, request_line: str, header: str, status: int
+) -> None:
+    lines = [request_line, "Host: x", "Connection: close", *([header] if header else []), "", ""]
+    head, _, body = exchanged(fleet, "\r\n".join(lines).encode()).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert json.loads(body)["error"]
+
+
+def test_a_client_forges_no_line_of_the_log(fleet: Fleet) -> None:
+    forged = '{"status":500,"colour":"blue"}'
+    fleet.get(f'/door%0a{forged}%22,"status":500', {"X-Request-Id": f'"{forged}'})
+    line = logged(fleet, uri=f'/door\n{forged}","status":500')
+    assert line["status"] == 404
+    assert forged not in str(line["request_id"])
+    assert line["client"] == fleet.address_of_this_machine
+
+
+def test_what_is_refused_at_the_door_counts_for_no_release(fleet: Fleet) -> None:
+    from_anywhere(fleet, "/metrics?refused")
+    assert logged(fleet, status=403, client=FROM_ANYWHERE["X-Forwarded-For"])["colour"] == ""
+
+
+def test_one_address_can_not_take_every_place(fleet: Fleet) -> None:
+    slow = (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    )
+    with ExitStack() as held:
+        for _ in range(CONNECTIONS):
+            connection = socket.create_connection((fleet.load_balancer.address, 80), timeout=10)
+            held.enter_context(connection).sendall(slow)
+        refused = fleet.get("/v2")
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) > 0
+        assert refused.json()["error"]
+        assert from_anywhere(fleet, "/v2").status == 200
