@@ -32,7 +32,7 @@ clean: .venv/deploy ## Remove the images, the internal CA, the caches and .venv 
 	rm -rf "$(CACHE)" .venv
 
 .PHONY: test
-test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios, all but fire
+test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios, all but fire and edge
 	for scenario in $(SCENARIOS); do \
 	  MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/$$scenario molecule test --scenario-name $$scenario; \
 	done
@@ -40,6 +40,10 @@ test: test-fast engine ## Run the linters, the unit tests and the Molecule scena
 .PHONY: test-fire
 test-fire: .venv/test engine ## Release, break and repair a fleet under load
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/fire molecule test --scenario-name fire
+
+.PHONY: test-edge
+test-edge: .venv/test engine ## Take a load balancer away under load
+	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/edge molecule test --scenario-name edge
 
 # The scenarios' hosts are containers of this machine's engine.
 .PHONY: engine

@@ -107,6 +107,30 @@ def status_port(hostvars: HostVars, groups: Groups, host: str) -> int:
     return 0
 
 
+def virtual_address(hostvars: HostVars, groups: Groups) -> str:
+    """Return the address that moves between the load balancers, without its prefix; empty where none is wanted."""
+    balancer = hostvars[groups["load_balancers"][0]]
+    return str(balancer.get("nginx_lb_virtual_address") or "").partition("/")[0]
+
+
+def peer_addresses(hostvars: HostVars, groups: Groups, host: str) -> list[str]:
+    """Return the addresses of the load balancers other than `host`."""
+    return [
+        host_address(hostvars, peer, "nginx_lb_address") for peer in groups["load_balancers"] if peer != host
+    ]
+
+
+def holds_address(hostvars: HostVars, host: str) -> bool:
+    """Tell whether `host`, a load balancer, had the virtual address when its machine was looked at."""
+    address = virtual_address(hostvars, {"load_balancers": [host]})
+    return address in hostvars[host].get("flotilla_machine", {}).get("addresses", {})
+
+
+def standby_first(balancers: Sequence[str], hostvars: HostVars) -> list[str]:
+    """Return load balancers in the order in which they are changed: the one that holds the address last."""
+    return sorted(balancers, key=lambda host: holds_address(hostvars, host))
+
+
 def out_of_date(files: Sequence[Mapping[str, Any]], present: Mapping[str, str]) -> list[str]:
     """Return the paths of those `files` that are not as wanted.
 
@@ -141,6 +165,9 @@ class FilterModule:
             "image_builder": image_builder,
             "machines": machines,
             "out_of_date": out_of_date,
+            "peer_addresses": peer_addresses,
+            "standby_first": standby_first,
             "status_port": status_port,
+            "virtual_address": virtual_address,
             "with_port": with_port,
         }

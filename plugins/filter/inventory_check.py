@@ -40,6 +40,8 @@ LONGEST_NAME = 63
 
 HIGHEST_PORT = 65535
 
+OWN_ADDRESSES = ("model_endpoint_address", "nginx_lb_address", "registry_address")
+
 TRUTHS = frozenset({"true", "false", "yes", "no", "on", "off"})
 
 
@@ -65,6 +67,7 @@ def inventory_errors(
         (builders, "registry_address"),
     ):
         _check_addresses(members, variable, report)
+    _check_virtual_address(balancers, hosts.values(), report)
     endpoints = _listeners(nodes, "model_endpoint_address", "model_endpoint_port", options)
     others = [
         *_listeners(balancers, "nginx_lb_address", "nginx_lb_port", options),
@@ -233,6 +236,37 @@ def _check_addresses(hosts: Iterable[Host], variable: str, report: Report) -> No
             report.add(host.name, source, value, f"this is no IP address: set {variable} to one")
 
 
+def _check_virtual_address(balancers: Sequence[Host], hosts: Iterable[Host], report: Report) -> None:
+    variable = "nginx_lb_virtual_address"
+    values = {host.name: host.variables.get(variable) for host in balancers}
+    wanted = {name: value for name, value in values.items() if _interface(value)}
+    if not wanted:
+        return
+    if len(set(map(str, values.values()))) > 1:
+        shown = _some([f"{name} ({_shown(value)})" for name, value in values.items()])
+        report.line(f"{shown}: {variable} is not the same on all: set it for the group load_balancers")
+        return
+    if len(balancers) < 2:
+        cure = "there is nobody to hand it to: add a second host to load_balancers, or delete this"
+        report.add(balancers[0].name, variable, values[balancers[0].name], cure)
+    virtual = _interface(values[balancers[0].name])
+    for host in hosts:
+        own = [host.address(name)[1] for name in (*OWN_ADDRESSES, "ansible_host")]
+        if virtual and virtual.ip in map(_address, own):
+            cure = f"this is {host.name}'s own address: set one that no machine has"
+            for name, value in wanted.items():
+                report.add(name, variable, value, cure)
+    for host in balancers:
+        source, value = host.address("nginx_lb_address")
+        if isinstance(_address(value), ipaddress.IPv6Address):
+            report.add(
+                host.name,
+                source,
+                value,
+                f"{variable} needs an IPv4 address here: set nginx_lb_address to one",
+            )
+
+
 def _check_endpoint_ports(endpoints: Iterable[Listener], report: Report) -> None:
     machines: dict[Address, list[Listener]] = defaultdict(list)
     for endpoint in endpoints:
@@ -297,6 +331,25 @@ def _address(value: object) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def _interface(value: object) -> ipaddress.IPv4Interface | None:
+    """An IPv4 address that a machine may have, with or without the length of its network's prefix."""
+    # Python would take a netmask for the length, and a number for an address.
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9.]+(/[0-9]+)?", value):
+        return None
+    try:
+        address = ipaddress.IPv4Interface(value)
+    except ValueError:
+        return None
+    ip = address.ip
+    return None if ip.is_unspecified or ip.is_loopback or ip.is_multicast else address
+
+
+def _virtual_address_cure(value: object) -> str | None:
+    if value is None or _interface(value):
+        return None
+    return "set an IPv4 address, such as 192.0.2.10 or 192.0.2.10/24"
 
 
 def _count_cure(value: object) -> str | None:
@@ -476,6 +529,7 @@ RULES: Mapping[str, Callable[[object], str | None]] = {
     "registry_port": lambda value: _port_cure(value, HIGHEST_PORT),
     "model_endpoint_address": _address_cure,
     "nginx_lb_address": _address_cure,
+    "nginx_lb_virtual_address": _virtual_address_cure,
     "registry_address": _address_cure,
     "model_endpoint_answer_seconds": _positive_cure,
     "nginx_lb_min_nodes": _count_cure,

@@ -63,11 +63,18 @@ def fleet_status(
                 "serves": hostvars[name].get("flotilla_machine", {}).get("served", "")
                 if name in reached
                 else "",
+                "holds": _held(hostvars[name]) if name in reached else "",
             }
             for name in groups["load_balancers"]
         },
         "nodes": nodes,
     }
+
+
+def _held(balancer: Mapping[str, Any]) -> str:
+    """The virtual address, if this load balancer had it when its machine was looked at."""
+    address = str(balancer.get("nginx_lb_virtual_address") or "").partition("/")[0]
+    return address if address in balancer.get("flotilla_machine", {}).get("addresses", {}) else ""
 
 
 def _release(container: Mapping[str, Any]) -> str:
@@ -103,9 +110,9 @@ def status_table(status: Mapping[str, Any]) -> list[str]:
         )
     head.append(f"to go back to: {', '.join(status['previous']) or 'nothing'}")
     for name, balancer in status["load_balancers"].items():
-        head.append(
-            f"load balancer {name}: {'serves ' + balancer['serves'] if balancer['serves'] else 'does not serve'}"
-        )
+        serves = f"serves {balancer['serves']}" if balancer["serves"] else "does not serve"
+        holds = f", holds {balancer['holds']}" if balancer["holds"] else ""
+        head.append(f"load balancer {name}: {serves}{holds}")
     return [*head, "", *lines]
 
 

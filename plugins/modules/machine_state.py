@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import array
 import fcntl
 import hashlib
 import http.client
@@ -74,6 +75,11 @@ bridge:
   description: The IPv4 address of the engine's bridge, docker0.
   returned: always
   type: str
+addresses:
+  description: The network interface of each of the machine's IPv4 addresses, by address.
+  returned: always
+  type: dict
+  sample: {127.0.0.1: lo, 192.0.2.11: eth0}
 containers:
   description:
     - The fleet's containers (those with a label flotilla.role), running or not, by name. One that fails and is
@@ -126,6 +132,10 @@ SOCKET = "/run/docker.sock"
 STATE_FILE = pathlib.Path("/var/lib/flotilla/state.json")
 BRIDGE = "docker0"
 SIOCGIFADDR = 0x8915
+SIOCGIFCONF = 0x8912
+# What SIOCGIFCONF tells of one address: the interface's name, and the address at byte 20.
+ADDRESS_BYTES = 40
+MOST_ADDRESSES = 4096
 # In seconds. An engine that is busy pulling may take a while; Nginx on loopback may not.
 ENGINE_TIMEOUT = 30
 STATUS_TIMEOUT = 2
@@ -219,6 +229,22 @@ def bridge_address(interface: str = BRIDGE) -> str:
         except OSError:
             return ""
     return socket.inet_ntoa(answer[20:24])
+
+
+def own_addresses() -> dict[str, str]:
+    """Return the network interface of each IPv4 address of this machine, by address."""
+    told = array.array("B", bytes(ADDRESS_BYTES * MOST_ADDRESSES))
+    place, length = told.buffer_info()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        answer = fcntl.ioctl(any_socket, SIOCGIFCONF, struct.pack("iL", length, place))
+    filled, _ = struct.unpack("iL", answer)
+    addresses = {}
+    for start in range(0, filled, ADDRESS_BYTES):
+        entry = told[start : start + ADDRESS_BYTES].tobytes()
+        # An address may have a label of its own, such as eth0:1.
+        interface = entry[:16].partition(b"\0")[0].decode().partition(":")[0]
+        addresses[socket.inet_ntoa(entry[20:24])] = interface
+    return addresses
 
 
 def free_space(folder: str) -> int:
@@ -339,6 +365,7 @@ def main() -> None:
         module.exit_json(
             changed=False,
             **engine_state(Engine()),
+            addresses=own_addresses(),
             packages=installed_packages(
                 _output(module, "dpkg-query", *listing, *packages)[1] if packages else ""
             ),

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TextIO
@@ -101,6 +102,11 @@ class Record:
         """Return the seconds within which this share of the requests, above 0, was answered."""
         times = sorted(answer.seconds for answer in self.answers)
         return times[math.ceil(share * len(times)) - 1]
+
+    def silence(self) -> tuple[float, float]:
+        """Return when the longest time without a right answer began and ended; raises if there are not two."""
+        times = sorted(answer.sent + answer.seconds for answer in self.answers if not answer.error)
+        return max(pairwise(times), key=lambda pair: pair[1] - pair[0])
 
     def span(self, release: str) -> tuple[float, float]:
         """Return when the first and the last request that a release answered were sent; raises if none was."""

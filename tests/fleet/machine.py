@@ -105,9 +105,9 @@ class Machine:
 
     def kill_engine(self) -> None:
         """Kill the Docker engine and every container of the machine, as a crash would."""
-        # The brackets keep the shell itself from matching.
-        victims = ("pkill -KILL dockerd", "pkill -KILL containerd", "pkill -KILL -f 'model_endpoin[t]'")
-        self.attempt(["sh", "-c", "; ".join(victims)])
+        first_processes = [str(container["State"]["Pid"]) for container in self.containers()]
+        kill_engine = "pkill -KILL dockerd; pkill -KILL containerd"
+        self.attempt(["sh", "-c", f"{kill_engine}; kill -KILL {' '.join(first_processes)}"])
 
     @property
     def network(self) -> str:
@@ -123,6 +123,15 @@ class Machine:
         """Put the network cable back and wait until SSH answers."""
         plug = ["docker", "network", "connect", "--ip", self.address, self.network, self.container]
         subprocess.run(plug, check=True, capture_output=True)
+        wait_until(f"{self.name} answers over SSH", lambda: bool(open_from_here(self.doors({22}))))
+
+    def stop(self) -> None:
+        """Shut the machine down."""
+        subprocess.run(["docker", "stop", self.container], check=True, capture_output=True)
+
+    def start(self) -> None:
+        """Boot the machine again and wait until SSH answers."""
+        subprocess.run(["docker", "start", self.container], check=True, capture_output=True)
         wait_until(f"{self.name} answers over SSH", lambda: bool(open_from_here(self.doors({22}))))
 
     def restart(self) -> None:

@@ -232,6 +232,12 @@ def test_releases_one_after_the_other_do_not_overlap() -> None:
     assert Record([answer(1), answer(2), answer(3, "new")]).overlap("old", "new") == 0
 
 
+def test_the_longest_silence_is_between_right_answers() -> None:
+    lost = [answer(2, "", "", "no answer in time"), answer(3, "", "", "no answer in time")]
+    record = Record([answer(1), *lost, answer(4), answer(5), answer(6)])
+    assert record.silence() == pytest.approx((1.01, 4.04))
+
+
 def test_shares_and_quantiles(flip: Record) -> None:
     assert flip.endpoint_shares() == {"node0": 0.5, "node1": 0.5}
     assert flip.release_share("new") == 0.4

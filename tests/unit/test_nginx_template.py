@@ -52,7 +52,11 @@ def configurations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "dest": f"{folder}/{{{{ item.key }}}}.conf",
             "mode": "0644",
         },
-        "vars": {"__nginx_lb_state": "{{ item.value }}", "nginx_lb_canary_key": "X-API-Key"},
+        "vars": {
+            "__nginx_lb_state": "{{ item.value }}",
+            "nginx_lb_canary_key": "X-API-Key",
+            "nginx_lb_virtual_address": "{{ '192.0.2.100' if item.key == 'canary' else none }}",
+        },
         "loop": "{{ states | dict2items }}",
         "loop_control": {"label": "{{ item.key }}"},
     }
@@ -150,6 +154,16 @@ def test_a_shadow_gets_copies_and_no_request_of_its_own(configurations: dict[str
     ]
     assert "proxy_pass http://flotilla_green$request_uri;" in block(configuration, "location = /_staged")
     assert len(servers(configuration, "green")) == 4
+
+
+def test_behind_a_virtual_address_it_tells_whether_it_could_answer(configurations: dict[str, str]) -> None:
+    assert servers(configurations["canary"], "ready") == [
+        "server 192.0.2.11:5001 max_fails=0;",
+        "server 192.0.2.12:5001 max_fails=0;",
+    ]
+    asked = block(configurations["canary"], "location = /_lb/ready")
+    assert asked[0] == "proxy_pass http://flotilla_ready/v2/health/ready;"
+    assert "ready" not in configurations["blue"]
 
 
 @pytest.mark.parametrize("name", STATES)

@@ -5,7 +5,8 @@ from typing import Any
 from fleet.fleet import Fleet
 from fleet.machine import Machine
 
-NET_BIND_SERVICE = 1 << 10
+# By the role of the container: NET_BIND_SERVICE; NET_ADMIN and NET_RAW.
+CAPABILITIES = {"load_balancer": 1 << 10, "virtual_address": 1 << 12 | 1 << 13}
 
 
 def process_status(machine: Machine, container: dict[str, Any]) -> dict[str, str]:
@@ -19,14 +20,14 @@ def faults(machine: Machine, container: dict[str, Any]) -> list[str]:
     role = container["Config"]["Labels"].get("flotilla.role")
     settings = container["HostConfig"]
     process = process_status(machine, container)
-    capabilities = NET_BIND_SERVICE if role == "load_balancer" else 0
+    capabilities = CAPABILITIES.get(role, 0)
     # Debian 12's engine drops a file's capability where no-new-privileges is set, and Nginx's right to
     # port 80 is one. The bounding set shows that there is no other to gain.
     checks = {
         "runs as root": "0" not in process["Uid"].split(),
         "has capabilities": int(process["CapEff"], 16) | capabilities == capabilities,
         "may be given capabilities": int(process["CapBnd"], 16) | capabilities == capabilities,
-        "may gain privileges": process["NoNewPrivs"] == "1" or role == "load_balancer",
+        "may gain privileges": process["NoNewPrivs"] == "1" or role in CAPABILITIES,
         "has a seccomp filter off": process["Seccomp"] == "2",
         "can write to its root": settings["ReadonlyRootfs"],
         "has no memory limit": settings["Memory"] > 0,

@@ -12,11 +12,15 @@ from filter.fleet import (
     fleet_certificates,
     fleet_hosts,
     guarded_ports,
+    holds_address,
     host_address,
     image_builder,
     machines,
     out_of_date,
+    peer_addresses,
+    standby_first,
     status_port,
+    virtual_address,
     with_port,
 )
 
@@ -43,6 +47,26 @@ def test_an_address_is_the_variable_else_ansible_host_else_the_name() -> None:
 def test_an_ipv6_address_gets_brackets() -> None:
     assert with_port("10.0.0.1", 80) == "10.0.0.1:80"
     assert with_port("2001:db8::1", 80) == "[2001:db8::1]:80"
+
+
+def test_the_load_balancer_that_holds_the_virtual_address_comes_last() -> None:
+    variables = {"nginx_lb_virtual_address": "10.0.0.100/24"}
+    seen = [{"10.0.0.1": "eth0", "10.0.0.100": "eth0"}, {"10.0.0.2": "eth0"}]
+    hostvars: dict[str, dict[str, Any]] = {
+        name: {**variables, "flotilla_machine": {"addresses": addresses}}
+        for name, addresses in zip(("lb1", "lb2"), seen, strict=True)
+    }
+    hostvars["away"] = variables
+    assert virtual_address(hostvars, {"load_balancers": ["lb2"]}) == "10.0.0.100"
+    assert peer_addresses(HOSTVARS, GROUPS, "lb1") == ["10.1.0.2"]
+    assert [holds_address(hostvars, host) for host in ("lb1", "lb2", "away")] == [True, False, False]
+    assert standby_first(["lb1", "away", "lb2"], hostvars) == ["away", "lb2", "lb1"]
+
+
+def test_without_a_virtual_address_load_balancers_keep_their_order() -> None:
+    hostvars = {name: {"flotilla_machine": {"addresses": {"10.0.0.1": "eth0"}}} for name in ("lb2", "lb1")}
+    assert virtual_address(hostvars, {"load_balancers": ["lb1"]}) == ""
+    assert standby_first(["lb2", "lb1"], hostvars) == ["lb2", "lb1"]
 
 
 def test_the_builder_is_the_group_s_host_else_the_first_load_balancer() -> None:

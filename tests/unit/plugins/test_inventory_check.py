@@ -30,6 +30,7 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
         "nginx_lb_address": {"type": "str"},
         "nginx_lb_port": {"type": "int", "default": 80},
         "nginx_lb_status_port": {"type": "int", "default": 8090},
+        "nginx_lb_virtual_address": {"type": "str"},
     },
     "registry": {
         "registry_address": {"type": "str"},
@@ -91,6 +92,74 @@ def test_two_endpoints_beside_the_load_balancer_on_one_machine_are_fine() -> Non
     balancer = {"nginx_lb_address": "127.0.0.1", "registry_address": "127.0.0.1"}
     hosts: dict[str, dict[str, Any]] = {"lb": balancer, "a": here, "b": {**here, "model_endpoint_port": 5003}}
     assert errors((hosts, {"load_balancers": ["lb"], "model_nodes": ["a", "b"]})) == []
+
+
+def two_balancers(first: Mapping[str, Any], second: Mapping[str, Any]) -> Inventory:
+    """A good inventory with a second load balancer, and these variables of the two."""
+    hosts, groups = fleet(lb=first)
+    hosts["lb2"] = {"ansible_host": "192.0.2.2", **second}
+    return hosts, {**groups, "load_balancers": ["lb", "lb2"]}
+
+
+@pytest.mark.parametrize("address", ["192.0.2.100", "192.0.2.100/24", None])
+def test_a_virtual_address_that_both_load_balancers_have_is_fine(address: str | None) -> None:
+    variables = {"nginx_lb_virtual_address": address}
+    assert errors(two_balancers(variables, variables)) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "192.0.2.300",
+        "192.0.2.100/33",
+        "192.0.2.100/255.255.255.0",
+        "127.0.0.1",
+        "0.0.0.0",
+        "224.0.0.18/24",
+        "2001:db8::1",
+        "",
+        192,
+        "door.example",
+    ],
+)
+def test_a_virtual_address_that_is_no_ipv4_address(address: object) -> None:
+    variables = {"nginx_lb_virtual_address": address}
+    assert only_error(two_balancers(variables, variables)) == (
+        f"lb, lb2: nginx_lb_virtual_address is {address!r}: set an IPv4 address, such as 192.0.2.10 or 192.0.2.10/24"
+    )
+
+
+def test_a_virtual_address_needs_somebody_to_hand_it_to() -> None:
+    assert only_error(fleet(lb={"nginx_lb_virtual_address": "192.0.2.100"})) == (
+        "lb: nginx_lb_virtual_address is '192.0.2.100': there is nobody to hand it to: add a second host to "
+        "load_balancers, or delete this"
+    )
+
+
+@pytest.mark.parametrize("second", [{}, {"nginx_lb_virtual_address": "192.0.2.101"}])
+def test_a_virtual_address_is_the_same_on_all_load_balancers(second: dict[str, str]) -> None:
+    shown = repr(second["nginx_lb_virtual_address"]) if second else "empty"
+    assert only_error(two_balancers({"nginx_lb_virtual_address": "192.0.2.100"}, second)) == (
+        f"lb ('192.0.2.100'), lb2 ({shown}): nginx_lb_virtual_address is not the same on all: "
+        "set it for the group load_balancers"
+    )
+
+
+@pytest.mark.parametrize(("address", "owner"), [("192.0.2.2/24", "lb2"), ("192.0.2.12", "n2")])
+def test_a_virtual_address_is_no_machine_s_own(address: str, owner: str) -> None:
+    variables = {"nginx_lb_virtual_address": address}
+    assert only_error(two_balancers(variables, variables)) == (
+        f"lb, lb2: nginx_lb_virtual_address is '{address}': this is {owner}'s own address: "
+        "set one that no machine has"
+    )
+
+
+def test_a_virtual_address_moves_between_ipv4_addresses_only() -> None:
+    variables = {"nginx_lb_virtual_address": "192.0.2.100"}
+    found = only_error(two_balancers(variables, {**variables, "nginx_lb_address": "2001:db8::2"}))
+    assert found.startswith(
+        "lb2: nginx_lb_address is '2001:db8::2': nginx_lb_virtual_address needs an IPv4 address"
+    )
 
 
 def test_one_host_in_every_group_named_by_its_address_is_fine() -> None:

@@ -21,6 +21,7 @@ from modules.machine_state import (
     fleet_state,
     installed_packages,
     link_targets,
+    own_addresses,
     served_version,
 )
 
@@ -208,6 +209,10 @@ def test_the_bridge_has_an_address_where_it_is_there() -> None:
     assert bridge_address("no-such-bridge") == ""
 
 
+def test_each_address_is_told_with_its_interface() -> None:
+    assert own_addresses()["127.0.0.1"] == "lo"
+
+
 @pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
 def test_the_module_tells_all_of_it_and_changes_nothing(
     run_module: Callable[..., dict[str, Any]], check: bool, tmp_path: Path
@@ -219,6 +224,7 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
     assert result["packages"] == []
     assert result["files"] == {}
     told = (
-        "engine root free_bytes bridge containers images published packages files links firewall state served"
+        "engine root free_bytes bridge addresses containers images published packages files links firewall state"
+        " served"
     )
     assert set(told.split()) <= result.keys()

@@ -112,9 +112,24 @@ def test_the_releases_and_the_load_balancers() -> None:
     assert (found["live"], found["colour"], found["previous"]) == ("new", "green", ["old", "older"])
     assert found["candidate"] == {"release": "next", "percent": 12.5}
     assert found["load_balancers"] == {
-        "lb1": {"reached": True, "serves": "v1"},
-        "lb2": {"reached": False, "serves": ""},
+        "lb1": {"reached": True, "serves": "v1", "holds": ""},
+        "lb2": {"reached": False, "serves": "", "holds": ""},
     }
+
+
+def test_the_load_balancer_that_has_the_virtual_address_holds_it() -> None:
+    address = {"nginx_lb_virtual_address": "10.0.0.100/24"}
+    seen = {"lb1": {"10.0.0.1": "eth0"}, "lb2": {"10.0.0.2": "eth0", "10.0.0.100": "eth0"}}
+    hostvars = dict(HOSTVARS) | {
+        name: {**HOSTVARS[name], **address, "flotilla_machine": {**machine(), "addresses": addresses}}
+        for name, addresses in seen.items()
+    }
+    found = status(hostvars=hostvars)
+    assert {name: lb["holds"] for name, lb in found["load_balancers"].items()} == {
+        "lb1": "",
+        "lb2": "10.0.0.100",
+    }
+    assert "load balancer lb2: does not serve, holds 10.0.0.100" in status_table(found)
 
 
 def test_the_status_is_json() -> None:

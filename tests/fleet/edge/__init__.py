@@ -1,0 +1,1 @@
+"""Promises of two load balancers behind one address, while either is taken away."""

@@ -1,0 +1,137 @@
+"""Clients know one address. It outlives the load balancer that holds it, and stays when that one comes back."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.edge.door import (
+    FAULTS,
+    Fault,
+    address,
+    hold_it,
+    holder_and_standby,
+    holders,
+    wait_until_back,
+)
+from fleet.fire import releases
+from fleet.fire.deploy import FAILED, FINE, LEFT_OUT, deploy, live
+from fleet.fleet import Fleet
+from fleet.load import under_load
+from fleet.machine import wait_until
+from fleet.serving.test_containers import faults
+
+LOOK_SECONDS = 5
+THREE: dict[str, dict[str, Any]] = {"node1": {}, "node2": {}, "node3": {}}
+
+
+@pytest.fixture
+def url(fleet: Fleet) -> str:
+    """Where clients send their requests."""
+    return f"http://{address(fleet)}"
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_the_address_moves_when_its_load_balancer_fails_and_stays_when_it_is_back(
+    fleet: Fleet, url: str, fault: Fault, record_property: Callable[[str, object], None]
+) -> None:
+    holder, standby = holder_and_standby(fleet)
+    with under_load([url]) as load:
+        load.during(2)
+        fault.harm(holder)
+        try:
+            wait_until("the address has moved", lambda: standby.name in holders(fleet), 10)
+            load.during(LOOK_SECONDS)
+        finally:
+            fault.repair(holder)
+        wait_until_back(holder)
+        load.during(LOOK_SECONDS)
+        assert holders(fleet) == [standby.name]
+    record = load.record()
+    began, ended = record.silence()
+    record_property("outage_seconds", round(ended - began, 2))
+    record_property("lost", len(record.lost))
+    assert ended - began < fault.outage_seconds
+    record.between(ended).assert_nothing_lost()
+    assert set(record.by_release()) == {live(fleet)}
+
+
+def test_what_is_new_comes_first_to_the_load_balancer_without_the_address(fleet: Fleet, url: str) -> None:
+    holder, standby = holder_and_standby(fleet)
+    with under_load([url]) as load:
+        heavier = fleet.with_nodes({**THREE, "node1": {"model_endpoint_weight": 3}})
+        changed = deploy(heavier)
+        changed.assert_ended(FINE, "changed")
+        heavier.assert_shared(load.during(LOOK_SECONDS).by_endpoint())
+        deploy(fleet).assert_ended(FINE, "changed")
+    load.record().assert_nothing_lost()
+    order = re.findall(r"Install the state on (\w+)", changed.output)
+    assert order == [standby.name, holder.name]
+    assert holders(fleet) == [holder.name]
+
+
+def test_a_load_balancer_that_is_away_misses_no_release_and_catches_up(
+    fleet: Fleet, url: str, tmp_path: Path
+) -> None:
+    # The other one is also the image builder.
+    hold_it(fleet, "lb1")
+    standby = fleet.machine("lb2")
+    first = live(fleet)
+    heavier = fleet.with_nodes({**THREE, "node1": {"model_endpoint_weight": 3}})
+    with under_load([url]) as load:
+        standby.stop()
+        try:
+            refused = deploy(fleet, source=releases.new_model(tmp_path))
+            assert refused.code == FAILED
+            assert "lb2 can't be reached" in refused.verdict["message"]
+            changed = deploy(heavier)
+            changed.assert_ended(LEFT_OUT, "changed")
+            heavier.assert_shared(load.during(LOOK_SECONDS).by_endpoint())
+        finally:
+            standby.start()
+        wait_until_back(standby)
+        deploy(heavier).assert_ended(FINE, "changed")
+        with under_load([f"http://{standby.address}"]) as beside:
+            heavier.assert_shared(beside.during(LOOK_SECONDS).by_endpoint())
+        assert set(load.during(1).by_release()) == {first}
+        deploy(fleet).assert_ended(FINE, "changed")
+        assert holders(fleet) == ["lb1"]
+    load.record().assert_nothing_lost()
+
+
+def test_status_tells_who_holds_the_address(fleet: Fleet) -> None:
+    holder, standby = holder_and_standby(fleet)
+    status = deploy(fleet, "playbooks/status.yml")
+    assert status.code == FINE
+    assert re.search(rf"load balancer {holder.name}: serves \w+, holds {address(fleet)}\b", status.output)
+    assert not re.search(rf"load balancer {standby.name}: .*holds", status.output)
+
+
+def test_keepalived_is_confined(fleet: Fleet) -> None:
+    found = [
+        fault
+        for balancer in fleet.load_balancers
+        for container in balancer.containers()
+        for fault in faults(balancer, container)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_an_address_that_is_not_wanted_any_more_is_given_up(fleet: Fleet, url: str) -> None:
+    none = {balancer.name: {"nginx_lb_virtual_address": None} for balancer in fleet.load_balancers}
+    with under_load(fleet.urls) as load:
+        deploy(fleet.with_nodes(THREE, none)).assert_ended(FINE, "changed")
+        assert holders(fleet) == []
+        for balancer in fleet.load_balancers:
+            assert balancer.container_names() <= {"flotilla-nginx", "flotilla-registry"}
+        deploy(fleet).assert_ended(FINE, "changed")
+        assert len(holders(fleet)) == 1
+        again = deploy(fleet)
+        again.assert_ended(FINE, "unchanged")
+        assert again.changed == 0
+    load.record().assert_nothing_lost()
+    with under_load([url]) as load:
+        load.during(1)
+    load.record().assert_nothing_lost()
