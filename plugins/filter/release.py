@@ -685,6 +685,51 @@ def kept_releases(state: State) -> list[Release]:
     return [release for release in [state["live"], *candidate, *state["previous"]] if release]
 
 
+def outcome(
+    plan: Mapping[str, Any],
+    state: State,
+    serving: Sequence[str],
+    nodes: Sequence[str],
+    *,
+    decided: str,
+    reloaded: bool,
+    faults: Sequence[str],
+) -> dict[str, Any]:
+    """Return how a run ended, in a word and in a sentence: result, message, and what is live.
+
+    `state` is what the load balancers hold now, `serving` those of `nodes` that take traffic, `decided` the result
+    where a step has said it already ("failed", "returned"), `reloaded` whether an Nginx was, `faults` what went wrong.
+    """
+    live = state["live"]["id"] if state["live"] else ""
+    candidate = state["candidate"] or {"release": {"id": ""}, "percent": 0}
+    if decided:
+        result = decided
+    elif plan["target"] and live == plan["target"]["id"]:
+        result = "rolled back" if plan["verb"] == "rollback" else "released"
+    elif plan["target"] and state["candidate"]:
+        result = "canary" if candidate["percent"] else "shadow"
+    else:
+        result = "changed" if reloaded or state["serial"] != plan["state"]["serial"] else "unchanged"
+    said = [
+        f"release {live} is live on {len(serving)} of {len(nodes)} nodes" if live else "nothing is live",
+        f"{candidate['release']['id']} gets {candidate['percent']} % of the requests"
+        if state["candidate"]
+        else "",
+        plan["note"],
+        *faults,
+    ]
+    return {
+        "result": result,
+        "message": "; ".join(filter(None, said)),
+        "live": live,
+        "colour": state["colour"],
+        "candidate": candidate["release"]["id"],
+        "percent": candidate["percent"],
+        "previous": [release["id"] for release in state["previous"]],
+        "nodes": state["nodes"],
+    }
+
+
 class FilterModule:
     """What Ansible looks for in a filter plugin."""
 
@@ -706,6 +751,7 @@ class FilterModule:
             "node_reports": node_reports,
             "numbered": numbered,
             "other_colour": other_colour,
+            "outcome": outcome,
             "ramp_left": ramp_left,
             "ramped": ramped,
             "release_plan": release_plan,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.fire.deploy import FAILED, FINE, Deployment, assert_live, deploy
+from fleet.fire.deploy import FAILED, FINE, Deployment, assert_live, deploy, live
 from fleet.fleet import Fleet
 from fleet.load import under_load
 
@@ -53,11 +53,12 @@ def test_a_controller_killed_in_a_step_is_made_good_by_the_next_run(
     assert again.changed == 0
 
 
-def test_of_two_releases_at_once_one_fails_or_waits(fleet: Fleet, first: str, new_model: Path) -> None:
+def test_of_two_releases_at_once_one_fails_or_waits(fleet: Fleet, turns: Iterator[Path | None]) -> None:
+    source, before = next(turns), live(fleet)
     with under_load(fleet.urls) as load:
-        run = Deployment(fleet, "site.yml", new_model, nginx_lb_bake_seconds=15)
+        run = Deployment(fleet, "site.yml", source, nginx_lb_bake_seconds=15)
         run.wait_for("PLAY [Stage the release]")
-        waiting = Deployment(fleet, "site.yml", new_model, release_lock_wait=120)
+        waiting = Deployment(fleet, "site.yml", source, release_lock_wait=120)
         refused = deploy(fleet)
         assert refused.code == FAILED
         assert f"@{socket.gethostname()} has been deploying since" in refused.output
@@ -66,7 +67,7 @@ def test_of_two_releases_at_once_one_fails_or_waits(fleet: Fleet, first: str, ne
         waiting.outcome().assert_ended(FINE, "unchanged")
         assert ": waiting for " in waiting.output
         assert_live(fleet, outcome.verdict["live"], load.during(1))
-        assert deploy(fleet, "playbooks/rollback.yml").verdict["live"] == first
+        assert deploy(fleet, "playbooks/rollback.yml").verdict["live"] == before
     load.record().assert_nothing_lost()
 
 

@@ -27,6 +27,7 @@ from filter.release import (
     next_state,
     node_reports,
     numbered,
+    outcome,
     ramp_left,
     ramped,
     release_plan,
@@ -1133,3 +1134,39 @@ def test_load_balancers_are_settled_unless_one_serves_something_else_or_a_canary
     fleet.run(canary_percent=20)
     assert not is_settled(fleet.plan("rollback"), [machine()])
     assert latest_state([machine()["state"]]) == fleet.state
+
+
+def said(
+    run: Run, nodes: Sequence[str], *, decided: str = "", reloaded: bool = False, faults: Sequence[str] = ()
+) -> str:
+    """How a run ended, all of `nodes` serving: its result and message as one text."""
+    ended = outcome(run.plan, run.state, nodes, nodes, decided=decided, reloaded=reloaded, faults=faults)
+    return f"{ended['result']}: {ended['message']}"
+
+
+def test_a_run_says_how_it_ended(fleet: Fleet) -> None:
+    first, nodes = fleet.live, fleet.nodes
+    assert said(fleet.run(), nodes) == f"unchanged: release {first} is live on 3 of 3 nodes"
+    assert said(fleet.run(), nodes, reloaded=True).startswith("changed: ")
+    assert said(fleet.run("drain", node="n1"), nodes[1:]).startswith("changed: ")
+    fleet.image = "image-2"
+    canary = fleet.run(canary_percent=20)
+    second = canary.plan["target"]["id"]
+    assert said(canary, nodes).startswith(
+        f"canary: release {first} is live on 3 of 3 nodes; {second} gets 20.0 % of the requests"
+    )
+    assert said(fleet.run("promote"), nodes).startswith(f"released: release {second} is live")
+    assert said(fleet.run("rollback"), nodes).startswith(f"rolled back: release {first} is live")
+
+
+def test_a_run_that_failed_says_what_went_wrong(fleet: Fleet) -> None:
+    assert said(fleet.run(), fleet.nodes, decided="failed", faults=["n1: a", "n2: b"]) == (
+        f"failed: release {fleet.live} is live on 3 of 3 nodes; n1: a; n2: b"
+    )
+
+
+def test_nothing_is_live_before_the_first_release(empty: Fleet) -> None:
+    run = Run(empty.plan("deploy"), {}, empty.state)
+    ended = outcome(run.plan, run.state, [], empty.nodes, decided="failed", reloaded=False, faults=["no"])
+    assert (ended["live"], ended["candidate"], ended["previous"]) == ("", "", [])
+    assert ended["message"].startswith("nothing is live; ")
