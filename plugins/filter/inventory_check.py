@@ -465,6 +465,20 @@ def _keys_cure(value: object) -> str | None:
     return None
 
 
+def _quotas_cure(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "set a mapping of routes to requests a second, such as {/invocations: 5}"
+    for route, rate in value.items():
+        if not isinstance(route, str) or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", route):
+            return (
+                f"{_shown(route)} is no beginning of a route: write one such as /invocations or /v2/models/iris; "
+                "for all routes there is nginx_lb_rate"
+            )
+        if cure := _count_cure(rate):
+            return f"{route} has {_shown(rate)}: {cure}"
+    return None
+
+
 def _type_cure(value: object, option: Option) -> str | None:
     if value is None and option.get("default") is None and not option.get("required"):
         return None
@@ -523,6 +537,7 @@ RULES: Mapping[str, Callable[[object], str | None]] = {
     "nginx_lb_operators": _networks_cure,
     "nginx_lb_api_keys": _keys_cure,
     "nginx_lb_rate": lambda value: _least_cure(value, 0),
+    "nginx_lb_quotas": _quotas_cure,
     "nginx_lb_burst": _count_cure,
     "nginx_lb_client_connections": lambda value: _least_cure(value, 0),
     "nginx_lb_client_timeout": _count_cure,

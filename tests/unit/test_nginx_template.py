@@ -1,4 +1,4 @@
-"""The load balancers' configuration, rendered by Ansible from three states: blue alone, a canary, a shadow."""
+"""The load balancers' configuration, rendered by Ansible: blue alone, a canary, a shadow, and bounds on clients."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ STATES = {
     "blue": BLUE,
     "canary": {**BLUE, "candidate": CANDIDATE},
     "shadow": {**BLUE, "candidate": {**CANDIDATE, "percent": 0.0, "shadow": 10.0}},
+    "guarded": BLUE,
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "canary": {"nginx_lb_virtual_address": "192.0.2.100"},
+    "guarded": {"nginx_lb_quotas": {"/invocations": 5, "/v2/models/a.b": 2}},
 }
 HOSTS = """
 [load_balancers]
@@ -45,29 +50,30 @@ n3 ansible_host=2001:db8::13
 def configurations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The text of the configuration by the name of the state."""
     folder = tmp_path_factory.mktemp("nginx")
-    render = {
-        "name": "Render the configuration",
-        "ansible.builtin.copy": {
-            "content": f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/nginx.conf.j2') }}}}",
-            "dest": f"{folder}/{{{{ item.key }}}}.conf",
-            "mode": "0644",
-        },
-        "vars": {
-            "__nginx_lb_state": "{{ item.value }}",
-            "nginx_lb_canary_key": "X-API-Key",
-            "nginx_lb_virtual_address": "{{ '192.0.2.100' if item.key == 'canary' else none }}",
-        },
-        "loop": "{{ states | dict2items }}",
-        "loop_control": {"label": "{{ item.key }}"},
-    }
+    tasks = [
+        {
+            "name": f"Render {name}",
+            "ansible.builtin.copy": {
+                "content": f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/nginx.conf.j2') }}}}",
+                "dest": f"{folder}/{name}.conf",
+                "mode": "0644",
+            },
+            "vars": {
+                "__nginx_lb_state": state,
+                "nginx_lb_canary_key": "X-API-Key",
+                **SETTINGS.get(name, {}),
+            },
+        }
+        for name, state in STATES.items()
+    ]
     play = {
         "name": "Render the configurations",
         "hosts": "lb",
         "connection": "local",
         "gather_facts": False,
-        "vars": {"states": STATES, "ansible_python_interpreter": sys.executable},
+        "vars": {"ansible_python_interpreter": sys.executable},
         "vars_files": [f"{ROLE}/defaults/main.yml", f"{ROLE}/vars/main.yml"],
-        "tasks": [render],
+        "tasks": tasks,
     }
     (folder / "render.yml").write_text(yaml.safe_dump(json.loads(json.dumps([play]))))  # without aliases
     (folder / "hosts.ini").write_text(HOSTS)
@@ -164,6 +170,17 @@ def test_behind_a_virtual_address_it_tells_whether_it_could_answer(configuration
     asked = block(configurations["canary"], "location = /_lb/ready")
     assert asked[0] == "proxy_pass http://flotilla_ready/v2/health/ready;"
     assert "ready" not in configurations["blue"]
+
+
+def test_a_quota_is_for_what_lies_below_its_route(configurations: dict[str, str]) -> None:
+    configuration = configurations["guarded"]
+    assert block(configuration, "map $uri $flotilla_quota_2") == [
+        r'"~^/v2/models/a\.b(/|$)" $flotilla_client;',
+        'default "";',
+    ]
+    assert "limit_req_zone $flotilla_quota_2 zone=flotilla_quota_2:10m rate=2r/s;" in configuration
+    assert configuration.count("limit_req zone=flotilla_quota_") == 2
+    assert "limit_req zone" not in configurations["blue"]
 
 
 @pytest.mark.parametrize("name", STATES)

@@ -594,6 +594,12 @@ SECRETS = {
         ("nginx_lb_operators", ["fe80::1%eth0"], "'fe80::1%eth0' is no address and no network"),
         ("nginx_lb_rate", -1, "set a whole number of at least 0"),
         ("nginx_lb_burst", 0, "set a whole number of at least 1"),
+        ("nginx_lb_quotas", ["/predict"], "set a mapping of routes to requests a second"),
+        ("nginx_lb_quotas", {"predict": 5}, "'predict' is no beginning of a route"),
+        ("nginx_lb_quotas", {"/": 5}, "for all routes there is nginx_lb_rate"),
+        ("nginx_lb_quotas", {"/predict/": 5}, "'/predict/' is no beginning of a route"),
+        ("nginx_lb_quotas", {'/a"; return 200;': 5}, "is no beginning of a route"),
+        ("nginx_lb_quotas", {"/predict": 0}, "/predict has 0: set a whole number of at least 1"),
         ("nginx_lb_client_connections", "many", "set a whole number of at least 0"),
         ("nginx_lb_client_timeout", 0.5, "set a whole number of at least 1"),
     ],
@@ -610,6 +616,7 @@ def test_a_door_set_up_well_has_no_errors() -> None:
         "nginx_lb_operators": ["0.0.0.0/0"],
         "nginx_lb_api_keys": {"alice": KEY, "team-2.b": KEY[::-1]},
         "nginx_lb_rate": "50",
+        "nginx_lb_quotas": {"/invocations": 5, "/v2/models/iris": "2"},
         "nginx_lb_client_connections": 0,
     }
     assert inventory_errors(*fleet(lb=settings), SECRETS) == []

@@ -26,6 +26,7 @@ async function load() {
 async function send(event) {
   event.preventDefault();
   const headers = { "Content-Type": "application/json" };
+  if (find("key").value) headers["X-API-Key"] = find("key").value;
   try {
     const response = await fetch(find("route").value, { method: "POST", headers, body: find("body").value });
     const text = await response.text();
