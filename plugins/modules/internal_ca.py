@@ -7,7 +7,6 @@ import datetime
 import ipaddress
 import os
 import pathlib
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -26,7 +25,7 @@ module: internal_ca
 short_description: Keep an internal certificate authority and what it issued
 description:
   - Makes a certificate authority in O(directory) when there is none, and issues the certificates asked for.
-    A certificate is kept until it comes within O(renew_days) of its end, its addresses or usage change, or
+    A certificate is kept until it comes within O(renew_days) of its end, its addresses, names or usage change, or
     the authority does.
   - One call for the whole fleet, since a call a certificate would take minutes over a few hundred hosts.
   - In check mode the certificates are made in memory and nothing is written.
@@ -56,6 +55,11 @@ options:
         required: true
       addresses:
         description: IP addresses it is valid for.
+        type: list
+        elements: str
+        default: []
+      names:
+        description: DNS names it is valid for.
         type: list
         elements: str
         default: []
@@ -194,11 +198,19 @@ def _extended_usage(usage: str) -> x509.ExtendedKeyUsage:
     return x509.ExtendedKeyUsage([purposes[usage]])
 
 
+def _subjects(addresses: list[str], names: list[str]) -> list[x509.GeneralName]:
+    """What a certificate is valid for, as it says so; raises ValueError when an address is no IP address."""
+    return [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses] + [
+        x509.DNSName(name) for name in names
+    ]
+
+
 def issue(
     authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey],
     name: str,
     usage: str,
     addresses: list[str],
+    names: list[str],
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Return a certificate called `name` for `usage` ("client" or "server"), valid for two years.
 
@@ -217,9 +229,8 @@ def issue(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
         )
     )
-    if addresses:
-        names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if subjects := _subjects(addresses, names):
+        builder = builder.add_extension(x509.SubjectAlternativeName(subjects), critical=False)
     return builder.sign(issuer_key, hashes.SHA256()), key
 
 
@@ -228,24 +239,23 @@ def still_good(
     authority: x509.Certificate,
     usage: str,
     addresses: list[str],
+    names: list[str],
     renew_days: int,
 ) -> bool:
     """Tell whether `certificate` is as wanted, the authority's own, and lasts `renew_days` more days."""
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     try:
         certificate.verify_directly_issued_by(authority)
-        names: list[Any] = certificate.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        ).value.get_values_for_type(x509.IPAddress)
+        subjects = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
-        names = []
+        subjects = []
     except Exception:
         return False
     purpose = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     return (
         left > datetime.timedelta(days=renew_days)
         and purpose == _extended_usage(usage)
-        and {str(name) for name in names} == {str(ipaddress.ip_address(address)) for address in addresses}
+        and set(subjects) == set(_subjects(addresses, names))
     )
 
 
@@ -262,6 +272,7 @@ def main() -> None:
                     "name": {"type": "str", "required": True},
                     "usage": {"type": "str", "choices": ["client", "server"], "required": True},
                     "addresses": {"type": "list", "elements": "str", "default": []},
+                    "names": {"type": "list", "elements": "str", "default": []},
                 },
             },
             "renew_days": {"type": "int", "default": 90},
@@ -279,10 +290,10 @@ def main() -> None:
             store.write("ca", *authority)
         issued = {}
         for wanted in module.params["certificates"]:
-            name, usage, addresses = wanted["name"], wanted["usage"], wanted["addresses"]
+            name, purpose = wanted["name"], (wanted["usage"], wanted["addresses"], wanted["names"])
             pair = store.read(name)
-            if pair is None or not still_good(pair[0], authority[0], usage, addresses, renew_days):
-                pair = issue(authority, name, usage, addresses)
+            if pair is None or not still_good(pair[0], authority[0], *purpose, renew_days):
+                pair = issue(authority, name, *purpose)
                 store.write(name, *pair)
             issued[name] = {"certificate": certificate_pem(pair[0]), "private_key": key_pem(pair[1])}
         result = {"authority": certificate_pem(authority[0]), "certificates": issued}

@@ -66,6 +66,18 @@ def test_a_server_s_certificate_holds_for_its_address_and_for_no_other(run: Run)
         verify("machine-10.0.0.2", "10.0.0.2")
 
 
+def test_a_server_s_certificate_holds_for_its_names(run: Run) -> None:
+    door = {"name": "door", "usage": "server", "addresses": ["10.0.0.1"], "names": ["models.example"]}
+    result = run(door)
+    authority = x509.load_pem_x509_certificate(result["authority"].encode())
+    verifier = PolicyBuilder().store(Store([authority]))
+    verifier.build_server_verifier(x509.DNSName("models.example")).verify(certificate(result, "door"), [])
+    with pytest.raises(VerificationError):
+        verifier.build_server_verifier(x509.DNSName("other.example")).verify(certificate(result, "door"), [])
+    assert not run(door)["changed"]
+    assert run({**door, "names": ["other.example"]})["changed"]
+
+
 def test_only_what_changed_is_issued_anew(run: Run) -> None:
     before = run(REGISTRY, MACHINE)
     after = run({**REGISTRY, "addresses": ["10.0.0.9"]}, MACHINE)
@@ -100,7 +112,7 @@ def test_a_file_that_is_no_certificate_is_named(run: Run, tmp_path: Path) -> Non
 
 def test_another_authority_s_certificate_is_not_good() -> None:
     ours, theirs = make_authority("ours"), make_authority("ours")
-    pair = issue(theirs, "machine", "client", [])
-    assert still_good(pair[0], theirs[0], "client", [], 90)
-    assert not still_good(pair[0], ours[0], "client", [], 90)
-    assert not still_good(pair[0], theirs[0], "server", [], 90)
+    pair = issue(theirs, "machine", "client", [], [])
+    assert still_good(pair[0], theirs[0], "client", [], [], 90)
+    assert not still_good(pair[0], ours[0], "client", [], [], 90)
+    assert not still_good(pair[0], theirs[0], "server", [], [], 90)
