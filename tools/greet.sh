@@ -2,8 +2,12 @@
 # Tells where the local fleet answers, with a request to try. Run by `make up`.
 set -euo pipefail
 
-port=$(ansible-inventory --inventory inventory/local --host gateway | python3 -c 'import json, sys; print(json.load(sys.stdin).get("nginx_lb_port", 80))')
-address=http://localhost$([[ $port == 80 ]] || echo ":$port")
+address=$(ansible-inventory --inventory inventory/local --host gateway | python3 -c '
+import json, sys
+settings = json.load(sys.stdin)
+scheme, name, usual = ("https", "nginx_lb_tls_port", 443) if settings.get("nginx_lb_tls") in ("own", "internal") else ("http", "nginx_lb_port", 80)
+port = int(settings.get(name, usual))
+print(f"{scheme}://localhost" + (f":{port}" if port != usual else ""))')
 cat <<END
 
 The fleet answers at $address. Try a prediction:

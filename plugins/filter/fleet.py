@@ -131,6 +131,43 @@ def standby_first(balancers: Sequence[str], hostvars: HostVars) -> list[str]:
     return sorted(balancers, key=lambda host: holds_address(hostvars, host))
 
 
+def tls_port(hostvars: HostVars, groups: Groups, host: str) -> int:
+    """Return the port where Nginx on the machine of `host` speaks TLS with clients, 0 where it does not."""
+    mine = machine(hostvars, host)
+    for balancer in groups.get("load_balancers", ()):
+        variables = hostvars[balancer]
+        if machine(hostvars, balancer) == mine and variables.get("nginx_lb_tls") in ("own", "internal"):
+            return int(variables.get("nginx_lb_tls_port", 443))
+    return 0
+
+
+def door_certificates(hostvars: HostVars, groups: Groups) -> list[dict[str, Any]]:
+    """Return the certificates of the internal CA that load balancers show clients, as module internal_ca takes them.
+
+    They hold for all that the inventory says of where a load balancer is, and for nginx_lb_tls_names.
+    """
+    found = []
+    for balancer in groups["load_balancers"]:
+        variables = hostvars[balancer]
+        if variables.get("nginx_lb_tls") == "internal":
+            known = [host_address(hostvars, balancer, name) for name in ("ansible_host", "nginx_lb_address")]
+            known += [virtual_address(hostvars, groups), *variables.get("nginx_lb_tls_names", ())]
+            known = list(filter(None, dict.fromkeys(known)))
+            addresses = [name for name in known if _is_address(name)]
+            names = [name for name in known if not _is_address(name)]
+            entry = {"name": f"door-{balancer}", "usage": "server", "addresses": addresses, "names": names}
+            found.append(entry)
+    return found
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def out_of_date(files: Sequence[Mapping[str, Any]], present: Mapping[str, str]) -> list[str]:
     """Return the paths of those `files` that are not as wanted.
 
@@ -146,10 +183,11 @@ def out_of_date(files: Sequence[Mapping[str, Any]], present: Mapping[str, str]) 
 
 
 def fleet_certificates(hostvars: HostVars, groups: Groups, registry_address: str) -> list[dict[str, Any]]:
-    """Return the certificates the fleet needs: the registry's own, and one per machine to ask the registry with."""
+    """Return the certificates the fleet needs: the registry's own, one per machine to ask it with, and the doors'."""
     machines = sorted({host_address(hostvars, host) for host in fleet_hosts(groups)})
     registry = {"name": "registry", "usage": "server", "addresses": [registry_address]}
-    return [registry] + [{"name": f"machine-{address}", "usage": "client"} for address in machines]
+    clients = [{"name": f"machine-{address}", "usage": "client"} for address in machines]
+    return [registry, *clients, *door_certificates(hostvars, groups)]
 
 
 class FilterModule:
@@ -158,6 +196,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "door_certificates": door_certificates,
             "fleet_certificates": fleet_certificates,
             "fleet_hosts": fleet_hosts,
             "guarded_ports": guarded_ports,
@@ -168,6 +207,7 @@ class FilterModule:
             "peer_addresses": peer_addresses,
             "standby_first": standby_first,
             "status_port": status_port,
+            "tls_port": tls_port,
             "virtual_address": virtual_address,
             "with_port": with_port,
         }

@@ -18,6 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 Option = Mapping[str, object]
 """What a role's argument_specs.yml says of one variable."""
@@ -41,6 +44,20 @@ LONGEST_NAME = 63
 HIGHEST_PORT = 65535
 
 OWN_ADDRESSES = ("model_endpoint_address", "nginx_lb_address", "registry_address")
+
+CERTIFICATE = "nginx_lb_tls_certificate"
+
+KEY = "nginx_lb_tls_key"
+
+FROM_FILE = "its text, or \"{{{{ lookup('file', inventory_dir ~ '/{}') }}}}\" for a file"
+
+TLS_SETTINGS: Mapping[str, Sequence[str]] = {
+    CERTIFICATE: ("own",),
+    KEY: ("own",),
+    "nginx_lb_tls_names": ("internal",),
+    "nginx_lb_tls_hsts_seconds": ("own", "internal"),
+}
+"""Which values of nginx_lb_tls make use of a variable."""
 
 TRUTHS = frozenset({"true", "false", "yes", "no", "on", "off"})
 
@@ -68,9 +85,11 @@ def inventory_errors(
     ):
         _check_addresses(members, variable, report)
     _check_virtual_address(balancers, hosts.values(), report)
+    _check_tls(balancers, report)
     endpoints = _listeners(nodes, "model_endpoint_address", "model_endpoint_port", options)
     others = [
         *_listeners(balancers, "nginx_lb_address", "nginx_lb_port", options),
+        *_listeners(filter(_tls, balancers), "nginx_lb_address", "nginx_lb_tls_port", options),
         *_listeners(balancers, "nginx_lb_address", "nginx_lb_status_port", options),
         *_listeners(builders, "registry_address", "registry_port", options),
     ]
@@ -202,13 +221,19 @@ def _check_variables(hosts: Iterable[Host], options: Mapping[str, Option], repor
         if variable in options:
             return bool(options[variable].get("no_log"))
         # Keys under a misspelt name are still keys.
-        return isinstance(value, Mapping) or bool(options.get(meant(variable), {}).get("no_log"))
+        return (
+            isinstance(value, Mapping)
+            or bool(options.get(meant(variable), {}).get("no_log"))
+            or (isinstance(value, str) and "PRIVATE KEY" in value)
+        )
 
     for host in hosts:
         for variable, value in host.variables.items():
             cure: str | None = None
             if isinstance(value, Unreadable):
                 cure = "write a value that needs no facts and no other host's variables"
+                if secret(variable, value):
+                    cure = f"its template fails; why, says: ansible load_balancers -m debug -a var={variable}"
             elif variable in RULES:
                 cure = RULES[variable](value)
             elif variable in options:
@@ -299,6 +324,72 @@ def _check_other_ports(others: Sequence[Listener], endpoints: Iterable[Listener]
                 )
                 report.add(rival.host, rival.variable, rival.port, cure)
         taken[other.port].append(other)
+
+
+def _tls(balancer: Host) -> str:
+    """How a load balancer comes by the certificate it shows clients; empty where it shows none."""
+    value = balancer.variables.get("nginx_lb_tls")
+    return value if value in ("own", "internal") else ""
+
+
+def _check_tls(balancers: Sequence[Host], report: Report) -> None:
+    modes = {balancer.name: _tls(balancer) or "off" for balancer in balancers}
+    if len(set(modes.values())) > 1:
+        shown = _some([f"{name} ({mode})" for name, mode in modes.items()])
+        report.line(f"{shown}: nginx_lb_tls is not the same on all: set it for the group load_balancers")
+    for balancer in balancers:
+        mode = modes[balancer.name]
+        for variable, users in TLS_SETTINGS.items():
+            value = balancer.variables.get(variable)
+            if (
+                mode not in users
+                and value not in (None, "", [], 0, "0")
+                and not isinstance(value, Unreadable)
+            ):
+                cure = (
+                    f"nginx_lb_tls is {mode}, which makes no use of it: set {users[0]} there, or delete this"
+                )
+                report.add(balancer.name, variable, HIDDEN if variable in (CERTIFICATE, KEY) else value, cure)
+        if mode == "own":
+            _check_pair(balancer, report)
+
+
+def _check_pair(balancer: Host, report: Report) -> None:
+    """Check a certificate and its key, which Nginx would find wrong too, but later and in other words."""
+    certificate, key = (balancer.variables.get(name) for name in (CERTIFICATE, KEY))
+    if isinstance(certificate, Unreadable) or isinstance(key, Unreadable):
+        return
+    chain, private = _certificates(certificate), _private_key(key)
+    if not chain:
+        # Somebody may have taken the one for the other.
+        cure = f"set it to a certificate in PEM form, as nginx_lb_tls is own: {FROM_FILE.format('fullchain.pem')}"
+        report.add(balancer.name, CERTIFICATE, HIDDEN if certificate else certificate, cure)
+    if isinstance(private, str):
+        report.add(balancer.name, KEY, HIDDEN if key else key, private)
+    elif chain and chain[0].public_key() != private.public_key():
+        cure = f"it is not the key of {CERTIFICATE}: set the one that the certificate was asked for with"
+        if private.public_key() in [issuer.public_key() for issuer in chain]:
+            cure = (
+                f"it is not the key of the first certificate in {CERTIFICATE}: put that of the server first"
+            )
+        report.add(balancer.name, KEY, HIDDEN, cure)
+
+
+def _certificates(value: object) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(value.encode()) if isinstance(value, str) else []
+    except ValueError:
+        return []
+
+
+def _private_key(value: object) -> PrivateKeyTypes | str:
+    """A private key, or what to do about one that can't be read."""
+    try:
+        return load_pem_private_key(value.encode() if isinstance(value, str) else b"", None)
+    except TypeError:
+        return "it has a passphrase, which Nginx can't be asked: write it without one, and encrypt it by ansible-vault"
+    except Exception:  # cryptography raises many kinds, and each means the same here
+        return f"set it to a private key in PEM form, as nginx_lb_tls is own: {FROM_FILE.format('door.key')}"
 
 
 def _listeners(
@@ -465,6 +556,20 @@ def _keys_cure(value: object) -> str | None:
     return None
 
 
+def _tls_cure(value: object) -> str | None:
+    # False is what YAML makes of off.
+    return None if value is False or value in ("off", "own", "internal") else "set off, own or internal"
+
+
+def _names_cure(value: object) -> str | None:
+    if not isinstance(value, (list, tuple)):
+        return "set a list of DNS names, such as [models.example.com]"
+    for name in value:
+        if not isinstance(name, str) or not re.fullmatch(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name):
+            return f"{_shown(name)} is no DNS name: write one such as models.example.com"
+    return None
+
+
 def _quotas_cure(value: object) -> str | None:
     if not isinstance(value, Mapping):
         return "set a mapping of routes to requests a second, such as {/invocations: 5}"
@@ -533,6 +638,10 @@ RULES: Mapping[str, Callable[[object], str | None]] = {
     "model_endpoint_port": lambda value: _port_cure(value, HIGHEST_PORT - 1),
     "nginx_lb_port": lambda value: _port_cure(value, HIGHEST_PORT),
     "nginx_lb_status_port": lambda value: _port_cure(value, HIGHEST_PORT),
+    "nginx_lb_tls": _tls_cure,
+    "nginx_lb_tls_port": lambda value: _port_cure(value, HIGHEST_PORT),
+    "nginx_lb_tls_names": _names_cure,
+    "nginx_lb_tls_hsts_seconds": _seconds_cure,
     "nginx_lb_trusted_proxies": _proxies_cure,
     "nginx_lb_operators": _networks_cure,
     "nginx_lb_api_keys": _keys_cure,

@@ -104,15 +104,19 @@ class Nginx:
         self.status_port = status_port
 
     def test(self, text: str, image: str) -> None:
-        """Have `image`'s Nginx read the configuration `text`; raises NotTakenError with what it says."""
+        """Have `image`'s Nginx read the configuration `text` and the files it names.
+
+        Raises NotTakenError with what it says.
+        """
         with tempfile.TemporaryDirectory(prefix="flotilla-") as folder:
             file = pathlib.Path(folder) / "nginx.conf"
             file.write_text(text)
             # fmt: off
             code, _, error = self.run([
                 "docker", "run", "--rm", "--pull", "never", "--network", "none", "--user", "0", "--read-only",
-                "--tmpfs", "/run/nginx", "--volume", f"{file}:/etc/nginx/nginx.conf:ro",
-                image, "/usr/sbin/nginx", "-t", "-q",
+                "--tmpfs", "/run/nginx", "--volume", f"{file}:/nginx.conf:ro",
+                "--volume", f"{self.configuration_file.parent}:/etc/nginx:ro",
+                image, "/usr/sbin/nginx", "-t", "-q", "-c", "/nginx.conf",
             ])
             # fmt: on
         if code != 0:

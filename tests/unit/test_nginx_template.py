@@ -1,7 +1,8 @@
-"""The load balancers' configuration, rendered by Ansible: blue alone, a canary, a shadow, and bounds on clients."""
+"""The load balancers' configuration, rendered by Ansible: blue alone, a canary, a shadow, bounds on clients, TLS."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -31,10 +32,21 @@ STATES = {
     "canary": {**BLUE, "candidate": CANDIDATE},
     "shadow": {**BLUE, "candidate": {**CANDIDATE, "percent": 0.0, "shadow": 10.0}},
     "guarded": BLUE,
+    "tls": BLUE,
+    "internal": BLUE,
 }
+PAIR = {"certificate": "certificate\n", "private_key": "key\n"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "canary": {"nginx_lb_virtual_address": "192.0.2.100"},
     "guarded": {"nginx_lb_quotas": {"/invocations": 5, "/v2/models/a.b": 2}},
+    "tls": {
+        "nginx_lb_tls": "own",
+        "nginx_lb_tls_port": 8443,
+        "nginx_lb_tls_certificate": "certificate",
+        "nginx_lb_tls_key": "key",
+        "nginx_lb_tls_hsts_seconds": 60,
+    },
+    "internal": {"nginx_lb_tls": "internal", "__internal_ca": {"certificates": {"door-lb": PAIR}}},
 }
 HOSTS = """
 [load_balancers]
@@ -181,6 +193,28 @@ def test_a_quota_is_for_what_lies_below_its_route(configurations: dict[str, str]
     assert "limit_req_zone $flotilla_quota_2 zone=flotilla_quota_2:10m rate=2r/s;" in configuration
     assert configuration.count("limit_req zone=flotilla_quota_") == 2
     assert "limit_req zone" not in configurations["blue"]
+
+
+def test_what_the_door_shows_is_named_by_what_it_says(configurations: dict[str, str]) -> None:
+    digest = hashlib.sha256(b"certificate\nkey\n").hexdigest()[:16]
+    for name, port in (("tls", 8443), ("internal", 443)):
+        assert f"listen {port} ssl default_server;" in configurations[name]
+        assert f"ssl_certificate /etc/nginx/door/{digest}.pem;" in configurations[name]
+        assert f"ssl_certificate_key /etc/nginx/door/{digest}.pem;" in configurations[name]
+        assert "-----" not in configurations[name]
+    assert "ssl" not in configurations["blue"]
+
+
+def test_who_comes_without_tls_is_sent_to_it(configurations: dict[str, str]) -> None:
+    asked = "if ($flotilla_proto = http)"
+    assert block(configurations["tls"], asked) == ["return 308 https://$flotilla_name:8443$request_uri;"]
+    assert block(configurations["internal"], asked) == ["return 308 https://$flotilla_name$request_uri;"]
+    assert block(configurations["blue"], asked) == []
+
+
+def test_browsers_are_to_insist_on_tls_by_choice(configurations: dict[str, str]) -> None:
+    assert "https max-age=60;" in block(configurations["tls"], "map $flotilla_proto $flotilla_hsts")
+    assert "Strict-Transport-Security" not in configurations["internal"]
 
 
 @pytest.mark.parametrize("name", STATES)

@@ -9,6 +9,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from filter.fleet import (
+    door_certificates,
     fleet_certificates,
     fleet_hosts,
     guarded_ports,
@@ -20,6 +21,7 @@ from filter.fleet import (
     peer_addresses,
     standby_first,
     status_port,
+    tls_port,
     virtual_address,
     with_port,
 )
@@ -102,6 +104,44 @@ def test_the_status_port_is_that_of_the_load_balancer_on_the_machine() -> None:
     }
     found = {host: status_port(hostvars, GROUPS, host) for host in ("lb1", "lb2", "beside", "node1")}
     assert found == {"lb1": 8090, "lb2": 8091, "beside": 8091, "node1": 0}
+
+
+def test_the_tls_port_is_that_of_a_load_balancer_that_speaks_it() -> None:
+    hostvars: dict[str, dict[str, Any]] = {
+        **HOSTVARS,
+        "lb1": {"ansible_host": "10.0.0.1", "nginx_lb_tls": "own"},
+        "lb2": {"ansible_host": "10.0.0.2", "nginx_lb_tls": False, "nginx_lb_tls_port": 8443},
+        "beside": {"ansible_host": "10.0.0.1"},
+    }
+    found = {host: tls_port(hostvars, GROUPS, host) for host in ("lb1", "lb2", "beside", "node1")}
+    assert found == {"lb1": 443, "lb2": 0, "beside": 443, "node1": 0}
+    hostvars["lb2"]["nginx_lb_tls"] = "internal"
+    assert tls_port(hostvars, GROUPS, "lb2") == 8443
+
+
+def test_a_door_s_certificate_holds_for_all_that_clients_know_it_by() -> None:
+    tls = {"nginx_lb_tls": "internal", "nginx_lb_virtual_address": "10.0.0.100/24"}
+    hostvars: dict[str, dict[str, Any]] = {
+        **HOSTVARS,
+        "lb1": {**tls, "ansible_host": "lb1.example", "nginx_lb_address": "10.0.0.1"},
+        "lb2": {**HOSTVARS["lb2"], **tls, "nginx_lb_tls_names": ["models.example"]},
+    }
+    assert door_certificates(hostvars, GROUPS) == [
+        {
+            "name": "door-lb1",
+            "usage": "server",
+            "addresses": ["10.0.0.1", "10.0.0.100"],
+            "names": ["lb1.example"],
+        },
+        {
+            "name": "door-lb2",
+            "usage": "server",
+            "addresses": ["10.0.0.2", "10.1.0.2", "10.0.0.100"],
+            "names": ["models.example"],
+        },
+    ]
+    assert fleet_certificates(hostvars, GROUPS, "10.0.0.1")[-2:] == door_certificates(hostvars, GROUPS)
+    assert door_certificates(HOSTVARS, GROUPS) == []
 
 
 def test_files_are_out_of_date_by_content_mode_or_owner_or_when_missing() -> None:

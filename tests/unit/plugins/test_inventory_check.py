@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from filter.inventory_check import RULES, inventory_errors, role_specs
+from modules.internal_ca import certificate_pem, issue, make_authority
 
 SPECS: dict[str, dict[str, dict[str, Any]]] = {
     "model_endpoint": {
@@ -579,7 +586,14 @@ def test_5000_hosts_take_less_than_two_seconds(broken: bool) -> None:
 KEY = "0123456789abcdef01234567"
 SECRETS = {
     **SPECS,
-    "nginx_lb": {**SPECS["nginx_lb"], "nginx_lb_api_keys": {"type": "dict", "default": {}, "no_log": True}},
+    "nginx_lb": {
+        **SPECS["nginx_lb"],
+        "nginx_lb_api_keys": {"type": "dict", "default": {}, "no_log": True},
+        "nginx_lb_tls_certificate": {"type": "str", "default": ""},
+        "nginx_lb_tls_key": {"type": "str", "default": "", "no_log": True},
+        "nginx_lb_tls_port": {"type": "int", "default": 443},
+        "nginx_lb_tls": {"type": "str", "default": "off"},
+    },
 }
 
 
@@ -641,3 +655,119 @@ def test_a_mistake_with_keys_shows_none(variable: str, value: object, cure: str)
     assert found.startswith(f"lb: {variable} is (hidden): ")
     assert cure in found
     assert KEY[1:] not in found
+
+
+def pem(name: str, passphrase: bytes = b"") -> tuple[str, str]:
+    """A certificate and its key, encrypted where there is a passphrase."""
+    certificate, key = issue(make_authority("test"), name, "server", [], [name])
+    encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    key_text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
+    return certificate_pem(certificate), key_text
+
+
+OURS, OUR_KEY = pem("models.example")
+THEIRS, THEIR_KEY = pem("other.example")
+
+
+def with_tls(mode: object, **settings: object) -> Inventory:
+    variables = {f"nginx_lb_tls_{name}": value for name, value in settings.items()}
+    return fleet(lb={"nginx_lb_tls": mode, **variables})
+
+
+@pytest.mark.parametrize(
+    "inventory",
+    [
+        with_tls("off", certificate="", names=[], hsts_seconds=0),
+        with_tls(False),
+        with_tls("own", certificate=OURS, key=OUR_KEY, hsts_seconds=63072000),
+        with_tls("own", certificate=OURS + THEIRS, key=OUR_KEY, port=8443),
+        with_tls("internal", names=["models.example", "*.models.example"]),
+    ],
+)
+def test_tls_set_up_well_has_no_errors(inventory: Inventory) -> None:
+    assert inventory_errors(*inventory, SECRETS) == []
+
+
+@pytest.mark.parametrize(
+    ("inventory", "error"),
+    [
+        (with_tls("on"), "lb: nginx_lb_tls is 'on': set off, own or internal"),
+        (with_tls(True), "lb: nginx_lb_tls is true: set off, own or internal"),
+        (
+            with_tls("own", key=OUR_KEY),
+            "lb: nginx_lb_tls_certificate is empty: set it to a certificate in PEM",
+        ),
+        (
+            with_tls("own", certificate=OUR_KEY, key=OUR_KEY),
+            "lb: nginx_lb_tls_certificate is (hidden): set it to a certificate in PEM",
+        ),
+        (
+            with_tls("own", certificate=OURS),
+            "lb: nginx_lb_tls_key is empty: set it to a private key in PEM form",
+        ),
+        (
+            with_tls("own", certificate=OURS, key="/etc/door.key"),
+            "lb: nginx_lb_tls_key is (hidden): set it to a private key in PEM form, as nginx_lb_tls is own: its text, "
+            "or \"{{ lookup('file', inventory_dir ~ '/door.key') }}\" for a file",
+        ),
+        (
+            with_tls("own", certificate=OURS, key=pem("a", b"secret")[1]),
+            "lb: nginx_lb_tls_key is (hidden): it has a passphrase, which Nginx can't be asked",
+        ),
+        (
+            with_tls("own", certificate=OURS, key=THEIR_KEY),
+            "lb: nginx_lb_tls_key is (hidden): it is not the key of nginx_lb_tls_certificate: set the one",
+        ),
+        (
+            with_tls("own", certificate=THEIRS + OURS, key=OUR_KEY),
+            "lb: nginx_lb_tls_key is (hidden): it is not the key of the first certificate",
+        ),
+        (
+            with_tls("off", key=OUR_KEY),
+            "lb: nginx_lb_tls_key is (hidden): nginx_lb_tls is off, which makes no use of it: set own there",
+        ),
+        (
+            with_tls("internal", certificate=OURS),
+            "lb: nginx_lb_tls_certificate is (hidden): nginx_lb_tls is inter",
+        ),
+        (
+            with_tls("own", certificate=OURS, key=OUR_KEY, names=["models.example"]),
+            "lb: nginx_lb_tls_names is ['models.example']: nginx_lb_tls is own, which makes no use of it: set internal",
+        ),
+        (with_tls("off", hsts_seconds=60), "lb: nginx_lb_tls_hsts_seconds is 60: nginx_lb_tls is off"),
+        (with_tls("internal", names=["https://models.example"]), "'https://models.example' is no DNS name"),
+        (with_tls("internal", port=80), "lb: nginx_lb_port is 80: nginx_lb_tls_port of lb takes port 80"),
+        (
+            fleet(lb={"nginx_lb_private": OUR_KEY}),
+            "lb: nginx_lb_private is (hidden): there is no such variable",
+        ),
+    ],
+)
+def test_tls_that_can_not_work_is_named_and_no_key_shown(inventory: Inventory, error: str) -> None:
+    (found,) = inventory_errors(*inventory, SECRETS)
+    assert error in found
+    assert "KEY-----" not in found
+
+
+def test_tls_is_the_same_on_all_load_balancers() -> None:
+    hosts, groups = fleet(lb={"nginx_lb_tls": "internal"})
+    (found,) = inventory_errors(hosts, {**groups, "load_balancers": ["lb", "n1"]}, SECRETS)
+    assert found == (
+        "lb (internal), n1 (off): nginx_lb_tls is not the same on all: set it for the group load_balancers"
+    )
+
+
+def test_a_key_that_can_not_be_read_is_named_without_what_was_said_of_it() -> None:
+    class Broken(dict[str, object]):
+        def __getitem__(self, name: str) -> object:
+            if name == "nginx_lb_tls_key":
+                raise ValueError(f"no file for {OUR_KEY}")
+            return super().__getitem__(name)
+
+    hosts, groups = with_tls("own", certificate=OURS, key="")
+    hosts["lb"] = Broken(hosts["lb"])
+    (found,) = inventory_errors(hosts, groups, SECRETS)
+    assert found.startswith(
+        "lb: nginx_lb_tls_key is (hidden): its template fails; why, says: ansible load_balan"
+    )
+    assert "KEY-----" not in found

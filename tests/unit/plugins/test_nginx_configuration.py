@@ -195,7 +195,17 @@ def test_old_workers_are_waited_for_within_bounds(machine: Machine) -> None:
 def test_a_test_is_of_the_text_and_by_the_image(machine: Machine) -> None:
     machine.nginx.test(NEW, "flotilla/nginx:1")
     assert machine.tested == NEW
-    assert machine.commands[0][-4:] == ["flotilla/nginx:1", "/usr/sbin/nginx", "-t", "-q"]
+    (command,) = machine.commands
+    assert command[command.index("flotilla/nginx:1") :] == [
+        "flotilla/nginx:1",
+        "/usr/sbin/nginx",
+        "-t",
+        "-q",
+        "-c",
+        "/nginx.conf",
+    ]
+    # With the files beside it that it names.
+    assert f"{machine.nginx.configuration_file.parent}:/etc/nginx:ro" in command
 
 
 @pytest.mark.parametrize(
