@@ -694,11 +694,13 @@ def outcome(
     decided: str,
     reloaded: bool,
     faults: Sequence[str],
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return how a run ended, in a word and in a sentence: result, message, and what is live.
 
     `state` is what the load balancers hold now, `serving` those of `nodes` that take traffic, `decided` the result
-    where a step has said it already ("failed", "returned"), `reloaded` whether an Nginx was, `faults` what went wrong.
+    where a step has said it already ("failed", "returned"), `reloaded` whether an Nginx was, `faults` what went wrong,
+    `warnings` what will.
     """
     live = state["live"]["id"] if state["live"] else ""
     candidate = state["candidate"] or {"release": {"id": ""}, "percent": 0}
@@ -717,6 +719,7 @@ def outcome(
         else "",
         plan["note"],
         *faults,
+        *(f"warning: {line}" for line in warnings),
     ]
     return {
         "result": result,
@@ -727,6 +730,7 @@ def outcome(
         "percent": candidate["percent"],
         "previous": [release["id"] for release in state["previous"]],
         "nodes": state["nodes"],
+        "warnings": list(warnings),
     }
 
 

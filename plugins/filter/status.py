@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from cryptography import x509
+
 COLUMNS = ("node", "state", "weight", "live", "staged", "health", "in flight", "last seen")
+
+
+WARNING_DAYS = 30
+"""How long before its end a certificate is warned of."""
 
 
 def fleet_status(
@@ -20,7 +26,7 @@ def fleet_status(
     samples: Sequence[Mapping[str, Any]],
     now: float,
 ) -> dict[str, Any]:
-    """Return what runs where: live, candidate and previous releases, load_balancers, and nodes by name.
+    """Return what runs where: live, candidate and previous releases, load_balancers, nodes by name, and warnings.
 
     `reached` are the hosts that could be looked at; `probed` is what a load balancer found asking the live
     endpoints; `samples` are the load balancers' answers to module access_log. A node is last seen now if it was
@@ -51,6 +57,11 @@ def fleet_status(
             "in_flight": found.get("in_flight"),
             "last_seen": now if node in reached or found.get("ready") else max(answered, default=None),
         }
+    shown = {
+        name: hostvars[name]["flotilla_machine"].get("certificate", "")
+        for name in groups["load_balancers"]
+        if name in reached and "flotilla_machine" in hostvars[name]
+    }
     return {
         "time": now,
         "colour": state["colour"],
@@ -64,11 +75,51 @@ def fleet_status(
                 if name in reached
                 else "",
                 "holds": _held(hostvars[name]) if name in reached else "",
+                "certificate_end": _end(shown.get(name, "")),
             }
             for name in groups["load_balancers"]
         },
         "nodes": nodes,
+        "warnings": _warnings(shown, now),
     }
+
+
+def certificate_warnings(
+    hostvars: Mapping[str, Mapping[str, Any]], balancers: Sequence[str], now: float
+) -> list[str]:
+    """Return a line for each certificate that a run has given the load balancers to show and that ends soon."""
+    given = {}
+    for name in balancers:
+        variables = hostvars[name]
+        if variables.get("nginx_lb_tls") == "own":
+            given[name] = variables["nginx_lb_tls_certificate"]
+        elif variables.get("nginx_lb_tls") == "internal":
+            issued = variables.get("__internal_ca", {}).get("certificates", {})
+            given[name] = issued.get(f"door-{name}", {}).get("certificate", "")
+    return _warnings(given, now)
+
+
+def _warnings(certificates: Mapping[str, str], now: float) -> list[str]:
+    """What is to be said of the certificates that load balancers show, in PEM form by load balancer."""
+    lines = []
+    for certificate in dict.fromkeys(certificates.values()):
+        end = _end(certificate)
+        if end is None or end - now > WARNING_DAYS * 86400:
+            continue
+        names = ", ".join(name for name in certificates if certificates[name] == certificate)
+        days = int((end - now) // 86400)
+        when = f"ends in {days} day{'' if days == 1 else 's'}" if end > now else "has ended"
+        lines.append(
+            f"{names}: the certificate that clients see {when} ({_time(end)}): renew it, and run site.yml"
+        )
+    return lines
+
+
+def _end(certificate: str) -> float | None:
+    """When a certificate in PEM form ends, in seconds since the epoch; None where there is none."""
+    if not certificate:
+        return None
+    return x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc.timestamp()
 
 
 def _held(balancer: Mapping[str, Any]) -> str:
@@ -112,7 +163,10 @@ def status_table(status: Mapping[str, Any]) -> list[str]:
     for name, balancer in status["load_balancers"].items():
         serves = f"serves {balancer['serves']}" if balancer["serves"] else "does not serve"
         holds = f", holds {balancer['holds']}" if balancer["holds"] else ""
-        head.append(f"load balancer {name}: {serves}{holds}")
+        end = balancer["certificate_end"]
+        certificate = f", certificate until {_time(end)}" if end else ""
+        head.append(f"load balancer {name}: {serves}{holds}{certificate}")
+    head += [f"warning: {line}" for line in status["warnings"]]
     return [*head, "", *lines]
 
 
@@ -151,4 +205,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"audit_entries": audit_entries, "fleet_status": fleet_status, "status_table": status_table}
+        return {
+            "audit_entries": audit_entries,
+            "certificate_warnings": certificate_warnings,
+            "fleet_status": fleet_status,
+            "status_table": status_table,
+        }

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import socket
+import ssl
 import stat
 import struct
 import urllib.parse
@@ -44,6 +45,10 @@ options:
     default: []
   status_port:
     description: The port on loopback where Nginx tells which configuration it serves. 0 asks nobody.
+    type: int
+    default: 0
+  tls_port:
+    description: The port where Nginx speaks TLS with clients. 0 asks nobody.
     type: int
     default: 0
 """
@@ -124,6 +129,10 @@ state:
   type: dict
 served:
   description: The version of the configuration that Nginx serves, empty where none answers.
+  returned: always
+  type: str
+certificate:
+  description: The certificate that Nginx shows clients, in PEM form, empty where it shows none.
   returned: always
   type: str
 """
@@ -333,6 +342,15 @@ def served_version(port: int) -> str:
         connection.close()
 
 
+def shown_certificate(port: int) -> str:
+    """Return the certificate that is shown to clients on `port`, in PEM form; 0 asks nobody."""
+    try:
+        # Whether it may be trusted is the clients' business.
+        return ssl.get_server_certificate(("127.0.0.1", port), timeout=STATUS_TIMEOUT) if port else ""
+    except OSError:
+        return ""
+
+
 def installed_packages(listing: str) -> list[str]:
     """Return the installed packages in `listing`, sorted; its lines are a package and dpkg's short status ("ii")."""
     rows = (line.split() for line in listing.splitlines())
@@ -356,6 +374,7 @@ def main() -> None:
             "folders": {"type": "list", "elements": "path", "default": []},
             "links": {"type": "list", "elements": "path", "default": []},
             "status_port": {"type": "int", "default": 0},
+            "tls_port": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
@@ -375,6 +394,7 @@ def main() -> None:
             == 0,
             state=fleet_state(),
             served=served_version(module.params["status_port"]),
+            certificate=shown_certificate(module.params["tls_port"]),
         )
     except (OSError, ValueError, http.client.HTTPException) as error:
         module.fail_json(msg=f"this machine can't be looked at: {error}")

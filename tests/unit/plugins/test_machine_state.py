@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from modules.internal_ca import certificate_pem, issue, key_pem, make_authority
 from modules.machine_state import (
     Engine,
     bridge_address,
@@ -23,6 +25,7 @@ from modules.machine_state import (
     link_targets,
     own_addresses,
     served_version,
+    shown_certificate,
 )
 
 REPOSITORY = "10.0.0.1:5000/flotilla/nginx"
@@ -204,6 +207,21 @@ def test_the_served_version_is_what_nginx_says() -> None:
     assert served_version(0) == ""
 
 
+def test_the_certificate_is_the_one_that_clients_are_shown(tmp_path: Path) -> None:
+    certificate, key = issue(make_authority("test"), "door", "server", [], ["models.example"])
+    pair = tmp_path / "pair.pem"
+    pair.write_text(certificate_pem(certificate) + key_pem(key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair)
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        port = server.server_address[1]
+        assert shown_certificate(port) == certificate_pem(certificate)
+    assert shown_certificate(port) == ""
+    assert shown_certificate(0) == ""
+
+
 def test_the_bridge_has_an_address_where_it_is_there() -> None:
     assert bridge_address("lo") == "127.0.0.1"
     assert bridge_address("no-such-bridge") == ""
@@ -225,6 +243,6 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
     assert result["files"] == {}
     told = (
         "engine root free_bytes bridge addresses containers images published packages files links firewall state"
-        " served"
+        " served certificate"
     )
     assert set(told.split()) <= result.keys()

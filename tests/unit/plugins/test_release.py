@@ -1165,6 +1165,14 @@ def test_a_run_that_failed_says_what_went_wrong(fleet: Fleet) -> None:
     )
 
 
+def test_a_run_says_what_will_go_wrong(fleet: Fleet) -> None:
+    run = fleet.run()
+    settings: dict[str, Any] = {"decided": "", "reloaded": False, "faults": []}
+    ended = outcome(run.plan, run.state, fleet.nodes, fleet.nodes, **settings, warnings=["it ends"])
+    assert ended["message"].endswith("; warning: it ends")
+    assert (ended["result"], ended["warnings"]) == ("unchanged", ["it ends"])
+
+
 def test_nothing_is_live_before_the_first_release(empty: Fleet) -> None:
     run = Run(empty.plan("deploy"), {}, empty.state)
     ended = outcome(run.plan, run.state, [], empty.nodes, decided="failed", reloaded=False, faults=["no"])

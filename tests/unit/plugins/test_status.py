@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from filter.status import audit_entries, fleet_status, status_table
+from filter.status import audit_entries, certificate_warnings, fleet_status, status_table
+from modules.internal_ca import certificate_pem, issue, make_authority
 
 NOW = 1_800_000_000.0
 GROUPS = {"load_balancers": ["lb1", "lb2"], "model_nodes": ["n1", "n2", "n3"]}
@@ -112,8 +113,8 @@ def test_the_releases_and_the_load_balancers() -> None:
     assert (found["live"], found["colour"], found["previous"]) == ("new", "green", ["old", "older"])
     assert found["candidate"] == {"release": "next", "percent": 12.5}
     assert found["load_balancers"] == {
-        "lb1": {"reached": True, "serves": "v1", "holds": ""},
-        "lb2": {"reached": False, "serves": "", "holds": ""},
+        "lb1": {"reached": True, "serves": "v1", "holds": "", "certificate_end": None},
+        "lb2": {"reached": False, "serves": "", "holds": "", "certificate_end": None},
     }
 
 
@@ -130,6 +131,53 @@ def test_the_load_balancer_that_has_the_virtual_address_holds_it() -> None:
         "lb2": "10.0.0.100",
     }
     assert "load balancer lb2: does not serve, holds 10.0.0.100" in status_table(found)
+
+
+DAY = 86400
+CERTIFICATE = issue(make_authority("test"), "door", "server", [], ["models.example"])[0]
+END = CERTIFICATE.not_valid_after_utc.timestamp()
+
+
+def with_certificate(days_left: float, *names: str) -> dict[str, Any]:
+    """The status so long before the end of the certificate that these load balancers show."""
+    shown = {"certificate": certificate_pem(CERTIFICATE)}
+    hostvars = HOSTVARS | {
+        name: {"flotilla_machine": {**machine()["flotilla_machine"], **shown}} for name in names
+    }
+    return status(hostvars=hostvars, now=END - days_left * DAY)
+
+
+def test_the_end_of_a_certificate_is_told() -> None:
+    found = with_certificate(31, "lb2")
+    assert found["load_balancers"]["lb2"]["certificate_end"] == END
+    assert found["warnings"] == []
+    line = f"load balancer lb2: serves v1, certificate until {CERTIFICATE.not_valid_after_utc:%Y-%m-%d %H:%M:%SZ}"
+    assert line in status_table(found)
+
+
+@pytest.mark.parametrize(
+    ("days_left", "words"),
+    [(29.5, "ends in 29 days"), (1.5, "ends in 1 day ("), (0.5, "ends in 0 days"), (-1, "has ended")],
+)
+def test_a_certificate_that_ends_soon_is_warned_of(days_left: float, words: str) -> None:
+    found = with_certificate(days_left, "lb1", "lb2")
+    (warning,) = found["warnings"]
+    assert warning.startswith(f"lb1, lb2: the certificate that clients see {words}")
+    assert f"warning: {warning}" in status_table(found)
+
+
+def test_a_run_warns_of_what_it_gave_the_load_balancers_to_show() -> None:
+    text = certificate_pem(CERTIFICATE)
+    own = {"nginx_lb_tls": "own", "nginx_lb_tls_certificate": text}
+    issued = {"__internal_ca": {"certificates": {"door-lb2": {"certificate": text}}}}
+    for variables, warned in (
+        (own, True),
+        ({"nginx_lb_tls": "internal", **issued}, True),
+        ({"nginx_lb_tls": "internal"}, False),  # this run has had nothing issued
+        ({**own, "nginx_lb_tls": "off"}, False),
+    ):
+        found = certificate_warnings({"lb1": {}, "lb2": variables}, ["lb1", "lb2"], END - DAY)
+        assert [line.partition(":")[0] for line in found] == (["lb2"] if warned else [])
 
 
 def test_the_status_is_json() -> None:
