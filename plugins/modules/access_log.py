@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -40,7 +41,8 @@ sample:
   description:
     - RV(sample.colours) has requests, failures and histogram by colour, RV(sample.releases) requests by release, and
       RV(sample.endpoints) requests, failures and last (the time of the last answer, since the epoch) by endpoint.
-    - A histogram counts requests by bucket; bucket n holds those that took from 1.02^n to 1.02^(n+1) milliseconds.
+    - A histogram counts requests by bucket; bucket n holds those that took from 1.02^n to 1.02^(n+1) milliseconds,
+      apart from the time lost on endpoints that no connection could be made to.
   returned: always
   type: dict
 """
@@ -51,6 +53,24 @@ STEP = 1.02
 def bucket(seconds: float) -> int:
     """Return the number of the histogram's bucket, 2 % wide, that `seconds` falls into; below a millisecond it is 0."""
     return max(0, math.floor(math.log(max(seconds, 1e-9) * 1000, STEP)))
+
+
+def seconds_taken(entry: Mapping[str, Any]) -> float:
+    """Return how long a request took, less its tries at endpoints that could not be connected to.
+
+    Those would be the same whatever release is asked: a machine that dies in the meantime says nothing of it.
+
+    Raises:
+        ValueError, KeyError, AttributeError: when the entry is none of a request.
+    """
+    # Nginx lists its tries in both, and has "-" where there was no connection.
+    took, connected = (re.split("[,: ]+", entry[name]) for name in ("upstream_seconds", "connect_seconds"))
+    lost = sum(
+        float(seconds)
+        for seconds, connection in zip(took, connected, strict=True)
+        if connection == "-" and seconds != "-"
+    )
+    return float(entry["seconds"]) - lost
 
 
 def count(lines: Iterable[str]) -> dict[str, Any]:
@@ -64,8 +84,8 @@ def count(lines: Iterable[str]) -> dict[str, Any]:
         try:
             entry = json.loads(line)
             colour, endpoint, release = entry["colour"], entry["endpoint"], entry["release"]
-            failed, seconds, at = entry["status"] >= 500, float(entry["seconds"]), float(entry["at"])
-        except (ValueError, KeyError, TypeError):
+            failed, seconds, at = entry["status"] >= 500, seconds_taken(entry), float(entry["at"])
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
         if colour:
             own = colours.setdefault(colour, {"requests": 0, "failures": 0, "histogram": {}})

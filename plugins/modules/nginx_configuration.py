@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import pathlib
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -108,17 +107,23 @@ class Nginx:
 
         Raises NotTakenError with what it says.
         """
-        with tempfile.TemporaryDirectory(prefix="flotilla-") as folder:
-            file = pathlib.Path(folder) / "nginx.conf"
-            file.write_text(text)
+        tested = self.configuration_file.with_name("tested.conf")
+        # To enter the container that runs takes a tenth of the time that another one takes to start.
+        within = ["docker", "exec", CONTAINER]
+        if not self.running(image):
             # fmt: off
-            code, _, error = self.run([
+            within = [
                 "docker", "run", "--rm", "--pull", "never", "--network", "none", "--user", "0", "--read-only",
-                "--tmpfs", "/run/nginx", "--volume", f"{file}:/nginx.conf:ro",
-                "--volume", f"{self.configuration_file.parent}:/etc/nginx:ro",
-                image, "/usr/sbin/nginx", "-t", "-q", "-c", "/nginx.conf",
-            ])
+                "--tmpfs", "/run/nginx", "--volume", f"{tested.parent}:/etc/nginx:ro", image,
+            ]
             # fmt: on
+        write(tested, text)
+        try:
+            code, _, error = self.run(
+                [*within, "/usr/sbin/nginx", "-t", "-q", "-c", f"/etc/nginx/{tested.name}"]
+            )
+        finally:
+            tested.unlink()
         if code != 0:
             said = "\n".join(error.strip().splitlines()[-5:])
             # Nginx ends with 1; anything else is Docker's, which did not get that far.
@@ -137,10 +142,14 @@ class Nginx:
         finally:
             connection.close()
 
-    def running(self) -> bool:
-        """Return whether Nginx's container runs; one that Docker starts again and again does not."""
-        state = "{{.State.Running}} {{.State.Restarting}}"
-        return self.run(["docker", "inspect", "--format", state, CONTAINER])[1].split() == ["true", "false"]
+    def running(self, image: str = "") -> bool:
+        """Return whether Nginx's container runs, and is of `image`, if given.
+
+        One that Docker starts again and again does not run.
+        """
+        state = "{{.State.Running}} {{.State.Restarting}} {{.Config.Image}}"
+        found = self.run(["docker", "inspect", "--format", state, CONTAINER])[1].split()
+        return found[:2] == ["true", "false"] and image in ("", found[2])
 
     def reload(self, wanted: str) -> None:
         """Have Nginx read its configuration again and wait until it serves `wanted`; raises NotTakenError."""

@@ -94,7 +94,7 @@ def test_history_and_logs_are_shown(fleet: Fleet, first: str) -> None:
     assert "rolled back" in history.output
     logs = deploy(fleet, "playbooks/logs.yml", node="node1")
     assert logs.code == FINE
-    assert re.search(r"flotilla-node1-(blue|green) \(running\)", logs.output)
+    assert re.search(r"flotilla-node1-(blue|green) \(Up .*\)", logs.output)
 
 
 def test_every_load_balancer_keeps_who_did_what(fleet: Fleet, first: str) -> None:
@@ -106,7 +106,10 @@ def test_every_load_balancer_keeps_who_did_what(fleet: Fleet, first: str) -> Non
     assert live(fleet) == first
 
 
-def test_nodes_keep_the_images_of_the_last_five_releases_alone(fleet: Fleet) -> None:
+def test_nodes_keep_the_images_of_the_last_five_releases_alone(
+    fleet: Fleet, first: str, new_model: Path
+) -> None:
+    deploy(fleet, source=new_model, nginx_lb_bake_seconds=0).assert_ended(FINE, "released")
     content = state(fleet, "lb1")
     kept = [content["live"], *content["previous"]]
     assert len(kept) <= KEPT
@@ -117,3 +120,4 @@ def test_nodes_keep_the_images_of_the_last_five_releases_alone(fleet: Fleet) -> 
         ).splitlines()
         images = {line.split()[1] for line in digests if "flotilla/model-endpoint" in line}
         assert images <= references, node.name
+    deploy(fleet, "playbooks/rollback.yml", release=first).assert_ended(FINE, "rolled back")

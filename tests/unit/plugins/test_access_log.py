@@ -17,6 +17,8 @@ def line(**fields: Any) -> str:
         "at": 1000.5,
         "status": 200,
         "seconds": 0.012,
+        "upstream_seconds": "0.012",
+        "connect_seconds": "0.000",
         "colour": "blue",
         "endpoint": "node1",
         "release": "abc",
@@ -56,6 +58,24 @@ def test_a_request_without_a_colour_is_nobodys() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tries", "connections", "taken"),
+    [
+        ("0.512", "0.001", 0.512),
+        ("0.500, 0.012", "-, 0.000", 0.012),
+        ("0.500, 0.012", "0.001, 0.000", 0.512),  # it was connected, and did not answer
+        ("0.250, 0.250, 0.012", "-, -, 0.000", 0.012),
+        ("0.500, - : 0.012", "-, - : 0.000", 0.012),
+        ("", "", 0.512),  # answered by Nginx
+    ],
+)
+def test_time_lost_on_a_machine_that_is_dead_is_not_the_release_s(
+    tries: str, connections: str, taken: float
+) -> None:
+    sample = count([line(seconds=0.512, upstream_seconds=tries, connect_seconds=connections)])
+    assert list(sample["colours"]["blue"]["histogram"]) == [str(bucket(taken))]
+
+
+@pytest.mark.parametrize(
     "other",
     [
         "",
@@ -66,6 +86,7 @@ def test_a_request_without_a_colour_is_nobodys() -> None:
         line()[:40],
         line(status=None),
         line(seconds="-"),
+        line(upstream_seconds=None),
     ],
 )
 def test_what_is_not_of_the_log_is_passed_over(other: str) -> None:

@@ -56,6 +56,7 @@ class Machine:
         self.nginx = Nginx(self.run, folder / "nginx", folder / "lib" / "state.json", server.server_port)
         self.server = server
         self.state = "true false"
+        self.image = "flotilla/nginx:1"
         self.takes = True
         self.takes_seconds = 0.0
         self.fault = (0, "")
@@ -66,10 +67,9 @@ class Machine:
         self.commands.append(command)
         match command[1]:
             case "inspect":
-                return 0, f"{self.state}\n", ""
-            case "run":
-                mount = command[command.index("--volume") + 1]
-                self.tested = Path(mount.partition(":")[0]).read_text()
+                return 0, f"{self.state} {self.image}\n", ""
+            case "run" | "exec" if "-t" in command:
+                self.tested = (self.nginx.configuration_file.parent / Path(command[-1]).name).read_text()
                 return self.fault[0], "", self.fault[1]
             case "exec" if self.takes_seconds:
                 threading.Timer(self.takes_seconds, self.serve_the_file).start()
@@ -192,20 +192,26 @@ def test_old_workers_are_waited_for_within_bounds(machine: Machine) -> None:
     machine.nginx.wait_for_old_workers(0)
 
 
-def test_a_test_is_of_the_text_and_by_the_image(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    ("state", "image", "within"),
+    [
+        ("true false", "flotilla/nginx:1", ["docker", "exec", "flotilla-nginx"]),
+        ("true false", "flotilla/nginx:0", ["docker", "run"]),
+        ("true true", "flotilla/nginx:1", ["docker", "run"]),
+        ("false false", "flotilla/nginx:1", ["docker", "run"]),
+    ],
+)
+def test_a_test_is_of_the_text_and_by_the_image(
+    machine: Machine, state: str, image: str, within: list[str]
+) -> None:
+    machine.state, machine.image = state, image
     machine.nginx.test(NEW, "flotilla/nginx:1")
     assert machine.tested == NEW
-    (command,) = machine.commands
-    assert command[command.index("flotilla/nginx:1") :] == [
-        "flotilla/nginx:1",
-        "/usr/sbin/nginx",
-        "-t",
-        "-q",
-        "-c",
-        "/nginx.conf",
-    ]
-    # With the files beside it that it names.
-    assert f"{machine.nginx.configuration_file.parent}:/etc/nginx:ro" in command
+    command = machine.commands[-1]
+    assert command[: len(within)] == within
+    assert command[-5:] == ["/usr/sbin/nginx", "-t", "-q", "-c", "/etc/nginx/tested.conf"]
+    assert ("flotilla/nginx:1" in command) == ("run" in command)
+    assert [entry.name for entry in machine.nginx.configuration_file.parent.iterdir()] == ["nginx.conf"]
 
 
 @pytest.mark.parametrize(
