@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import math
+import ssl
 import subprocess
 import sys
 import time
@@ -123,9 +124,12 @@ class Record:
 class Load:
     """A load that runs as a process of its own, and what it has recorded so far."""
 
-    def __init__(self, urls: Sequence[str], rate: float, seconds: float, answers: Path) -> None:
+    def __init__(
+        self, urls: Sequence[str], rate: float, seconds: float, answers: Path, authority: Path | None
+    ) -> None:
         command = [sys.executable, "-P", __file__, *urls, "--answers", str(answers)]
         command += ["--rate", str(rate), "--seconds", str(seconds)]
+        command += ["--authority", str(authority)] if authority else []
         answers.touch()
         self._file = answers
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
@@ -163,13 +167,16 @@ class Load:
 
 
 @contextmanager
-def under_load(urls: Sequence[str], rate: float = 100, seconds: float = 900) -> Iterator[Load]:
+def under_load(
+    urls: Sequence[str], rate: float = 100, seconds: float = 900, authority: Path | None = None
+) -> Iterator[Load]:
     """Send `rate` predictions a second to the URLs in turn for as long as the block runs.
 
-    The block may take no longer than `seconds`: a load that ended before it is an error.
+    The block may take no longer than `seconds`: a load that ended before it is an error. `authority` is the file of
+    the certificates that are trusted.
     """
     with TemporaryDirectory(prefix="flotilla-load-") as folder:
-        load = Load(urls, rate, seconds, Path(folder) / "answers")
+        load = Load(urls, rate, seconds, Path(folder) / "answers", authority)
         try:
             load.during(1)
             yield load
@@ -212,6 +219,7 @@ async def send(
     rate: float,
     seconds: float,
     timeout_seconds: float,
+    trust: ssl.SSLContext | bool,
     answers: TextIO,
     end: asyncio.Event,
 ) -> None:
@@ -225,7 +233,7 @@ async def send(
     start = time.time()
     async with (
         aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=trust),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
         ) as session,
         asyncio.TaskGroup() as requests,
@@ -248,8 +256,9 @@ async def run(arguments: argparse.Namespace) -> None:
         end.set()
 
     loop.add_reader(sys.stdin, input_ended)
+    trust = ssl.create_default_context(cafile=arguments.authority) if arguments.authority else True
     with arguments.answers.open("w") as answers:
-        await send(arguments.urls, arguments.rate, arguments.seconds, arguments.timeout, answers, end)
+        await send(arguments.urls, arguments.rate, arguments.seconds, arguments.timeout, trust, answers, end)
 
 
 def main() -> None:
@@ -264,6 +273,7 @@ def main() -> None:
     parser.add_argument(
         "--timeout", type=float, default=TIMEOUT_SECONDS, help="seconds to wait for an answer"
     )
+    parser.add_argument("--authority", help="file of the certificates to trust; default: the machine's")
     asyncio.run(run(parser.parse_args()))
 
 

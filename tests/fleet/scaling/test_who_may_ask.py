@@ -36,8 +36,22 @@ def status(fleet: Fleet, path: str = "/v2", **headers: str) -> int:
     return fleet.get(path, {name.replace("_", "-"): value for name, value in headers.items()}).status_code
 
 
+def asked(fleet: Fleet, path: str, key: str) -> Counter[int]:
+    """Ask 60 times as fast as one client can, and count the answers by status."""
+    counts: Counter[int] = Counter()
+    with requests.Session() as session:
+        for _ in range(60):
+            answer = session.get(f"{fleet.url}{path}", headers={"X-API-Key": key}, timeout=10)
+            counts[answer.status_code] += 1
+            if answer.status_code == 429:
+                assert int(answer.headers["Retry-After"]) > 0
+                assert answer.json()["error"]
+    return counts
+
+
 def test_the_keys_pass_through_a_run_unseen(fleet: Fleet) -> None:
-    output = deploy(fleet, {"nginx_lb_api_keys": BOTH, "nginx_lb_expose": False})
+    settings = {"nginx_lb_api_keys": BOTH, "nginx_lb_expose": False, "nginx_lb_quotas": {"/v2/models": 2}}
+    output = deploy(fleet, settings)
     assert ALICE not in output
     assert BOB not in output
 
@@ -57,6 +71,12 @@ def test_a_key_opens_in_either_header(fleet: Fleet) -> None:
     assert status(fleet, X_API_Key=ALICE) == 200
     assert status(fleet, Authorization=f"Bearer {BOB}") == 200
     assert status(fleet, "/metrics") == 200  # an operator's address is enough
+
+
+def test_a_route_has_a_quota_of_its_own(fleet: Fleet) -> None:
+    assert asked(fleet, "/v2/models/iris", ALICE).keys() == {200, 429}
+    assert status(fleet, "/v2", X_API_Key=ALICE) == 200
+    assert status(fleet, "/v2/models/iris", X_API_Key=BOB) == 200
 
 
 def test_answers_do_not_say_who_gave_them(fleet: Fleet) -> None:
@@ -82,14 +102,9 @@ def test_a_removed_key_opens_no_more_and_one_client_leaves_the_other_its_rate(fl
     keys = {"bob": BOB, "carol": carol}
     deploy(fleet, {"nginx_lb_api_keys": keys, "nginx_lb_rate": 5, "nginx_lb_burst": 5})
     assert status(fleet, X_API_Key=ALICE) == 401
-    with requests.Session() as session:
-        answers = [session.get(f"{fleet.url}/v2", headers={"X-API-Key": BOB}, timeout=10) for _ in range(60)]
-    counts = Counter(answer.status_code for answer in answers)
+    counts = asked(fleet, "/v2", BOB)
     assert counts.keys() == {200, 429}
     assert counts[200] < 30
-    (refused,) = [answer for answer in answers if answer.status_code == 429][:1]
-    assert int(refused.headers["Retry-After"]) > 0
-    assert refused.json()["error"]
     assert status(fleet, X_API_Key=carol) == 200
 
 
