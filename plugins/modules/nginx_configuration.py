@@ -112,6 +112,7 @@ class Nginx:
             code, _, error = self.run([
                 "docker", "run", "--rm", "--pull", "never", "--network", "none", "--user", "0", "--read-only",
                 "--tmpfs", "/run/nginx", "--volume", f"{file}:/etc/nginx/nginx.conf:ro",
+                "--volume", f"{self.configuration_file.parent}/tls:/etc/nginx/tls:ro",
                 image, "/usr/sbin/nginx", "-t", "-q",
             ])
             # fmt: on

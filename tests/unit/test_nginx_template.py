@@ -33,7 +33,7 @@ STATES = {
 }
 HOSTS = """
 [load_balancers]
-lb
+lb flotilla_first_host=lb flotilla_machine="{'files': {'/etc/flotilla/nginx/tls/client.pem': '5f70:0400:10002'}}"
 [model_nodes]
 n1 ansible_host=192.0.2.11 model_endpoint_weight=3
 n2 ansible_host=192.0.2.12
@@ -61,7 +61,10 @@ def configurations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "hosts": "lb",
         "connection": "local",
         "gather_facts": False,
-        "vars": {"states": STATES, "ansible_python_interpreter": sys.executable},
+        "vars": {
+            "states": STATES,
+            "ansible_python_interpreter": sys.executable,
+        },
         "vars_files": [f"{ROLE}/defaults/main.yml", f"{ROLE}/vars/main.yml"],
         "tasks": [render],
     }
@@ -148,8 +151,23 @@ def test_a_shadow_gets_copies_and_no_request_of_its_own(configurations: dict[str
         "10.00% 1;",
         '* "";',
     ]
-    assert "proxy_pass http://flotilla_green$request_uri;" in block(configuration, "location = /_staged")
+    assert "proxy_pass https://flotilla_green$request_uri;" in block(configuration, "location = /_staged")
     assert len(servers(configuration, "green")) == 4
+
+
+@pytest.mark.parametrize(("name", "ports"), [("blue", [5001]), ("canary", [5001, 5002])])
+def test_each_endpoint_is_expected_to_show_its_own_name(
+    configurations: dict[str, str], name: str, ports: list[int]
+) -> None:
+    names = block(configurations[name], "map $flotilla_endpoint_address $flotilla_endpoint_name")
+    nodes = {"n1": "192.0.2.11", "n2": "192.0.2.12", "n3": "[2001:db8::13]"}
+    # n3 is down, and has no candidate.
+    assert names[2:] == [
+        f"{address}:{port} {node}.endpoint.flotilla;"
+        for port in ports
+        for node, address in nodes.items()
+        if (node, port) != ("n3", 5002)
+    ]
 
 
 @pytest.mark.parametrize("name", STATES)
