@@ -12,6 +12,15 @@ from ansible.errors import AnsibleFilterError
 HostVars = Mapping[str, Mapping[str, Any]]
 Groups = Mapping[str, Sequence[str]]
 
+ENDPOINTS = "/etc/flotilla/endpoints"
+"""Where the certificates of a machine's endpoints lie, one folder an endpoint, which its containers mount."""
+
+BALANCER = "/etc/flotilla/nginx/tls"
+"""Where a load balancer's certificates lie, which Nginx and module endpoint_probe show and trust."""
+
+ENDPOINT_USER, NGINX_USER = 10001, 10002
+"""Who reads the keys, by the number of the user in the container."""
+
 
 def host_address(hostvars: HostVars, host: str, variable: str = "ansible_host") -> str:
     """Return the address of `host`: `variable` if it is set, else ansible_host, else the host's name."""
@@ -49,11 +58,14 @@ def machine(hostvars: HostVars, host: str) -> str:
     return f"{host_address(hostvars, host)} {hostvars[host].get('ansible_port', '')}".strip()
 
 
-def guarded_ports(hostvars: HostVars, groups: Groups, registry: str) -> dict[str, list[dict[str, Any]]]:
+def guarded_ports(
+    hostvars: HostVars, groups: Groups, registry: str, builders_registry: str
+) -> dict[str, list[dict[str, Any]]]:
     """Return what each machine's firewall guards: by the machine's address, dicts of `address`, `ports`, `sources`.
 
-    Endpoints let in the load balancers; the registry (`registry` is its ADDRESS:PORT) lets in the fleet. An
-    address that only the machine itself can reach, a loopback one, needs no guard.
+    Endpoints let in the load balancers; the registry (`registry` is its ADDRESS:PORT) lets in the fleet, and
+    `builders_registry`, where it takes images, the builder alone. An address that only the machine itself can reach, a
+    loopback one, needs no guard.
 
     Raises:
         AnsibleFilterError: when an address is IPv6, for which Docker has no chain to put a guard into.
@@ -77,9 +89,10 @@ def guarded_ports(hostvars: HostVars, groups: Groups, registry: str) -> dict[str
 
     builder = image_builder(groups)
     if not ipaddress.ip_address(host_address(hostvars, builder, "registry_address")).is_loopback:
-        address, _, port_of_registry = registry.rpartition(":")
         fleet = balancers | {host_address(hostvars, host) for host in fleet_hosts(groups)}
-        guard(builder, address, port_of_registry, fleet)
+        for name, sources in ((registry, fleet), (builders_registry, {host_address(hostvars, builder)})):
+            address, _, port_of_registry = name.rpartition(":")
+            guard(builder, address, port_of_registry, sources)
     return guarded
 
 
@@ -174,20 +187,112 @@ def out_of_date(files: Sequence[Mapping[str, Any]], present: Mapping[str, str]) 
     `files` is what the module write_files takes: dicts of `path`, `content`, and perhaps `mode` ("0644") and `owner`
     (0). `present` is what machine_state found: by path, SHA-256, mode and owner.
     """
+    return [file["path"] for file in files if present.get(file["path"]) != _file_state(file)]
 
-    def wanted(file: Mapping[str, Any]) -> str:
-        digest = hashlib.sha256(file["content"].encode()).hexdigest()
-        return f"{digest}:{int(file.get('mode', '0644'), 8):04o}:{file.get('owner', 0)}"
 
-    return [file["path"] for file in files if present.get(file["path"]) != wanted(file)]
+def _file_state(file: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(file["content"].encode()).hexdigest()
+    return f"{digest}:{int(file.get('mode', '0644'), 8):04o}:{file.get('owner', 0)}"
+
+
+def endpoint_name(node: str) -> str:
+    """Return the name in the certificate of `node`'s endpoint, by which load balancers know it.
+
+    Two endpoints may share an address, and one may move to another's.
+    """
+    return f"{node}.endpoint.flotilla"
 
 
 def fleet_certificates(hostvars: HostVars, groups: Groups, registry_address: str) -> list[dict[str, Any]]:
-    """Return the certificates the fleet needs: the registry's own, one per machine to ask it with, and the doors'."""
+    """Return the certificates the fleet needs, as module internal_ca takes them.
+
+    The registry and each endpoint have one to serve with, and each machine one to pull images with. Those that ask
+    endpoints and push images are signed by authorities of their own, so that a node's does neither.
+    """
     machines = sorted({host_address(hostvars, host) for host in fleet_hosts(groups)})
-    registry = {"name": "registry", "usage": "server", "addresses": [registry_address]}
-    clients = [{"name": f"machine-{address}", "usage": "client"} for address in machines]
-    return [registry, *clients, *door_certificates(hostvars, groups)]
+    return [
+        {"name": "registry", "usage": "server", "addresses": [registry_address]},
+        {"name": "builder", "usage": "client", "authority": "builder"},
+        *({"name": f"machine-{address}", "usage": "client"} for address in machines),
+        *(
+            {"name": f"endpoint-{node}", "usage": "server", "names": [endpoint_name(node)]}
+            for node in groups["model_nodes"]
+        ),
+        *(
+            {"name": f"balancer-{balancer}", "usage": "client", "authority": "balancers"}
+            for balancer in groups["load_balancers"]
+        ),
+        *door_certificates(hostvars, groups),
+    ]
+
+
+def machine_certificates(
+    hostvars: HostVars, groups: Groups, issued: Mapping[str, Any], registry: str, builders_registry: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Return, by `machine`, the files of its certificates as module write_files takes them.
+
+    `issued` is what module internal_ca returned; the other two are as in `guarded_ports`. A certificate and its key
+    are one file wherever that can be, so that they are never replaced one without the other.
+    """
+    certificates, trusted = issued["certificates"], issued["authorities"]
+    found: dict[str, list[dict[str, Any]]] = {}
+
+    def trust(path: str, authority: str) -> dict[str, Any]:
+        return {"path": path, "content": trusted[authority]}
+
+    def pair(path: str, name: str, owner: int) -> dict[str, Any]:
+        both = certificates[name]
+        content = both["private_key"] + both["certificate"]
+        return {"path": path, "content": content, "mode": "0400", "owner": owner}
+
+    def let_engine_use(name: str, certificate: str) -> list[dict[str, Any]]:
+        folder, client = f"/etc/docker/certs.d/{name}", certificates[certificate]
+        return [
+            trust(f"{folder}/ca.crt", "fleet"),
+            {"path": f"{folder}/client.cert", "content": client["certificate"]},
+            {"path": f"{folder}/client.key", "content": client["private_key"], "mode": "0600"},
+        ]
+
+    for host in fleet_hosts(groups):
+        own = f"machine-{host_address(hostvars, host)}"
+        found.setdefault(machine(hostvars, host), let_engine_use(registry, own))
+    found[machine(hostvars, image_builder(groups))] += let_engine_use(builders_registry, "builder")
+    for node in groups["model_nodes"]:
+        folder = f"{ENDPOINTS}/{node}"
+        found[machine(hostvars, node)] += [
+            trust(f"{folder}/clients.crt", "balancers"),
+            pair(f"{folder}/server.pem", f"endpoint-{node}", ENDPOINT_USER),
+        ]
+    for balancer in groups["load_balancers"]:
+        found[machine(hostvars, balancer)] += [
+            trust(f"{BALANCER}/servers.crt", "fleet"),
+            pair(f"{BALANCER}/client.pem", f"balancer-{balancer}", NGINX_USER),
+        ]
+        if f"door-{balancer}" in certificates:
+            found[machine(hostvars, balancer)] += [
+                pair(f"{BALANCER}/door.pem", f"door-{balancer}", NGINX_USER)
+            ]
+    return found
+
+
+def file_states(files: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return what machine_state finds of these `files`, as module write_files takes them, once they are written."""
+    return {file["path"]: _file_state(file) for file in files}
+
+
+def holds_certificates(hostvars: HostVars, hosts: Sequence[str]) -> bool:
+    """Tell whether a machine among `hosts`, as it was looked at, has certificates of the fleet."""
+    return any(
+        path.startswith((f"{ENDPOINTS}/", f"{BALANCER}/"))
+        for host in hosts
+        for path in hostvars[host].get("flotilla_machine", {}).get("files", {})
+    )
+
+
+def balancer_certificates(files: Mapping[str, str]) -> str:
+    """Return what tells a load balancer's certificates, among the `files` of its machine, from others."""
+    states = [f"{path} {state}" for path, state in sorted(files.items()) if path.startswith(f"{BALANCER}/")]
+    return hashlib.sha256("\n".join(states).encode()).hexdigest()[:12]
 
 
 class FilterModule:
@@ -196,12 +301,17 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
-            "door_certificates": door_certificates,
+            "balancer_certificates": balancer_certificates,
+            "endpoint_name": endpoint_name,
+            "file_states": file_states,
             "fleet_certificates": fleet_certificates,
             "fleet_hosts": fleet_hosts,
             "guarded_ports": guarded_ports,
+            "holds_certificates": holds_certificates,
             "host_address": host_address,
             "image_builder": image_builder,
+            "machine": machine,
+            "machine_certificates": machine_certificates,
             "machines": machines,
             "out_of_date": out_of_date,
             "peer_addresses": peer_addresses,

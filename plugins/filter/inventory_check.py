@@ -39,7 +39,7 @@ HIDDEN = object()
 """Stands for a value that is a secret, or may be one."""
 
 LONGEST_NAME = 63
-"""An endpoint's certificate carries its name in a field of at most 64 characters."""
+"""What a part of a name may have between dots in the name that an endpoint's certificate carries."""
 
 HIGHEST_PORT = 65535
 
@@ -92,6 +92,7 @@ def inventory_errors(
         *_listeners(filter(_tls, balancers), "nginx_lb_address", "nginx_lb_tls_port", options),
         *_listeners(balancers, "nginx_lb_address", "nginx_lb_status_port", options),
         *_listeners(builders, "registry_address", "registry_port", options),
+        *_listeners(builders, "registry_address", "registry_push_port", options),
     ]
     _check_endpoint_ports(endpoints, report)
     _check_other_ports(others, endpoints, report)
@@ -200,10 +201,13 @@ def _check_groups(groups: Mapping[str, Sequence[str]], nodes: Sequence[Host], re
 
 def _check_names(nodes: Iterable[Host], report: Report) -> None:
     for node in nodes:
-        if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", node.name) or len(node.name) > LONGEST_NAME:
+        if (
+            not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]*(\.[a-zA-Z0-9_-]+)*", node.name)
+            or len(node.name) > LONGEST_NAME
+        ):
             cure = (
-                "no container can have this name: use letters, digits, '_', '.' and '-', a letter or digit "
-                f"first, {LONGEST_NAME} at most, and give the address as ansible_host"
+                "no container or certificate can have this name: use letters, digits, '_', '-' and single dots, a "
+                f"letter or digit first and no dot last, {LONGEST_NAME} at most, and give the address as ansible_host"
             )
             report.add(node.name, "inventory_hostname", node.name, cure)
 
@@ -651,6 +655,7 @@ RULES: Mapping[str, Callable[[object], str | None]] = {
     "nginx_lb_client_connections": lambda value: _least_cure(value, 0),
     "nginx_lb_client_timeout": _count_cure,
     "registry_port": lambda value: _port_cure(value, HIGHEST_PORT),
+    "registry_push_port": lambda value: _port_cure(value, HIGHEST_PORT),
     "model_endpoint_address": _address_cure,
     "nginx_lb_address": _address_cure,
     "nginx_lb_virtual_address": _virtual_address_cure,

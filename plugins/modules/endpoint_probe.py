@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +17,8 @@ DOCUMENTATION = r"""
 module: endpoint_probe
 short_description: Ask endpoints how they are
 description:
-  - Asks every endpoint for its readiness and its metrics, from here, so that the answer is what this machine can use.
+  - Asks every endpoint for its readiness and its metrics, from here and with the certificate that Nginx shows, so that
+    the answer is what this machine can use.
   - Nothing fails when an endpoint does not answer; the result says so.
 options:
   endpoints:
@@ -25,7 +28,7 @@ options:
     required: true
     suboptions:
       name:
-        description: What the result calls it.
+        description: What the result calls it. Its certificate has to hold this name, followed by C(.endpoint.flotilla).
         type: str
         required: true
       address:
@@ -36,6 +39,14 @@ options:
         description: Its port.
         type: int
         required: true
+  certificate:
+    description: File with the certificate to show, and its key.
+    type: path
+    default: /etc/flotilla/nginx/tls/client.pem
+  authority:
+    description: File with the authorities whose endpoints are trusted.
+    type: path
+    default: /etc/flotilla/nginx/tls/servers.crt
   timeout:
     description: Seconds that one answer may take.
     type: float
@@ -59,7 +70,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 endpoints:
-  description: By name, whether it is ready, its release, the requests in flight (null if unknown) and the error.
+  description:
+    - By name, whether it is ready, its release, the requests in flight (null if unknown), when its certificate ends (in
+      seconds since the epoch, null if unknown) and the error.
   returned: always
   type: dict
 idle:
@@ -82,16 +95,39 @@ def requests_in_flight(metrics: str) -> int | None:
     return max(0, sum(map(int, counts)) - 1) if counts else None
 
 
-def probe(address: str, port: int, timeout: float) -> dict[str, Any]:
-    """Return what one endpoint says of itself: ready, release, in_flight and error.
+class Connection(http.client.HTTPConnection):
+    """A connection to an endpoint, which is known by its name and not by its address."""
+
+    # No proxy that the machine is set up for is asked, since Nginx asks none either.
+    def __init__(self, endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> None:
+        super().__init__(endpoint["address"], endpoint["port"], timeout=timeout)
+        self._name = f"{endpoint['name']}.endpoint.flotilla"
+        self._context = context
+        self.certificate_end: int | None = None
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=self._name)
+        if end := (self.sock.getpeercert() or {}).get("notAfter"):
+            self.certificate_end = int(ssl.cert_time_to_seconds(str(end)))
+
+
+def probe(endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> dict[str, Any]:
+    """Return what one endpoint says of itself: ready, release, in_flight, certificate_end and error.
 
     One that is not ready is asked for its requests all the same: it may still be at work on some.
     """
-    found: dict[str, Any] = {"ready": False, "release": "", "in_flight": None, "error": ""}
-    # No proxy that the machine is set up for is asked, since Nginx asks none either.
-    connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    found: dict[str, Any] = {
+        "ready": False,
+        "release": "",
+        "in_flight": None,
+        "certificate_end": None,
+        "error": "",
+    }
+    connection = Connection(endpoint, timeout, context)
     try:
         connection.request("GET", "/v2/health/ready")
+        found["certificate_end"] = connection.certificate_end
         answer = connection.getresponse()
         answer.read()
         found["ready"] = answer.status == 200
@@ -99,16 +135,18 @@ def probe(address: str, port: int, timeout: float) -> dict[str, Any]:
         connection.request("GET", "/metrics")
         found["in_flight"] = requests_in_flight(connection.getresponse().read().decode(errors="replace"))
     except (OSError, http.client.HTTPException) as error:
-        found["error"] = f"{address}:{port}: {error or type(error).__name__}"
+        found["error"] = f"{endpoint['address']}:{endpoint['port']}: {error or type(error).__name__}"
     finally:
         connection.close()
     return found
 
 
-def probe_all(endpoints: list[dict[str, Any]], timeout: float) -> dict[str, dict[str, Any]]:
+def probe_all(
+    endpoints: list[dict[str, Any]], timeout: float, context: ssl.SSLContext
+) -> dict[str, dict[str, Any]]:
     """Return `probe` of every endpoint, by name."""
     with ThreadPoolExecutor(max_workers=max(1, min(32, len(endpoints)))) as pool:
-        answers = pool.map(lambda endpoint: probe(endpoint["address"], endpoint["port"], timeout), endpoints)
+        answers = pool.map(lambda endpoint: probe(endpoint, timeout, context), endpoints)
         return {endpoint["name"]: answer for endpoint, answer in zip(endpoints, answers, strict=True)}
 
 
@@ -125,15 +163,22 @@ def main() -> None:
                     "port": {"type": "int", "required": True},
                 },
             },
+            "certificate": {"type": "path", "default": "/etc/flotilla/nginx/tls/client.pem"},
+            "authority": {"type": "path", "default": "/etc/flotilla/nginx/tls/servers.crt"},
             "timeout": {"type": "float", "default": 2},
             "ready_timeout": {"type": "int", "default": 0},
             "idle_timeout": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Before site.yml has been here there is no certificate, and no endpoint that asks for one.
+    with contextlib.suppress(FileNotFoundError):
+        context.load_verify_locations(module.params["authority"])
+        context.load_cert_chain(module.params["certificate"])
     start = time.monotonic()
     while True:
-        found = probe_all(module.params["endpoints"], module.params["timeout"])
+        found = probe_all(module.params["endpoints"], module.params["timeout"], context)
         busy = [name for name, answer in found.items() if answer["in_flight"]]
         waited = time.monotonic() - start
         await_ready = waited < module.params["ready_timeout"] and not all(

@@ -50,7 +50,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 HOSTS = """
 [load_balancers]
-lb
+lb flotilla_first_host=lb flotilla_machine="{'files': {'/etc/flotilla/nginx/tls/client.pem': '5f70:0400:10002'}}"
 [model_nodes]
 n1 ansible_host=192.0.2.11 model_endpoint_weight=3
 n2 ansible_host=192.0.2.12
@@ -170,7 +170,7 @@ def test_a_shadow_gets_copies_and_no_request_of_its_own(configurations: dict[str
         "10.00% 1;",
         '* "";',
     ]
-    assert "proxy_pass http://flotilla_green$request_uri;" in block(configuration, "location = /_staged")
+    assert "proxy_pass https://flotilla_green$request_uri;" in block(configuration, "location = /_staged")
     assert len(servers(configuration, "green")) == 4
 
 
@@ -180,7 +180,7 @@ def test_behind_a_virtual_address_it_tells_whether_it_could_answer(configuration
         "server 192.0.2.12:5001 max_fails=0;",
     ]
     asked = block(configurations["canary"], "location = /_lb/ready")
-    assert asked[0] == "proxy_pass http://flotilla_ready/v2/health/ready;"
+    assert asked[0] == "proxy_pass https://flotilla_ready/v2/health/ready;"
     assert "ready" not in configurations["blue"]
 
 
@@ -197,12 +197,12 @@ def test_a_quota_is_for_what_lies_below_its_route(configurations: dict[str, str]
 
 def test_what_the_door_shows_is_named_by_what_it_says(configurations: dict[str, str]) -> None:
     digest = hashlib.sha256(b"certificate\nkey\n").hexdigest()[:16]
-    for name, port in (("tls", 8443), ("internal", 443)):
+    for name, port, file in (("tls", 8443, f"door/{digest}.pem"), ("internal", 443, "tls/door.pem")):
         assert f"listen {port} ssl default_server;" in configurations[name]
-        assert f"ssl_certificate /etc/nginx/door/{digest}.pem;" in configurations[name]
-        assert f"ssl_certificate_key /etc/nginx/door/{digest}.pem;" in configurations[name]
+        assert f"    ssl_certificate /etc/nginx/{file};" in configurations[name]
+        assert f"    ssl_certificate_key /etc/nginx/{file};" in configurations[name]
         assert "-----" not in configurations[name]
-    assert "ssl" not in configurations["blue"]
+    assert " ssl_certificate" not in configurations["blue"]
 
 
 def test_who_comes_without_tls_is_sent_to_it(configurations: dict[str, str]) -> None:
@@ -215,6 +215,21 @@ def test_who_comes_without_tls_is_sent_to_it(configurations: dict[str, str]) -> 
 def test_browsers_are_to_insist_on_tls_by_choice(configurations: dict[str, str]) -> None:
     assert "https max-age=60;" in block(configurations["tls"], "map $flotilla_proto $flotilla_hsts")
     assert "Strict-Transport-Security" not in configurations["internal"]
+
+
+@pytest.mark.parametrize(("name", "ports"), [("blue", [5001]), ("canary", [5001, 5002])])
+def test_each_endpoint_is_expected_to_show_its_own_name(
+    configurations: dict[str, str], name: str, ports: list[int]
+) -> None:
+    names = block(configurations[name], "map $flotilla_endpoint_address $flotilla_endpoint_name")
+    nodes = {"n1": "192.0.2.11", "n2": "192.0.2.12", "n3": "[2001:db8::13]"}
+    # n3 is down, and has no candidate.
+    assert names[2:] == [
+        f"{address}:{port} {node}.endpoint.flotilla;"
+        for port in ports
+        for node, address in nodes.items()
+        if (node, port) != ("n3", 5002)
+    ]
 
 
 @pytest.mark.parametrize("name", STATES)

@@ -15,8 +15,9 @@ from typing import Any
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
-from model_endpoint import model, scikit
+from model_endpoint import model, scikit, tls
 from model_endpoint.app import create_app
+from model_endpoint.door import Door
 from model_endpoint.errors import BundleError
 from model_endpoint.metrics import Metrics
 from model_endpoint.record import Recorder
@@ -35,6 +36,9 @@ def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> C
     # Until granian sets its own handler, the one inherited from the parent would swallow a SIGTERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     worker = metrics.claim()
+    # Before granian reads them: should they change in between, it serves with newer ones than the worker says, and is
+    # replaced again.
+    certificates = tls.digest(settings.tls)
     # Extreme values may overflow on the way; Model.predict finds out from the result.
     warnings.simplefilter("ignore", RuntimeWarning)
     # A model fitted on a data frame says so of every array it is given.
@@ -52,7 +56,9 @@ def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> C
     recorder = Recorder(settings, worker)
     recorder.start()
     multiprocessing.util.Finalize(None, recorder.stop, exitpriority=0)
-    return create_app(Service(settings, models, metrics, recorder))
+    app = create_app(Service(settings, models, metrics, recorder))
+    Door(app, settings, worker, certificates).open()
+    return app
 
 
 def main() -> int:
@@ -60,13 +66,15 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
         models = model.load(settings.models)
+        if settings.tls:
+            tls.check(settings.tls)
     except (BundleError, SettingError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    metrics = Metrics(models, settings.release, settings.workers)
+    metrics = Metrics(models, settings.release, settings.slots)
     # Workers are forked, so all of them share the memory of the models loaded above and start at once.
     multiprocessing.set_start_method("fork", force=True)
-    Granian(
+    server = Granian(
         "model_endpoint",
         address=settings.address,
         port=settings.port,
@@ -77,7 +85,14 @@ def main() -> int:
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_SECONDS,
         websockets=False,
-    ).serve(target_loader=lambda: load_worker(settings, models, metrics), wrap_loader=False)
+        ssl_cert=settings.tls and settings.tls / tls.SERVER,
+        ssl_key=settings.tls and settings.tls / tls.SERVER,
+        ssl_ca=settings.tls and settings.tls / tls.CLIENTS,
+        ssl_client_verify=True,
+    )
+    if folder := settings.tls:
+        server.on_startup(lambda: tls.watch(folder))
+    server.serve(target_loader=lambda: load_worker(settings, models, metrics), wrap_loader=False)
     return 0
 
 

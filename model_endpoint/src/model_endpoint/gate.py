@@ -1,19 +1,18 @@
 """Whether an endpoint may take traffic: `python3 -m model_endpoint.gate --seconds BOUND`, inside its container.
 
-Exits 0 when every golden request of every model is answered right and within BOUND seconds, asked over HTTP as a
-client would; 1 while nobody answers or the endpoint is not ready; 3 when an answer is wrong or slow, which no
-waiting mends. Standard error then has one line that says why.
+Exits 0 when every worker is ready, with the certificates that lie there now, and every golden request of every
+model is answered right and within BOUND seconds, asked over HTTP by a worker's inner door; 1 while that may yet come;
+3 when an answer is wrong or slow, which no waiting mends. Standard error then has one line that says why.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import socket
 import statistics
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from model_endpoint import door, tls
 from model_endpoint.card import check_golden
 from model_endpoint.errors import BundleError
 from model_endpoint.predictors import Outputs
@@ -40,37 +40,47 @@ class RefusedError(Exception):
     """An answer is wrong or took too long; the message names the model and the request's number."""
 
 
-def check(models: Path, port: int, bound: float) -> None:
-    """Ask the endpoint on `port` the golden requests of the models in folder `models`.
+def check(settings: Settings, bound: float) -> None:
+    """Ask every worker whether it is ready, and one of them the golden requests of all models.
 
-    Each is asked once untimed, then TRIES times, whose median may be `bound` seconds. Raises NotReadyError,
+    Each of those is asked once untimed, then TRIES times, whose median may be `bound` seconds. Raises NotReadyError,
     RefusedError, or what the connection raises.
     """
-    golden = _golden(models)
-    _wait(port)
-    with closing(HTTPConnection("127.0.0.1", port, timeout=bound + PATIENCE)) as connection:
-        status, _ = _ask(connection, "GET", "/v2/health/ready")
-        if status != 200:
-            raise NotReadyError(f"/v2/health/ready answers {status}")
+    golden = _golden(settings.models)
+    with ExitStack() as stack:
+        visits = _wait(settings, bound + PATIENCE)
+        for visit in visits:
+            stack.callback(visit.close)
+            _check_ready(visit, tls.digest(settings.tls))
         for name, requests in golden.items():
             for number, request in enumerate(requests):
-                _check_request(connection, name, request, bound, f"{name}: golden request {number}")
+                _check_request(visits[0], name, request, bound, f"{name}: golden request {number}")
 
 
-def _wait(port: int) -> None:
-    """Return as soon as something listens on `port`; raises what the connection raises after STARTING seconds.
+def _wait(settings: Settings, timeout: float) -> list[door.Visit]:
+    """Return connections to all workers, as soon as there are as many as there should be.
 
-    A start takes a second, and to be asked anew from outside would cost it a good part of its CPU time.
+    Raises NotReadyError after STARTING seconds. A start takes a second, and to be asked anew from outside would cost it
+    a good part of its CPU time.
     """
     until = monotonic() + STARTING
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=STARTING).close()
-            return
-        except ConnectionRefusedError:
-            if monotonic() >= until:
-                raise
+    while len(visits := door.visits(settings, timeout)) < settings.workers:
+        for visit in visits:
+            visit.close()
+        if monotonic() >= until:
+            raise NotReadyError(f"{len(visits)} of {settings.workers} workers answer")
         sleep(0.05)
+    return visits
+
+
+def _check_ready(visit: door.Visit, certificates: str) -> None:
+    visit.request("GET", "/v2/health/ready")
+    answer = visit.getresponse()
+    answer.read()
+    if answer.status != 200:
+        raise NotReadyError(f"/v2/health/ready answers {answer.status}")
+    if answer.headers[door.CERTIFICATES] != certificates:
+        raise NotReadyError("a worker still serves with the certificates before")
 
 
 def _golden(models: Path) -> dict[str, list[dict[str, Any]]]:
@@ -136,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--seconds must be a number above 0")
     try:
         settings = Settings.from_environment()
-        check(settings.models, settings.port, bound)
+        check(settings, bound)
     except RefusedError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return REFUSED

@@ -47,7 +47,7 @@ _SIZE = _CALLS_SUM + 1
 class Metrics:
     """Counts of requests by model; made before the workers are forked, claimed by each of them after."""
 
-    def __init__(self, models: Models, release: str, workers: int) -> None:
+    def __init__(self, models: Models, release: str, slots: int) -> None:
         self._labels = {
             name: f'model="{name}",version="{model.card.version}",release="{_escape(release)}"'
             for name, model in models.items()
@@ -58,8 +58,7 @@ class Metrics:
         self._slot_size = (
             len(self._labels) * _SIZE + 1
         )  # the first number of a slot is its worker's process id
-        # granian starts a worker's successor before it has ended the old one, so there is a slot for each.
-        self._slots = 2 * workers
+        self._slots = slots
         self._numbers = memoryview(mmap.mmap(-1, self._slots * self._slot_size * 8)).cast("d")
         self._locks = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         self._own = 0

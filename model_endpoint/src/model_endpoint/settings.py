@@ -18,7 +18,7 @@ class Settings:
 
     `threads` counts request threads per worker; `max_body` and `capture_bytes` are bytes; the samples are
     shares, from 0 to 1, of the requests that succeed. `capture_bytes` bounds each of a worker's two capture
-    files.
+    files. `tls` is the folder of the certificates (see model_endpoint.tls); without one HTTP is served as it is.
     """
 
     endpoint: str = "endpoint"
@@ -26,6 +26,7 @@ class Settings:
     models: Path = Path("/opt/flotilla/models")
     address: str = "0.0.0.0"  # noqa: S104 - the container's own network namespace; the role publishes the port
     port: int = 5001
+    tls: Path | None = None
     workers: int = 1
     threads: int = 1
     max_body: int = 1 << 20
@@ -34,6 +35,11 @@ class Settings:
     capture_file: Path | None = None
     capture_sample: float = 0.01
     capture_bytes: int = 10_000_000
+
+    @property
+    def slots(self) -> int:
+        """How many workers there may be at a time: granian starts one's successor before it has ended the old one."""
+        return 2 * self.workers
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -47,6 +53,7 @@ class Settings:
             models=Path(environ.get("FLOTILLA_MODELS") or cls.models),
             address=environ.get("FLOTILLA_ADDRESS") or cls.address,
             port=_whole(environ, "FLOTILLA_PORT", cls.port, 1, 65535),
+            tls=Path(environ["FLOTILLA_TLS"]) if environ.get("FLOTILLA_TLS") else None,
             workers=_whole(environ, "FLOTILLA_WORKERS", cls.workers, 1, 256),
             threads=_whole(environ, "FLOTILLA_THREADS", cls.threads, 1, 256),
             fast_lane=_switch(environ, "FLOTILLA_FAST_LANE", cls.fast_lane),

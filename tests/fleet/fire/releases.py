@@ -20,7 +20,7 @@ def with_faults(folder: Path) -> Path:
     shutil.copy(Path(__file__).with_name("faults.py"), package / "faults.py")
     main = package / "__main__.py"
     _edit(main, "from model_endpoint import ", "from model_endpoint import faults, ")
-    _edit(main, "    return create_app(", "    faults.install(settings, models)\n    return create_app(")
+    _edit(main, "    app = create_app(", "    faults.install(settings, models)\n    app = create_app(")
     return source
 
 

@@ -56,7 +56,11 @@ def test_containers_are_confined(fleet: Fleet) -> None:
 
 
 def test_only_the_fleets_containers_run(fleet: Fleet) -> None:
-    assert fleet.load_balancer.container_names() == {"flotilla-nginx", "flotilla-registry"}
+    assert fleet.load_balancer.container_names() == {
+        "flotilla-nginx",
+        "flotilla-registry",
+        "flotilla-registry-push",
+    }
     for node in fleet.nodes:
         assert node.healthy_containers() == node.container_names() == {f"flotilla-{node.name}-blue"}
 

@@ -10,9 +10,10 @@ from fleet.machine import open_from_here
 SSH = 22
 HTTP = 80
 REGISTRY = 5000
+REGISTRY_PUSH = 5080
 ENDPOINT_SLOTS = {5001, 5002}
-# Tried even where nothing seems to listen: engine API, registry, both slots, load balancer status.
-SUSPECTS = {2375, 2376, REGISTRY, 8090} | ENDPOINT_SLOTS
+# Tried even where nothing seems to listen: engine API, the registry's doors, both slots, load balancer status.
+SUSPECTS = {2375, 2376, REGISTRY, REGISTRY_PUSH, 8090} | ENDPOINT_SLOTS
 
 
 def test_strangers_reach_port_80_only(fleet: Fleet) -> None:
@@ -31,11 +32,12 @@ def test_endpoints_answer_the_load_balancer(fleet: Fleet) -> None:
     assert fleet.load_balancer.reaches(doors) == {f"{node.address}:5001" for node in fleet.nodes}
 
 
-def test_nodes_reach_the_registry_but_no_other_nodes_endpoint(fleet: Fleet) -> None:
+def test_nodes_reach_the_registry_to_pull_but_no_other_nodes_endpoint(fleet: Fleet) -> None:
     registry = fleet.load_balancer.doors({REGISTRY})
+    push = fleet.load_balancer.doors({REGISTRY_PUSH})
     for node in fleet.nodes:
         others = {door for other in fleet.nodes if other != node for door in other.doors(ENDPOINT_SLOTS)}
-        assert node.reaches(registry | others) == registry, node.name
+        assert node.reaches(registry | push | others) == registry, node.name
 
 
 def test_endpoints_listen_on_the_inventorys_address_only(fleet: Fleet) -> None:

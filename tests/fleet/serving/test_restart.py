@@ -4,7 +4,7 @@ import pytest
 
 from fleet.fleet import Fleet
 from fleet.machine import open_from_here, wait_until
-from fleet.serving.test_exposure import ENDPOINT_SLOTS, HTTP, REGISTRY
+from fleet.serving.test_exposure import ENDPOINT_SLOTS, HTTP, REGISTRY, REGISTRY_PUSH
 
 
 @pytest.mark.parametrize("group", ["load_balancers", "model_nodes"])
@@ -20,6 +20,6 @@ def test_a_restarted_machine_serves_again(fleet: Fleet, group: str) -> None:
     )
     wait_until("port 80 answers", lambda: bool(open_from_here(fleet.load_balancer.doors({HTTP}))))
     wait_until("every endpoint answers", lambda: fleet.answers(50).keys() == fleet.weights().keys())
-    guarded = machine.doors(ENDPOINT_SLOTS | {REGISTRY})
+    guarded = machine.doors(ENDPOINT_SLOTS | {REGISTRY, REGISTRY_PUSH})
     assert not open_from_here(guarded)
     assert not fleet.outsider.reaches(guarded)

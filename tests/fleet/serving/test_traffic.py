@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from fleet.fleet import Fleet
 from fleet.machine import Machine, wait_until
 
-# Answers every request with the headers it came with.
+# Answers every request with the headers it came with, behind the certificate of the endpoint that it stands in for.
 ECHO = """
-import http.server, json
+import http.server, json, ssl
 class Echo(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -18,7 +18,11 @@ class Echo(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-http.server.ThreadingHTTPServer(("0.0.0.0", 5001), Echo).serve_forever()
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/etc/endpoint/server.pem")
+server = http.server.ThreadingHTTPServer(("0.0.0.0", 5001), Echo)
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()
 """
 
 FORGED = {
@@ -59,7 +63,8 @@ def received_headers(fleet: Fleet, ask: Ask) -> dict[str, str]:
     echo = ("docker", "run", "--detach", "--rm", "--name", "echo", "--publish", f"{node.address}:5001:5001")
     node.run("docker", "stop", name)
     try:
-        node.run(*echo, "--entrypoint", "python3", endpoint["Image"], "-c", ECHO)
+        certificates = f"/etc/flotilla/endpoints/{node.name}:/etc/endpoint:ro"
+        node.run(*echo, "--volume", certificates, "--entrypoint", "python3", endpoint["Image"], "-c", ECHO)
         try:
             answers: list[str] = []
 

@@ -49,7 +49,7 @@ def models(served: Path) -> Models:
 @pytest.fixture(scope="session")
 def service(models: Models) -> Service:
     settings = Settings(endpoint="node-a", release="r1", log_sample=0)
-    return Service(settings, models, Metrics(models, settings.release, workers=1), Recorder(settings))
+    return Service(settings, models, Metrics(models, settings.release, settings.slots), Recorder(settings))
 
 
 @pytest.fixture(scope="session")

@@ -1,44 +1,44 @@
-"""The gate lets an endpoint pass that answers right and in time, over HTTP, and says what is wrong with another."""
+"""The gate lets an endpoint pass that answers right and in time, by its door, and says what is wrong with another."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import pytest
 from flask import Flask
 
 from model_endpoint import gate
 from model_endpoint.app import create_app
+from model_endpoint.door import Door
 from model_endpoint.service import Service
+from model_endpoint.settings import Settings
 
 READY = "/v2/health/ready"
 IRIS = "/v2/models/iris/infer"
 BREAST_CANCER = "/v2/models/breast_cancer/infer"
 
 
-class Quiet(WSGIRequestHandler):
-    def log_message(self, *arguments: Any) -> None:
-        pass
+# Any number will do for doors, which have no port; two test runs beside each other have numbers of their own.
+NUMBERS = itertools.count(1 + os.getpid() % 60_000)
 
 
 class Endpoint:
-    """A server of the models that a test can slow down, with the golden requests it will be asked."""
+    """A worker with the models that a test can slow down, with the golden requests it will be asked."""
 
-    def __init__(self, app: Flask, models: Path) -> None:
+    def __init__(self, app: Flask, models: Path, port: int) -> None:
         self.app = app
         self.models = models
         self.asked: list[str] = []
         self.before: Callable[[str], None] = lambda path: None
-        self.server = WSGIServer(("127.0.0.1", 0), Quiet)
-        self.server.set_app(self._answer)
+        self.door = Door(self._answer, Settings(port=port), 0, "")
+        self.door.open()
 
     def _answer(self, environ: Any, start_response: Any) -> Any:
         self.asked.append(environ["PATH_INFO"])
@@ -57,13 +57,12 @@ class Endpoint:
 def endpoint(
     service: Service, served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Endpoint]:
-    endpoint = Endpoint(create_app(service), Path(shutil.copytree(served, tmp_path / "models")))
-    monkeypatch.setenv("FLOTILLA_PORT", str(endpoint.server.server_port))
+    port = next(NUMBERS)
+    endpoint = Endpoint(create_app(service), Path(shutil.copytree(served, tmp_path / "models")), port)
+    monkeypatch.setenv("FLOTILLA_PORT", str(port))
     monkeypatch.setenv("FLOTILLA_MODELS", str(endpoint.models))
-    Thread(target=endpoint.server.serve_forever, args=(0.01,), daemon=True).start()
     yield endpoint
-    endpoint.server.shutdown()
-    endpoint.server.server_close()
+    endpoint.door.socket.close()
 
 
 def test_right_answers_pass_and_every_golden_request_was_asked(
@@ -153,14 +152,31 @@ def test_an_endpoint_that_is_not_ready_may_be_asked_again(
     assert endpoint.asked == [READY]
 
 
-def test_where_nobody_listens_it_may_be_asked_again(
-    endpoint: Endpoint, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("port", "workers", "answering"), [("1", "1", 0), (None, "2", 1)])
+def test_until_all_workers_answer_it_may_be_asked_again(
+    endpoint: Endpoint,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    port: str | None,
+    workers: str,
+    answering: int,
 ) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("FLOTILLA_PORT", str(closed.getsockname()[1]))
-        assert gate.main(["--seconds", "1"]) == 1
-    assert "refused" in capfd.readouterr().err
+    monkeypatch.setattr(gate, "STARTING", 0.2)
+    monkeypatch.setenv("FLOTILLA_WORKERS", workers)
+    if port:
+        monkeypatch.setenv("FLOTILLA_PORT", port)
+    assert gate.main(["--seconds", "1"]) == 1
+    assert capfd.readouterr().err == f"not ready: {answering} of {workers} workers answer\n"
+
+
+def test_a_worker_with_older_certificates_may_be_asked_again(
+    endpoint: Endpoint, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "server.pem").write_text("newer")
+    (tmp_path / "clients.crt").write_text("newer")
+    monkeypatch.setenv("FLOTILLA_TLS", str(tmp_path))
+    assert gate.main(["--seconds", "1"]) == 1
+    assert capfd.readouterr().err == "not ready: a worker still serves with the certificates before\n"
 
 
 @pytest.mark.parametrize("content", [None, "{"])

@@ -36,7 +36,7 @@ def value(text: str, metric: str, **labels: str) -> float:
 
 
 def test_metrics_add_up_over_workers_and_survive_one_that_dies(models: Models) -> None:
-    metrics = Metrics(models, "r1", workers=2)
+    metrics = Metrics(models, "r1", slots=4)
     context = multiprocessing.get_context("fork")
 
     def work(requests: int, die: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
@@ -21,8 +20,8 @@ import pytest
 import tritonclient.http
 
 from model_endpoint.model import Models
+from unit.model_endpoint.server import SOURCE, Server
 
-SOURCE = Path(__file__).parents[3] / "model_endpoint" / "src"
 SETOSA = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
 # The server with a model that takes its time, for what must not be cut off.
 SLOW = """
@@ -36,50 +35,6 @@ def slow(self, rows, probabilities=True):
 model.Model.predict = slow
 sys.exit(main())
 """
-
-
-class Server:
-    """One running server of two workers."""
-
-    def __init__(self, served: Path, *command: str, **environ: str) -> None:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        variables = {"FLOTILLA_MODELS": served, "FLOTILLA_PORT": self.port, "FLOTILLA_ADDRESS": "127.0.0.1"}
-        variables |= {"FLOTILLA_WORKERS": 2, "FLOTILLA_THREADS": 4, "PYTHONPATH": SOURCE, **environ}
-        self.process = subprocess.Popen(
-            [sys.executable, *(command or ("-m", "model_endpoint"))],
-            env=os.environ | {name: str(variable) for name, variable in variables.items()},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        with closing(connection):
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        return answer.status, json.loads(content) if content[:1] == b"{" else content.decode()
-
-    def wait(self) -> None:
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            try:
-                if self.ask("GET", "/v2/health/ready")[0] == 200:
-                    return
-            except OSError:
-                time.sleep(0.05)
-        raise TimeoutError("the server did not become ready")
-
-    def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(child) for child in children.split()]
-
-    def stop(self) -> str:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.communicate(timeout=20)[0]
 
 
 @pytest.fixture(scope="module")
@@ -220,5 +175,9 @@ def test_wrong_golden_answers_keep_it_from_serving(served: Path, tmp_path: Path)
 def test_the_health_check(server: Server) -> None:
     command = [sys.executable, "-m", "model_endpoint.health"]
     for port, status in ((server.port, 0), (1, 1)):
-        environ = os.environ | {"FLOTILLA_PORT": str(port), "PYTHONPATH": str(SOURCE)}
+        environ = os.environ | {
+            "FLOTILLA_ADDRESS": "127.0.0.1",
+            "FLOTILLA_PORT": str(port),
+            "PYTHONPATH": str(SOURCE),
+        }
         assert subprocess.run(command, env=environ, capture_output=True, check=False).returncode == status

@@ -1,17 +1,21 @@
-"""Endpoints are asked over HTTP, all at once, and one that does not answer holds up nobody."""
+"""Endpoints are asked with a load balancer's certificate, all at once, and one that does not answer holds up nobody."""
 
 from __future__ import annotations
 
 import http.server
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from modules.endpoint_probe import probe, probe_all, requests_in_flight
+from modules.internal_ca import Pair, certificate_pem, issue, key_pem, make_authority
 
 METRICS = """# TYPE flotilla_requests_in_flight gauge
 flotilla_requests_in_flight{{model="iris",version="1",release="abc"}} {iris}
@@ -19,13 +23,66 @@ flotilla_requests_in_flight{{model="",version="",release="abc"}} 1
 """
 
 
+@dataclass(frozen=True)
+class Certificates:
+    """The files of a load balancer's and of endpoints' certificates."""
+
+    folder: Path
+    fleet: Pair
+    balancers: Pair
+
+    def file(self, name: str, *pairs: Pair, key: bool = False) -> str:
+        path = self.folder / name
+        path.write_text(
+            "".join(certificate_pem(pair[0]) + (key_pem(pair[1]) if key else "") for pair in pairs)
+        )
+        return str(path)
+
+    def arguments(self, client: Pair | None = None) -> dict[str, str]:
+        """The module's arguments that name them."""
+        client = client or issue(self.balancers, "balancer-lb1", "client")
+        return {
+            "certificate": self.file("client.pem", client, key=True),
+            "authority": self.file("servers.crt", self.fleet),
+        }
+
+    def client(self, client: Pair | None = None) -> ssl.SSLContext:
+        files = self.arguments(client)
+        context = ssl.create_default_context(cafile=files["authority"])
+        context.load_cert_chain(files["certificate"])
+        return context
+
+    def server(self, name: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        pair = issue(self.fleet, name, "server", names=[f"{name}.endpoint.flotilla"])
+        context.load_cert_chain(self.file(f"{name}.pem", pair, key=True))
+        context.load_verify_locations(self.file("clients.crt", self.balancers))
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder = tmp_path_factory.mktemp("certificates")
+    return Certificates(folder, make_authority("fleet"), make_authority("load balancers"))
+
+
 class Endpoint(http.server.ThreadingHTTPServer):
     """An endpoint: what it says of its readiness, and, one scrape after another, of its requests for iris."""
 
     daemon_threads = True
 
-    def __init__(self, *, status: int = 200, requests: tuple[int, ...] = (0,), delay: float = 0) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        status: int = 200,
+        requests: tuple[int, ...] = (0,),
+        delay: float = 0,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        # The thread of a connection shakes hands.
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.status = status
         self.requests = list(requests)
         self.delay = delay
@@ -52,17 +109,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
 
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except ssl.SSLError:
+            self.close_connection = True
+
 
 Serve = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def serve(certificates: Certificates) -> Iterator[Serve]:
     """Start an endpoint and return how the module is told of it."""
     servers: list[Endpoint] = []
 
-    def start(name: str = "node1", *, starts_late: bool = False, **behaviour: Any) -> dict[str, Any]:
-        server = Endpoint(**behaviour)
+    def start(
+        name: str = "node1", *, starts_late: bool = False, shows: str = "", **behaviour: Any
+    ) -> dict[str, Any]:
+        server = Endpoint(certificates.server(shows or name), **behaviour)
         if starts_late:
             server.status = 503
             threading.Timer(0.5, setattr, (server, "status", 200)).start()
@@ -84,37 +149,72 @@ def closed() -> dict[str, Any]:
         return {"name": "gone", "address": "127.0.0.1", "port": free.getsockname()[1]}
 
 
-def test_a_ready_endpoint_names_its_release_and_is_idle(serve: Serve) -> None:
-    found = probe("127.0.0.1", serve()["port"], 2)
+def test_a_ready_endpoint_names_its_release_and_is_idle(serve: Serve, certificates: Certificates) -> None:
+    found = probe(serve(), 2, certificates.client())
+    assert 729 < (found.pop("certificate_end") - time.time()) / 86400 < 730
     assert found == {"ready": True, "release": "abc", "in_flight": 0, "error": ""}
 
 
-def test_an_endpoint_that_is_not_ready_still_tells_what_it_works_on(serve: Serve) -> None:
-    found = probe("127.0.0.1", serve(status=503, requests=(3,))["port"], 2)
-    assert found == {"ready": False, "release": "abc", "in_flight": 3, "error": ""}
+def test_an_endpoint_that_is_not_ready_still_tells_what_it_works_on(
+    serve: Serve, certificates: Certificates
+) -> None:
+    found = probe(serve(status=503, requests=(3,)), 2, certificates.client())
+    assert (found["ready"], found["release"], found["in_flight"], found["error"]) == (False, "abc", 3, "")
 
 
-def test_an_endpoint_that_cannot_be_reached_says_why(closed: dict[str, Any]) -> None:
-    found = probe("127.0.0.1", closed["port"], 2)
+def test_an_endpoint_is_known_by_its_name(serve: Serve, certificates: Certificates) -> None:
+    found = probe(serve("node1", shows="node2"), 2, certificates.client())
+    assert not found["ready"]
+    assert "certificate is not valid for 'node1.endpoint.flotilla'" in found["error"]
+
+
+def test_an_endpoint_that_refuses_the_certificate_is_not_ready(
+    serve: Serve, certificates: Certificates
+) -> None:
+    found = probe(serve(), 2, certificates.client(issue(certificates.fleet, "machine-10.0.0.1", "client")))
+    assert not found["ready"]
+    assert "unknown ca" in found["error"]
+
+
+def test_without_a_certificate_yet_an_endpoint_is_not_ready(
+    run_module: Serve, serve: Serve, tmp_path: Path
+) -> None:
+    nowhere = {"certificate": str(tmp_path / "client.pem"), "authority": str(tmp_path / "servers.crt")}
+    result = run_module("endpoint_probe", endpoints=[serve()], **nowhere)
+    assert not result["endpoints"]["node1"]["ready"]
+    assert "CERTIFICATE_VERIFY_FAILED" in result["endpoints"]["node1"]["error"]
+
+
+def test_an_endpoint_that_cannot_be_reached_says_why(
+    closed: dict[str, Any], certificates: Certificates
+) -> None:
+    found = probe(closed, 2, certificates.client())
     assert (found["ready"], found["in_flight"]) == (False, None)
     assert found["error"].startswith(f"127.0.0.1:{closed['port']}: ")
     assert "refused" in found["error"]
 
 
-def test_an_endpoint_that_is_frozen_is_given_up_after_the_timeout(serve: Serve) -> None:
+def test_an_endpoint_that_is_frozen_is_given_up_after_the_timeout(
+    serve: Serve, certificates: Certificates
+) -> None:
+    endpoint, client = serve(delay=3), certificates.client()
     began = time.monotonic()
-    assert "timed out" in probe("127.0.0.1", serve(delay=3)["port"], 0.2)["error"]
+    assert "timed out" in probe(endpoint, 0.2, client)["error"]
     assert time.monotonic() - began < 1
 
 
-def test_endpoints_are_asked_past_any_proxy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert probe("127.0.0.1", serve()["port"], 2)["ready"]
+def test_endpoints_are_asked_past_any_proxy(
+    serve: Serve, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    assert probe(serve(), 2, certificates.client())["ready"]
 
 
-def test_all_are_asked_at_once(serve: Serve) -> None:
+def test_all_are_asked_at_once(serve: Serve, certificates: Certificates) -> None:
+    endpoints = [serve(name, delay=0.3) for name in ("node1", "node2", "node3", "node4")]
+    client = certificates.client()
     began = time.monotonic()
-    found = probe_all([serve(name, delay=0.3) for name in ("node1", "node2", "node3", "node4")], 2)
+    found = probe_all(endpoints, 2, client)
     assert all(answer["ready"] for answer in found.values())
     assert time.monotonic() - began < 1.5
 
@@ -123,8 +223,14 @@ def test_metrics_that_do_not_count_requests_are_not_taken_for_none() -> None:
     assert requests_in_flight("some_other_page 0\n") is None
 
 
-def test_a_look_waits_for_nothing(run_module: Serve, serve: Serve, closed: dict[str, Any]) -> None:
-    result = run_module("endpoint_probe", endpoints=[serve("busy", requests=(2,)), serve("calm"), closed])
+@pytest.fixture
+def ask(run_module: Serve, certificates: Certificates) -> Serve:
+    """Run the module, with a load balancer's certificate."""
+    return lambda **arguments: run_module("endpoint_probe", **arguments, **certificates.arguments())
+
+
+def test_a_look_waits_for_nothing(ask: Serve, serve: Serve, closed: dict[str, Any]) -> None:
+    result = ask(endpoints=[serve("busy", requests=(2,)), serve("calm"), closed])
     assert not result["changed"]
     assert {name: answer["in_flight"] for name, answer in result["endpoints"].items()} == {
         "busy": 2,
@@ -134,32 +240,28 @@ def test_a_look_waits_for_nothing(run_module: Serve, serve: Serve, closed: dict[
     assert (result["idle"], result["busy"]) == (False, ["busy"])
 
 
-def test_it_waits_until_all_are_ready(run_module: Serve, serve: Serve) -> None:
+def test_it_waits_until_all_are_ready(ask: Serve, serve: Serve) -> None:
     endpoints = [serve(starts_late=True), serve("node2")]
-    result = run_module("endpoint_probe", endpoints=endpoints, ready_timeout=20)
+    result = ask(endpoints=endpoints, ready_timeout=20)
     assert [found["ready"] for found in result["endpoints"].values()] == [True, True]
 
 
-def test_it_waits_no_longer_than_it_may_for_one_that_is_gone(
-    run_module: Serve, closed: dict[str, Any]
-) -> None:
-    result = run_module("endpoint_probe", endpoints=[closed], ready_timeout=1)
+def test_it_waits_no_longer_than_it_may_for_one_that_is_gone(ask: Serve, closed: dict[str, Any]) -> None:
+    result = ask(endpoints=[closed], ready_timeout=1)
     assert not result["endpoints"]["gone"]["ready"]
 
 
-def test_it_waits_until_none_that_answers_is_busy(
-    run_module: Serve, serve: Serve, closed: dict[str, Any]
-) -> None:
+def test_it_waits_until_none_that_answers_is_busy(ask: Serve, serve: Serve, closed: dict[str, Any]) -> None:
     endpoints = [serve(requests=(2, 1, 0)), closed]
-    result = run_module("endpoint_probe", endpoints=endpoints, idle_timeout=20)
+    result = ask(endpoints=endpoints, idle_timeout=20)
     assert (result["idle"], result["busy"]) == (True, [])
 
 
-def test_it_waits_no_longer_than_it_may(run_module: Serve, serve: Serve) -> None:
-    result = run_module("endpoint_probe", endpoints=[serve(requests=(1,))], idle_timeout=1)
+def test_it_waits_no_longer_than_it_may(ask: Serve, serve: Serve) -> None:
+    result = ask(endpoints=[serve(requests=(1,))], idle_timeout=1)
     assert (result["idle"], result["busy"]) == (False, ["node1"])
 
 
-def test_without_endpoints_all_are_idle(run_module: Serve) -> None:
-    result = run_module("endpoint_probe", endpoints=[], idle_timeout=20)
+def test_without_endpoints_all_are_idle(ask: Serve) -> None:
+    result = ask(endpoints=[], idle_timeout=20)
     assert (result["endpoints"], result["idle"]) == ({}, True)

@@ -9,13 +9,17 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from filter.fleet import (
+    balancer_certificates,
     door_certificates,
+    file_states,
     fleet_certificates,
     fleet_hosts,
     guarded_ports,
     holds_address,
+    holds_certificates,
     host_address,
     image_builder,
+    machine_certificates,
     machines,
     out_of_date,
     peer_addresses,
@@ -31,6 +35,7 @@ GROUPS = {
     "model_nodes": ["node1", "node2"],
     "all": ["lb1", "lb2", "node1", "node2", "db"],
 }
+REGISTRIES = "10.0.0.1:5000", "10.0.0.1:5080"
 HOSTVARS: dict[str, dict[str, Any]] = {
     "lb1": {"ansible_host": "10.0.0.1"},
     "lb2": {"ansible_host": "10.0.0.2", "nginx_lb_address": "10.1.0.2"},
@@ -155,8 +160,8 @@ def test_files_are_out_of_date_by_content_mode_or_owner_or_when_missing() -> Non
     assert out_of_date([plain], {}) == ["/plain"]
 
 
-def test_endpoints_let_in_the_load_balancers_and_the_registry_the_fleet() -> None:
-    guarded = guarded_ports(HOSTVARS, GROUPS, "10.0.0.1:5000")
+def test_endpoints_let_in_the_load_balancers_and_the_registry_the_fleet_to_pull() -> None:
+    guarded = guarded_ports(HOSTVARS, GROUPS, *REGISTRIES)
     balancers = ["10.0.0.1", "10.1.0.2"]
     assert guarded == {
         "10.0.0.11": [{"address": "10.0.0.11", "ports": "5001:5002", "sources": balancers}],
@@ -166,7 +171,8 @@ def test_endpoints_let_in_the_load_balancers_and_the_registry_the_fleet() -> Non
                 "address": "10.0.0.1",
                 "ports": "5000",
                 "sources": ["10.0.0.1", "10.0.0.11", "10.0.0.12", "10.0.0.2", "10.1.0.2"],
-            }
+            },
+            {"address": "10.0.0.1", "ports": "5080", "sources": ["10.0.0.1"]},
         ],
     }
 
@@ -177,18 +183,90 @@ def test_loopback_needs_no_guard_and_ipv6_can_have_none() -> None:
         "node1": {"ansible_host": "127.0.0.1"},
     }
     groups = {"load_balancers": ["lb1"], "model_nodes": ["node1"]}
-    assert guarded_ports(local, groups, "172.17.0.1:5000") == {}
+    assert guarded_ports(local, groups, "172.17.0.1:5000", "172.17.0.1:5080") == {}
     with pytest.raises(AnsibleFilterError, match="node1: 2001:db8::1 is an IPv6 address"):
-        guarded_ports({**local, "node1": {"ansible_host": "2001:db8::1"}}, groups, "172.17.0.1:5000")
+        guarded_ports({**local, "node1": {"ansible_host": "2001:db8::1"}}, groups, *REGISTRIES)
 
 
-def test_every_machine_has_one_certificate_and_the_registry_its_own() -> None:
+def test_every_machine_endpoint_and_load_balancer_has_a_certificate_and_nodes_none_of_a_load_balancer_s() -> (
+    None
+):
     certificates = fleet_certificates(
         {**HOSTVARS, "node2": {"ansible_host": "10.0.0.11"}}, GROUPS, "10.0.0.1"
     )
-    assert certificates[0] == {"name": "registry", "usage": "server", "addresses": ["10.0.0.1"]}
-    assert [entry["name"] for entry in certificates[1:]] == [
-        "machine-10.0.0.1",
-        "machine-10.0.0.11",
-        "machine-10.0.0.2",
+    assert certificates == [
+        {"name": "registry", "usage": "server", "addresses": ["10.0.0.1"]},
+        {"name": "builder", "usage": "client", "authority": "builder"},
+        {"name": "machine-10.0.0.1", "usage": "client"},
+        {"name": "machine-10.0.0.11", "usage": "client"},
+        {"name": "machine-10.0.0.2", "usage": "client"},
+        {"name": "endpoint-node1", "usage": "server", "names": ["node1.endpoint.flotilla"]},
+        {"name": "endpoint-node2", "usage": "server", "names": ["node2.endpoint.flotilla"]},
+        {"name": "balancer-lb1", "usage": "client", "authority": "balancers"},
+        {"name": "balancer-lb2", "usage": "client", "authority": "balancers"},
     ]
+
+
+def issued(hostvars: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    names = [entry["name"] for entry in fleet_certificates(hostvars, GROUPS, "10.0.0.1")]
+    return {
+        "authorities": {name: f"authority {name}\n" for name in ("fleet", "balancers", "builder")},
+        "certificates": {
+            name: {"certificate": f"certificate {name}\n", "private_key": f"key {name}\n"} for name in names
+        },
+    }
+
+
+def test_a_machine_gets_what_its_hosts_need_and_no_key_of_another() -> None:
+    hostvars = {**HOSTVARS, "node2": {"ansible_host": "10.0.0.1"}}  # beside the load balancer, which builds
+    found = machine_certificates(hostvars, GROUPS, issued(hostvars), *REGISTRIES)
+    assert found.keys() == {"10.0.0.1", "10.0.0.2", "10.0.0.11"}
+    assert [file["path"] for file in found["10.0.0.1"]] == [
+        "/etc/docker/certs.d/10.0.0.1:5000/ca.crt",
+        "/etc/docker/certs.d/10.0.0.1:5000/client.cert",
+        "/etc/docker/certs.d/10.0.0.1:5000/client.key",
+        "/etc/docker/certs.d/10.0.0.1:5080/ca.crt",
+        "/etc/docker/certs.d/10.0.0.1:5080/client.cert",
+        "/etc/docker/certs.d/10.0.0.1:5080/client.key",
+        "/etc/flotilla/endpoints/node2/clients.crt",
+        "/etc/flotilla/endpoints/node2/server.pem",
+        "/etc/flotilla/nginx/tls/servers.crt",
+        "/etc/flotilla/nginx/tls/client.pem",
+    ]
+    node = {file["path"]: file for file in found["10.0.0.11"]}
+    assert [file["content"] for file in node.values()] == [
+        "authority fleet\n",
+        "certificate machine-10.0.0.11\n",
+        "key machine-10.0.0.11\n",
+        "authority balancers\n",
+        "key endpoint-node1\ncertificate endpoint-node1\n",
+    ]
+    key = node["/etc/flotilla/endpoints/node1/server.pem"]
+    assert (key["mode"], key["owner"]) == ("0400", 10001)
+    assert node["/etc/docker/certs.d/10.0.0.1:5000/client.key"]["mode"] == "0600"
+
+
+def test_what_was_written_is_as_if_it_had_been_found() -> None:
+    files = machine_certificates(HOSTVARS, GROUPS, issued(HOSTVARS), *REGISTRIES)["10.0.0.2"]
+    assert out_of_date(files, file_states(files)) == []
+
+
+def test_a_load_balancer_s_certificates_are_told_from_others() -> None:
+    present = {
+        "/etc/flotilla/nginx/tls/client.pem": "a:0400:10002",
+        "/etc/flotilla/nginx/nginx.conf": "b:0644:0",
+    }
+    told = balancer_certificates(present)
+    assert told == balancer_certificates({**present, "/etc/flotilla/nginx/nginx.conf": "c:0644:0"})
+    assert told != balancer_certificates({**present, "/etc/flotilla/nginx/tls/client.pem": "c:0400:10002"})
+    assert told != balancer_certificates({})
+
+
+def test_machines_that_have_certificates_are_known_by_their_files() -> None:
+    def found(path: str) -> dict[str, dict[str, Any]]:
+        return {**HOSTVARS, "node1": {"flotilla_machine": {"files": {path: "0:0400:0"}}}}
+
+    assert holds_certificates(found("/etc/flotilla/endpoints/node1/server.pem"), ["lb1", "node1"])
+    assert holds_certificates(found("/etc/flotilla/nginx/tls/client.pem"), ["node1"])
+    # The registry's are no reason: without them nothing but the next pull fails.
+    assert not holds_certificates(found("/etc/docker/certs.d/10.0.0.1:5000/client.key"), ["lb1", "node1"])

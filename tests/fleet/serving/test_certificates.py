@@ -1,0 +1,150 @@
+"""Endpoints serve load balancers alone, and the registry takes images from its builder alone, firewall or not."""
+
+from pathlib import Path
+
+from fleet.fleet import Fleet
+from fleet.machine import Machine, wait_until
+from fleet.serving.test_exposure import REGISTRY, REGISTRY_PUSH
+from modules.internal_ca import Authority, Pair, Store, certificate_pem, issue, key_pem, make_authority
+
+BLUE = 5001
+REFUSED = "refused"
+# Asks a server, whoever it is, with a certificate of one's own or none, and prints the status of the answer.
+ASK = """
+import http.client, ssl, sys, tempfile
+address, port, method, path, pem = sys.argv[1:]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname = False
+context.verify_mode = ssl.CERT_NONE
+if pem:
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(pem)
+        file.flush()
+        context.load_cert_chain(file.name)
+connection = http.client.HTTPSConnection(address, int(port), timeout=5, context=context)
+try:
+    connection.request(method, path)
+    print(connection.getresponse().status)
+except (ssl.SSLError, ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
+    print("refused")
+"""
+
+
+def answer(asker: Machine, server: Machine, port: int, pem: str, path: str, method: str = "GET") -> str:
+    """Return the status with which a server answers a machine that shows a certificate; REFUSED without an answer."""
+    return asker.run("python3", "-", server.address, str(port), method, path, pem, stdin=ASK).strip()
+
+
+def pem(pair: Pair) -> str:
+    return key_pem(pair[1]) + certificate_pem(pair[0])
+
+
+def authority(fleet: Fleet, name: str) -> Pair:
+    """Return one of the authorities, which lie on this machine."""
+    folder = Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"])
+    return Authority(Store(folder), name, "").signing()
+
+
+def of_engine(machine: Machine, registry: Machine, port: int) -> str:
+    """Return the certificate with which the machine's engine asks a registry."""
+    folder = f"/etc/docker/certs.d/{registry.address}:{port}"
+    return machine.run("cat", f"{folder}/client.key", f"{folder}/client.cert")
+
+
+def of_endpoint(node: Machine) -> str:
+    """Return the certificate with which the node's endpoint serves."""
+    return node.run("cat", f"/etc/flotilla/endpoints/{node.name}/server.pem")
+
+
+def of_balancer(balancer: Machine) -> str:
+    """Return the certificate with which Nginx asks endpoints."""
+    return balancer.run("cat", "/etc/flotilla/nginx/tls/client.pem")
+
+
+def test_an_endpoint_answers_the_load_balancer_s_certificate_alone(fleet: Fleet) -> None:
+    balancer, builder = fleet.load_balancer, fleet.machine(fleet.groups["image_builder"][0])
+    for node in fleet.nodes:
+        others = [other for other in fleet.nodes if other != node]
+        shown = {
+            "none": "",
+            "its own": of_endpoint(node),
+            "the builder's": of_engine(builder, builder, REGISTRY_PUSH),
+            "an expired one": pem(issue(authority(fleet, "balancers"), "balancer-lb1", "client", days=-1)),
+            "another authority's": pem(issue(make_authority("load balancers"), "balancer-lb1", "client")),
+        }
+        shown |= {f"{other.name}'s machine's": of_engine(other, builder, REGISTRY) for other in others}
+        shown |= {f"{other.name}'s endpoint's": of_endpoint(other) for other in others}
+        # From the load balancer, which the firewall lets in.
+        answers = {
+            whose: answer(balancer, node, BLUE, certificate, "/v2/health/ready")
+            for whose, certificate in shown.items()
+        }
+        assert set(answers.values()) == {REFUSED}, f"{node.name}: {answers}"
+        assert answer(balancer, node, BLUE, of_balancer(balancer), "/v2/health/ready") == "200"
+
+
+def test_a_node_pulls_and_does_not_push(fleet: Fleet) -> None:
+    builder = fleet.machine(fleet.groups["image_builder"][0])
+    node = fleet.nodes[0]
+    own = of_engine(node, builder, REGISTRY)
+    assert answer(node, builder, REGISTRY, own, "/v2/") == "200"
+    assert answer(node, builder, REGISTRY, own, "/v2/flotilla/model-endpoint/blobs/uploads/", "POST") == "405"
+    fleet_s = authority(fleet, "fleet")
+    for whose, certificate in {
+        "none": "",
+        "a load balancer's": of_balancer(fleet.load_balancer),
+        "an expired one": pem(issue(fleet_s, "machine", "client", days=-1)),
+        "another authority's": pem(issue(make_authority("fleet"), "machine", "client")),
+    }.items():
+        assert answer(node, builder, REGISTRY, certificate, "/v2/") == REFUSED, whose
+
+
+def test_the_builder_pushes_and_nobody_else_does(fleet: Fleet) -> None:
+    builder = fleet.machine(fleet.groups["image_builder"][0])
+    own = of_engine(builder, builder, REGISTRY_PUSH)
+    assert answer(builder, builder, REGISTRY_PUSH, own, "/v2/") == "200"
+    for whose, certificate in {
+        "none": "",
+        "a node's": of_engine(fleet.nodes[0], builder, REGISTRY),
+        "its machine's": of_engine(builder, builder, REGISTRY),
+        "a load balancer's": of_balancer(fleet.load_balancer),
+        "an expired one": pem(issue(authority(fleet, "builder"), "builder", "client", days=-1)),
+        "another authority's": pem(issue(make_authority("builder"), "builder", "client")),
+    }.items():
+        assert answer(builder, builder, REGISTRY_PUSH, certificate, "/v2/") == REFUSED, whose
+
+
+def test_keys_are_read_by_those_who_show_them_alone(fleet: Fleet) -> None:
+    keys = {
+        balancer.name: (balancer, "/etc/flotilla/nginx/tls/client.pem", "10002")
+        for balancer in fleet.load_balancers
+    }
+    keys |= {
+        node.name: (node, f"/etc/flotilla/endpoints/{node.name}/server.pem", "10001") for node in fleet.nodes
+    }
+    for machine, path, owner in keys.values():
+        assert machine.run("stat", "--format", "%u %a", path).split() == [owner, "400"], machine.name
+        assert "PRIVATE KEY" not in machine.run("docker", "inspect", *machine.container_names())
+    folder = Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"])
+    modes = {key.name: oct(key.stat().st_mode & 0o777) for key in folder.glob("*.key")}
+    assert set(modes.values()) == {"0o600"}, modes
+
+
+def test_an_endpoint_that_shows_another_s_name_is_asked_nothing(fleet: Fleet) -> None:
+    """Its certificate is the fleet's, but not that of the endpoint which is expected there."""
+    node, other = fleet.nodes[:2]
+    own = of_endpoint(node)
+    show(node, of_endpoint(other))
+    try:
+        assert node.name not in fleet.answers(100)
+    finally:
+        show(node, own)
+    wait_until(f"{node.name} answers again", lambda: fleet.answers(50).keys() == fleet.weights().keys())
+
+
+def show(node: Machine, certificate: str) -> None:
+    """Have the node's endpoint serve with a certificate, and wait until all its workers do."""
+    node.run("tee", f"/etc/flotilla/endpoints/{node.name}/server.pem", stdin=certificate)
+    (name,) = node.container_names()
+    gate = ("docker", "exec", name, "python3", "-m", "model_endpoint.gate", "--seconds", "5")
+    wait_until(f"{node.name} serves with it", lambda: node.attempt(gate).returncode == 0)

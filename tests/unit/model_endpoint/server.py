@@ -1,0 +1,64 @@
+"""A running server, for the tests that ask one from outside."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).parents[3] / "model_endpoint" / "src"
+
+
+class Server:
+    """One running server of two workers."""
+
+    def __init__(self, served: Path, *command: str, **environ: str) -> None:
+        self.served = served
+        with closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        variables = {"FLOTILLA_MODELS": served, "FLOTILLA_PORT": self.port, "FLOTILLA_ADDRESS": "127.0.0.1"}
+        variables |= {"FLOTILLA_WORKERS": 2, "FLOTILLA_THREADS": 4, "PYTHONPATH": SOURCE, **environ}
+        self.process = subprocess.Popen(
+            [sys.executable, *(command or ("-m", "model_endpoint"))],
+            env=os.environ | {name: str(variable) for name, variable in variables.items()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+        with closing(self.connection()) as connection:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        return answer.status, json.loads(content) if content[:1] == b"{" else content.decode()
+
+    def wait(self) -> None:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            try:
+                if self.ask("GET", "/v2/health/ready")[0] == 200:
+                    return
+            except OSError:
+                time.sleep(0.05)
+        raise TimeoutError("the server did not become ready")
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(child) for child in children.split()]
+
+    def stop(self) -> str:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.communicate(timeout=20)[0]
