@@ -24,6 +24,7 @@ PREFIX = "172.31.79"
 USER = "deployer"
 LABEL = "flotilla.bench"
 BALANCER_IMAGE, NODE_IMAGES = "flotilla-host:trixie", ("flotilla-host:bookworm", "flotilla-host:trixie")
+INOTIFY_LIMIT, INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances"), 1024
 # A user with a key and sudo, as in the scenario ssh. The lists of packages that a new image lacks look as new
 # as the image, and apt would not fetch them.
 PREPARE = f"""
@@ -136,6 +137,28 @@ def container_options() -> tuple[list[str], list[str]]:
     return options, shlex.split(platform["command"])
 
 
+@contextlib.contextmanager
+def room_to_watch() -> Iterator[None]:
+    """Let twenty service managers watch files at once, each of which takes several of the kernel's inotify instances.
+
+    Raises RuntimeError when this user may not.
+    """
+    before = int(INOTIFY_LIMIT.read_text())
+    try:
+        INOTIFY_LIMIT.write_text(str(max(before, INOTIFY_INSTANCES)))
+    except OSError as error:
+        if before < INOTIFY_INSTANCES:
+            raise RuntimeError(
+                f"{error}: sudo sysctl fs.inotify.max_user_instances={INOTIFY_INSTANCES}"
+            ) from error
+        yield
+        return
+    try:
+        yield
+    finally:
+        INOTIFY_LIMIT.write_text(str(before))
+
+
 def remove() -> None:
     """Remove every host and the network, of an earlier run as well."""
     containers = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split()
@@ -154,6 +177,7 @@ def machines(folder: Path) -> Iterator[Machines]:
     remove()
     try:
         docker("network", "create", "--subnet", f"{PREFIX}.0/24", NETWORK)
-        yield Machines(folder)
+        with room_to_watch():
+            yield Machines(folder)
     finally:
         remove()
