@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+WARN_DAYS = 30
+"""How long before the end of an endpoint's certificate people are told."""
+
 COLUMNS = ("node", "state", "weight", "live", "staged", "health", "in flight", "last seen")
 
 
@@ -49,6 +52,7 @@ def fleet_status(
             "reached": node in reached,
             "health": "ready" if found.get("ready") else found.get("error") or "not ready",
             "in_flight": found.get("in_flight"),
+            "certificate_end": found.get("certificate_end"),
             "last_seen": now if node in reached or found.get("ready") else max(answered, default=None),
         }
     return {
@@ -106,6 +110,10 @@ def status_table(status: Mapping[str, Any]) -> list[str]:
         head.append(
             f"load balancer {name}: {'serves ' + balancer['serves'] if balancer['serves'] else 'does not serve'}"
         )
+    for name, node in status["nodes"].items():
+        end = node["certificate_end"]
+        if end is not None and end < status["time"] + WARN_DAYS * 86400:
+            head.append(f"the certificate of {name} ends at {_time(end)}: run site.yml, which issues another")
     return [*head, "", *lines]
 
 
