@@ -162,7 +162,7 @@ class RefusedError(Exception):
 def release_plan(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run is to do.
 
-    `request` says: verb ("deploy", "rollback", "promote", "drain", "undrain" or "remove"), wanted (a Release,
+    `request` says: verb ("deploy", "rollback", "promote", "drain", "undrain", "remove" or "rotate"), wanted (a Release,
     for deploy), nodes (all hosts of model_nodes), limited (whether the run leaves out hosts of the fleet),
     release (an id, for rollback), node (for drain, undrain and remove), rolling (whether node by node is replaced),
     lb (the settings of role nginx_lb), balancers and away (the load balancers that are there, and that are not).
@@ -213,6 +213,12 @@ def _planned(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
         if not state["candidate"]:
             raise RefusedError("there is no release to promote: no canary and no shadow is under way")
         target = state["candidate"]["release"]
+    elif verb == "rotate":
+        if request["limited"]:
+            raise RefusedError(
+                "certificates are replaced on every host or on none: run playbooks/rotate_certificates.yml without "
+                "--limit"
+            )
     else:
         node = request["node"]
         if node not in request["nodes"]:

@@ -55,6 +55,7 @@ def fleet_status(
             "reached": node in reached,
             "health": "ready" if found.get("ready") else found.get("error") or "not ready",
             "in_flight": found.get("in_flight"),
+            "certificate_end": found.get("certificate_end"),
             "last_seen": now if node in reached or found.get("ready") else max(answered, default=None),
         }
     shown = {
@@ -167,6 +168,10 @@ def status_table(status: Mapping[str, Any]) -> list[str]:
         certificate = f", certificate until {_time(end)}" if end else ""
         head.append(f"load balancer {name}: {serves}{holds}{certificate}")
     head += [f"warning: {line}" for line in status["warnings"]]
+    for name, node in status["nodes"].items():
+        end = node["certificate_end"]
+        if end is not None and end < status["time"] + WARNING_DAYS * 86400:
+            head.append(f"warning: the certificate of {name} ends at {_time(end)}: run site.yml, which issues another")
     return [*head, "", *lines]
 
 

@@ -52,11 +52,11 @@ class Run:
         """All that the run has written by now."""
         return "".join(self._lines)
 
-    def wait_for(self, words: str, timeout_seconds: float = 300) -> None:
-        """Return once the run has written a line with these words, or fail when it ended without."""
+    def wait_for(self, words: str, timeout_seconds: float = 300, times: int = 1) -> None:
+        """Return once the run has written so many lines with these words, or fail when it ended without."""
         with self._heard:
-            self._heard.wait_for(lambda: self._said(words) or self._ended, timeout_seconds)
-            assert self._said(words), f"the run did not say {words!r}:\n{self.output[-6000:]}"
+            self._heard.wait_for(lambda: self._said(words, times) or self._ended, timeout_seconds)
+            assert self._said(words, times), f"the run did not say {words!r}:\n{self.output[-6000:]}"
 
     def kill(self) -> None:
         """Kill the run as a crash of the controller would: with all its processes, in the middle of what they do."""
@@ -85,8 +85,8 @@ class Run:
             self._ended = True
             self._heard.notify_all()
 
-    def _said(self, words: str) -> bool:
-        return any(words in line for line in self._lines)
+    def _said(self, words: str, times: int) -> bool:
+        return sum(words in line for line in self._lines) >= times
 
 
 def attempt_playbook(playbook: str, inventory: Path, *arguments: str) -> tuple[int, str]:

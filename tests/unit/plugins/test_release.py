@@ -429,6 +429,16 @@ def test_nodes_are_drained_and_removed_while_a_load_balancer_is_away(fleet: Flee
     assert ("n2" in fleet.servers()["blue"]) == (verb == "undrain")
 
 
+def test_certificates_are_replaced_without_a_change_of_the_traffic_and_on_every_host_or_none(
+    fleet: Fleet,
+) -> None:
+    fleet.run("deploy")
+    plan = fleet.plan("rotate")
+    assert (plan["error"], plan["target"]) == ("", None)
+    assert plan["settled"] == plan["state"]
+    assert "without --limit" in fleet.plan("rotate", ["n1"])["error"]
+
+
 def test_a_canary_is_withdrawn_but_not_promoted_while_a_load_balancer_is_away(fleet: Fleet) -> None:
     fleet.ship("image-2", canary_percent=5)
     assert fleet.plan("promote", away=["lb2"])["error"].startswith("lb2 can't be reached")

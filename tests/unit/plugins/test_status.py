@@ -48,7 +48,7 @@ HOSTVARS: dict[str, dict[str, Any]] = {
     "n2": machine(n2_green=("new", True)),
     "n3": machine(),
 }
-READY = {"ready": True, "in_flight": 2, "error": ""}
+READY = {"ready": True, "in_flight": 2, "certificate_end": NOW + 31 * 86400, "error": ""}
 PROBED = {"n1": READY, "n2": {"ready": False, "in_flight": None, "error": "timed out"}}
 
 
@@ -76,6 +76,7 @@ def test_a_node_s_line_says_what_it_runs_and_how_it_is() -> None:
         "reached": True,
         "health": "ready",
         "in_flight": 2,
+        "certificate_end": NOW + 31 * 86400,
         "last_seen": NOW,
     }
 
@@ -182,6 +183,14 @@ def test_a_run_warns_of_what_it_gave_the_load_balancers_to_show() -> None:
 
 def test_the_status_is_json() -> None:
     assert json.loads(json.dumps(status())) == status()
+
+
+def test_a_certificate_that_ends_within_a_month_is_told() -> None:
+    soon = {**PROBED, "n2": {**READY, "certificate_end": NOW + 29 * 86400}}
+    told = [line for line in status_table(status(probed=soon)) if "certificate" in line]
+    assert len(told) == 1
+    assert told[0].startswith("the certificate of n2 ends at ")
+    assert told[0].endswith(": run site.yml, which issues another")
 
 
 def test_the_table() -> None:
