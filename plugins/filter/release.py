@@ -638,8 +638,8 @@ def upstream_servers(
     """Return the servers of each colour that takes, or may be asked for, traffic: by colour, in the inventory's order.
 
     Each is a dict of name, address, port, weight (the inventory's times its share, so 100 times for a whole
-    one), slots (the requests it answers at a time) and down. Which nodes there are is the State's to say, how much each gets the inventory's, whatever
-    hosts a run is limited to.
+    one), slots (the requests it answers at a time) and down. Which nodes there are is the State's to say, how
+    much each gets the inventory's, whatever hosts a run is limited to.
 
     Raises:
         AnsibleFilterError: when a colour has no server that is up.

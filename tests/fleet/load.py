@@ -191,6 +191,7 @@ def under_load(urls: Sequence[str], rate: float = 100, seconds: float = 900) -> 
         load = Load(urls, rate, seconds, Path(folder) / "answers")
         try:
             load.wait_until_under_way()
+            load.during(1)
             yield load
             load.stop()
         finally:

@@ -28,7 +28,7 @@ BLUE: dict[str, Any] = {
 CANDIDATE = {
     "release": {
         "id": "bbbbbbbbbbbb",
-        "settings": {"common": {"workers": 2, "threads": 1}, "nodes": {"n2": {"workers": 40}}},
+        "settings": {"common": {"workers": 2, "threads": 1}, "nodes": {"n2": {"workers": 100}}},
     },
     "percent": 12.5,
     "shadow": 0.0,
@@ -121,11 +121,11 @@ LIMITS = "max_fails=10 fail_timeout=2s;"
 @pytest.mark.parametrize("name", ["blue", "canary", "shadow", "guarded"])
 def test_the_live_colour_has_every_node_by_its_share(configurations: dict[str, str], name: str) -> None:
     assert servers(configurations[name], "blue") == [
-        f"server 192.0.2.11:5001 weight=300 max_conns=32 {LIMITS}",
-        f"server 192.0.2.12:5001 weight=25 max_conns=32 {LIMITS}",
+        f"server 192.0.2.11:5001 weight=300 max_conns=64 {LIMITS}",
+        f"server 192.0.2.12:5001 weight=25 max_conns=64 {LIMITS}",
         "server [2001:db8::13]:5001 down;",
-        "server 192.0.2.11:5001 backup max_conns=32 max_fails=0;",
-        "server 192.0.2.12:5001 backup max_conns=32 max_fails=0;",
+        "server 192.0.2.11:5001 backup max_conns=64 max_fails=0;",
+        "server 192.0.2.12:5001 backup max_conns=64 max_fails=0;",
     ]
 
 
@@ -153,10 +153,10 @@ def test_blue_alone_takes_all_requests(configurations: dict[str, str]) -> None:
 def test_a_canary_gets_its_share_by_the_client_s_key(configurations: dict[str, str]) -> None:
     configuration = configurations["canary"]
     assert servers(configuration, "green") == [
-        f"server 192.0.2.11:5002 weight=300 max_conns=32 {LIMITS}",
-        f"server 192.0.2.12:5002 weight=100 max_conns=40 {LIMITS}",
-        "server 192.0.2.11:5002 backup max_conns=32 max_fails=0;",
-        "server 192.0.2.12:5002 backup max_conns=40 max_fails=0;",
+        f"server 192.0.2.11:5002 weight=300 max_conns=64 {LIMITS}",
+        f"server 192.0.2.12:5002 weight=100 max_conns=100 {LIMITS}",
+        "server 192.0.2.11:5002 backup max_conns=64 max_fails=0;",
+        "server 192.0.2.12:5002 backup max_conns=100 max_fails=0;",
     ]
     assert block(configuration, "map $http_x_api_key $flotilla_canary_key") == [
         '"" $request_id;',
