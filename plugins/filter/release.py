@@ -644,30 +644,38 @@ def endpoint_addresses(nodes: Sequence[str], hostvars: HostVars, slot: str) -> l
     return [endpoint_address(hostvars, node, slot) for node in nodes]
 
 
+def _slots(settings: Mapping[str, Any]) -> int:
+    return int(settings["workers"]) * int(settings["threads"])
+
+
 def upstream_servers(
     hostvars: HostVars, nodes: Sequence[str], state: State
 ) -> dict[str, list[dict[str, str | int | bool]]]:
     """Return the servers of each colour that takes, or may be asked for, traffic: by colour, in the inventory's order.
 
     Each is a dict of name, address, port, weight (the inventory's times its share, so 100 times for a whole
-    one) and down. Which nodes there are is the State's to say, how much each gets the inventory's, whatever
-    hosts a run is limited to.
+    one), slots (the requests it answers at a time) and down. Which nodes there are is the State's to say, how
+    much each gets the inventory's, whatever hosts a run is limited to.
 
     Raises:
         AnsibleFilterError: when a colour has no server that is up.
     """
     hostvars = read_once(hostvars, nodes)
     drained = set(drained_nodes(hostvars, nodes, state))
-    members = {state["colour"]: state["nodes"]}
-    if state["candidate"]:
+    members = {state["colour"]: (state["live"], state["nodes"])}
+    if candidate := state["candidate"]:
         up = {"status": "up", "share": 100}
-        members[other_colour(state["colour"])] = dict.fromkeys(state["candidate"]["nodes"], up)
+        members[other_colour(state["colour"])] = (
+            candidate["release"],
+            dict.fromkeys(candidate["nodes"], up),
+        )
     servers = {}
-    for colour, entries in members.items():
+    for colour, (release, entries) in members.items():
         servers[colour] = [
             {
                 **endpoint_address(hostvars, node, colour),
                 "weight": _weight(hostvars, node) * int(entries[node]["share"]),
+                "slots": _slots(release_settings(release, node)),
                 "down": entries[node]["status"] != "up",
             }
             for node in nodes

@@ -27,6 +27,7 @@ import aiohttp
 # Two irises that no model worth serving confuses.
 PREDICTION = {"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2], [6.9, 3.1, 5.4, 2.1]]}
 RIGHT = ["setosa", "virginica"]
+TOLD = ("X-Release", "X-Endpoint", "Retry-After")
 TIMEOUT_SECONDS = 15.0
 # A client must give up an idle connection before the server does (Nginx keeps it 10 s at least), or a request
 # meets its end.
@@ -49,6 +50,7 @@ class Answer:
     release: str = ""
     endpoint: str = ""
     error: str = ""
+    retry_after: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,18 @@ class Record:
     def lost(self) -> list[Answer]:
         """The requests that got no answer, or not the right one."""
         return [answer for answer in self.answers if answer.error]
+
+    @property
+    def right(self) -> "Record":
+        """What was answered, and right."""
+        return Record([answer for answer in self.answers if not answer.error])
+
+    @property
+    def refused(self) -> "Record":
+        """What was answered by 503 and a number of seconds after which to try again."""
+        return Record(
+            [answer for answer in self.answers if answer.status == 503 and answer.retry_after.isdecimal()]
+        )
 
     def assert_nothing_lost(self) -> None:
         """Fail, with the first errors, unless there are answers and all of them are right."""
@@ -135,6 +149,11 @@ class Load:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
         self._record: Record | None = None
 
+    def wait_until_under_way(self) -> None:
+        """Return once the first request is answered, or lost."""
+        while not self._file.stat().st_size and self._process.poll() is None:
+            time.sleep(0.05)
+
     def record(self) -> Record:
         """Return the answers there are by now; once the load has ended, all of them."""
         return self._record or self._read()
@@ -178,6 +197,7 @@ def under_load(
     with TemporaryDirectory(prefix="flotilla-load-") as folder:
         load = Load(urls, rate, seconds, Path(folder) / "answers", authority)
         try:
+            load.wait_until_under_way()
             load.during(1)
             yield load
             load.stop()
@@ -204,8 +224,10 @@ async def ask(session: aiohttp.ClientSession, request: Answer) -> Answer:
     try:
         # A POST is one of the methods that aiohttp never sends a second time by itself.
         async with session.post(f"{request.url}/predict", json=PREDICTION, allow_redirects=False) as answer:
-            release, endpoint = (answer.headers.get(name, "") for name in ("X-Release", "X-Endpoint"))
-            answered = replace(request, status=answer.status, release=release, endpoint=endpoint)
+            release, endpoint, retry_after = (answer.headers.get(name, "") for name in TOLD)
+            answered = replace(
+                request, status=answer.status, release=release, endpoint=endpoint, retry_after=retry_after
+            )
             error = fault(answered, await answer.read())
     except TimeoutError:
         error = "no answer in time"

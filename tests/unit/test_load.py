@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
 from pathlib import Path
@@ -140,7 +141,7 @@ def test_right_answers_are_counted_over_kept_connections(serve: Serve, tmp_path:
 FAULTS: list[tuple[Fault, str]] = [
     (lambda handler: handler.answer(body=b'{"predictions": ["setosa", "setosa"]}'), "['setosa', 'setosa']"),
     (lambda handler: handler.answer(500, b"broken"), "status 500: b'broken'"),
-    (lambda handler: handler.answer(503, b""), "status 503: b''"),
+    (lambda handler: handler.answer(503, b"", {"Retry-After": "2"}), "status 503: b''"),
     (lambda handler: handler.answer(body=b"<html>"), "no predictions: b'<html>'"),
     (lambda handler: handler.answer(body=b"[]"), "no predictions: b'[]'"),
     (lambda handler: handler.answer(headers={}), "X-Release is '', X-Endpoint ''"),
@@ -160,6 +161,7 @@ def test_every_lost_or_wrong_answer_is_counted_and_asked_for_once(serve: Serve, 
     assert len(answers) == server.received["requests"] == 2 * rounds * len(FAULTS)
     errors = [answer.error for answer in answers if answer.error]
     assert len(errors) == rounds * len(FAULTS)
+    assert {answer.status for answer in answers if answer.retry_after == "2"} == {503}
     for _, said in FAULTS:
         assert len([error for error in errors if said in error]) == rounds, (said, errors)
 
@@ -244,6 +246,15 @@ def test_shares_and_quantiles(flip: Record) -> None:
     assert flip.release_share("later") == 0
     assert flip.quantile(0.5) == pytest.approx(0.05)
     assert flip.quantile(0.95) == flip.quantile(1) == pytest.approx(0.1)
+
+
+def test_refused_is_what_is_told_when_to_try_again() -> None:
+    refused = Answer(1, 0.01, "http://lb1", 503, error="status 503", retry_after="1")
+    others = [answer(2), replace(refused, retry_after=""), replace(refused, status=500)]
+    record = Record([refused, *others])
+    assert record.refused.answers == [refused]
+    assert record.right.answers == [others[0]]
+    assert record.lost == [refused, *others[1:]]
 
 
 def test_what_was_lost_is_told(flip: Record) -> None:

@@ -20,13 +20,21 @@ UP = {"status": "up", "share": 100, "since": 1, "reason": ""}
 BLUE: dict[str, Any] = {
     "serial": 1,
     "colour": "blue",
-    "live": {"id": "aaaaaaaaaaaa"},
+    "live": {"id": "aaaaaaaaaaaa", "settings": {"common": {"workers": 2, "threads": 1}, "nodes": {}}},
     "candidate": None,
     "previous": [],
     "nodes": {"n1": UP, "n2": {**UP, "share": 25}, "n3": {**UP, "status": "down"}},
     "drained": [],
 }
-CANDIDATE = {"release": {"id": "bbbbbbbbbbbb"}, "percent": 12.5, "shadow": 0.0, "nodes": ["n1", "n2"]}
+CANDIDATE = {
+    "release": {
+        "id": "bbbbbbbbbbbb",
+        "settings": {"common": {"workers": 2, "threads": 1}, "nodes": {"n2": {"workers": 100}}},
+    },
+    "percent": 12.5,
+    "shadow": 0.0,
+    "nodes": ["n1", "n2"],
+}
 STATES = {
     "blue": BLUE,
     "canary": {**BLUE, "candidate": CANDIDATE},
@@ -34,9 +42,13 @@ STATES = {
     "guarded": BLUE,
     "tls": BLUE,
     "internal": BLUE,
+    "most 5": BLUE,
+    "most 1": BLUE,
 }
 PAIR = {"certificate": "certificate\n", "private_key": "key\n"}
 SETTINGS: dict[str, dict[str, Any]] = {
+    "most 5": {"nginx_lb_max_conns": 5},
+    "most 1": {"nginx_lb_max_conns": 1},
     "canary": {"nginx_lb_virtual_address": "192.0.2.100"},
     "guarded": {"nginx_lb_quotas": {"/invocations": 5, "/v2/models/a.b": 2}},
     "tls": {
@@ -95,7 +107,7 @@ def configurations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -115,21 +127,27 @@ def servers(configuration: str, colour: str) -> list[str]:
     ]
 
 
-LIMITS = "max_conns=64 max_fails=10 fail_timeout=2s;"
-BACKUPS = [
-    "server 192.0.2.11:{} backup max_conns=64 max_fails=0;",
-    "server 192.0.2.12:{} backup max_conns=64 max_fails=0;",
-]
+LIMITS = "max_fails=10 fail_timeout=2s;"
 
 
-@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("name", ["blue", "canary", "shadow", "guarded"])
 def test_the_live_colour_has_every_node_by_its_share(configurations: dict[str, str], name: str) -> None:
     assert servers(configurations[name], "blue") == [
-        f"server 192.0.2.11:5001 weight=300 {LIMITS}",
-        f"server 192.0.2.12:5001 weight=25 {LIMITS}",
+        f"server 192.0.2.11:5001 weight=300 max_conns=64 {LIMITS}",
+        f"server 192.0.2.12:5001 weight=25 max_conns=64 {LIMITS}",
         "server [2001:db8::13]:5001 down;",
-        *[backup.format(5001) for backup in BACKUPS],
+        "server 192.0.2.11:5001 backup max_conns=64 max_fails=0;",
+        "server 192.0.2.12:5001 backup max_conns=64 max_fails=0;",
     ]
+
+
+@pytest.mark.parametrize(("most", "halves"), [(5, (3, 2)), (1, (1, 1))])
+def test_what_an_endpoint_is_given_is_halved_between_a_server_and_its_copy(
+    configurations: dict[str, str], most: int, halves: tuple[int, int]
+) -> None:
+    first, _, _, copy, _ = servers(configurations[f"most {most}"], "blue")
+    assert f"max_conns={halves[0]} " in first
+    assert f"max_conns={halves[1]} " in copy
 
 
 def test_blue_alone_takes_all_requests(configurations: dict[str, str]) -> None:
@@ -147,9 +165,10 @@ def test_blue_alone_takes_all_requests(configurations: dict[str, str]) -> None:
 def test_a_canary_gets_its_share_by_the_client_s_key(configurations: dict[str, str]) -> None:
     configuration = configurations["canary"]
     assert servers(configuration, "green") == [
-        f"server 192.0.2.11:5002 weight=300 {LIMITS}",
-        f"server 192.0.2.12:5002 weight=100 {LIMITS}",
-        *[backup.format(5002) for backup in BACKUPS],
+        f"server 192.0.2.11:5002 weight=300 max_conns=64 {LIMITS}",
+        f"server 192.0.2.12:5002 weight=100 max_conns=100 {LIMITS}",
+        "server 192.0.2.11:5002 backup max_conns=64 max_fails=0;",
+        "server 192.0.2.12:5002 backup max_conns=100 max_fails=0;",
     ]
     assert block(configuration, "map $http_x_api_key $flotilla_canary_key") == [
         '"" $request_id;',

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_endpoint import plain
+from model_endpoint import fastlane, plain
+from model_endpoint.errors import RequestError
 
 if TYPE_CHECKING:
     from model_endpoint.answer import Answer
@@ -28,9 +30,14 @@ STUCK = 0.023  # no worker ever listens
 FAILING = 0.024  # every fifth answer of /predict is a 500
 SLOW = 0.025  # /predict takes 0.15 s
 DISAGREEING = 0.026  # and answers in the wrong order, too
+DRAINING = 0.027  # /predict is answered 503, as by an endpoint that is about to go
+LATE = 0.028  # every fiftieth answer of /predict takes 1.5 s
+BUSY = 0.029  # /predict takes 0.1 s, so what an endpoint can do is known
 
 TARDY_SECONDS = 0.4
 SLOW_SECONDS = 0.15
+LATE_SECONDS = 1.5
+BUSY_SECONDS = 0.1
 
 
 def install(settings: Settings, models: Models) -> None:
@@ -43,8 +50,7 @@ def install(settings: Settings, models: Models) -> None:
             model.predictor = wrong(model.predictor)
         elif fault == TARDY:
             model.predictor = tardy(model.predictor)
-    if fault in (FAILING, SLOW, DISAGREEING):
-        chosen = {FAILING: failing, SLOW: slow, DISAGREEING: disagreeing}[fault]
+    if chosen := OF_PREDICT.get(fault):
         plain.predict = chosen(plain.predict)  # type: ignore[assignment]
 
 
@@ -78,19 +84,49 @@ def failing(right: Predict) -> Predict:
     return predict
 
 
-def slow(right: Predict) -> Predict:
+def draining(right: Predict) -> Predict:
+    fastlane.PHRASES[503] = "503 SERVICE UNAVAILABLE"
+
     def predict(models: Models, body: bytes) -> Answer:
-        time.sleep(SLOW_SECONDS)
+        raise RequestError("this endpoint is about to go", 503)
+
+    return predict
+
+
+def late(right: Predict) -> Predict:
+    numbers = count(1)
+
+    def predict(models: Models, body: bytes) -> Answer:
+        if next(numbers) % 50 == 0:
+            time.sleep(LATE_SECONDS)
+        return right(models, body)
+
+    return predict
+
+
+def slow(right: Predict, seconds: float = SLOW_SECONDS) -> Predict:
+    def predict(models: Models, body: bytes) -> Answer:
+        time.sleep(seconds)
         return right(models, body)
 
     return predict
 
 
 def disagreeing(right: Predict) -> Predict:
-    late = slow(right)
+    slowly = slow(right)
 
     def predict(models: Models, body: bytes) -> Answer:
-        answer = late(models, body)
+        answer = slowly(models, body)
         return replace(answer, body=answer.body.replace(b'"setosa","virginica"', b'"virginica","setosa"'))
 
     return predict
+
+
+OF_PREDICT: dict[float, Callable[[Predict], Predict]] = {
+    FAILING: failing,
+    SLOW: slow,
+    DISAGREEING: disagreeing,
+    DRAINING: draining,
+    LATE: late,
+    BUSY: partial(slow, seconds=BUSY_SECONDS),
+}

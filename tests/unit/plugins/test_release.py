@@ -961,16 +961,19 @@ def test_what_a_release_that_did_not_stay_live_was_staged_in_is_stray(fleet: Fle
 # What Nginx is given.
 
 
-def test_servers_have_their_address_port_weight_and_share(fleet: Fleet) -> None:
-    fleet.hostvars["n1"].update(model_endpoint_weight=3, model_endpoint_port="6001")
-    fleet.hostvars["n2"]["model_endpoint_address"] = "2001:db8::2"
-    fleet.state["nodes"]["n1"]["share"] = 50
-    fleet.state["nodes"]["n3"]["status"] = "down"
-    assert upstream_servers(fleet.hostvars, fleet.nodes, fleet.state) == {
+def test_servers_have_their_address_port_weight_share_and_slots(empty: Fleet) -> None:
+    empty.hostvars["n2"]["model_endpoint_threads"] = "3"
+    empty.run()
+    empty.hostvars["n2"]["model_endpoint_threads"] = 9  # not released yet
+    empty.hostvars["n1"].update(model_endpoint_weight=3, model_endpoint_port="6001")
+    empty.hostvars["n2"]["model_endpoint_address"] = "2001:db8::2"
+    empty.state["nodes"]["n1"]["share"] = 50
+    empty.state["nodes"]["n3"]["status"] = "down"
+    assert upstream_servers(empty.hostvars, empty.nodes, empty.state) == {
         "blue": [
-            {"name": "n1", "address": "10.0.0.1", "port": 6001, "weight": 150, "down": False},
-            {"name": "n2", "address": "2001:db8::2", "port": 5001, "weight": 100, "down": False},
-            {"name": "n3", "address": "10.0.0.3", "port": 5001, "weight": 100, "down": True},
+            {"name": "n1", "address": "10.0.0.1", "port": 6001, "weight": 150, "slots": 2, "down": False},
+            {"name": "n2", "address": "2001:db8::2", "port": 5001, "weight": 100, "slots": 6, "down": False},
+            {"name": "n3", "address": "10.0.0.3", "port": 5001, "weight": 100, "slots": 2, "down": True},
         ]
     }
 

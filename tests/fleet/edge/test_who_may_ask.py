@@ -4,8 +4,13 @@ The tests are one story: each starts from what the one before left.
 """
 
 import json
+import math
+import random
+import statistics
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import requests
@@ -14,20 +19,16 @@ from fleet.fleet import Fleet
 from fleet.machine import wait_until
 from fleet.playbook import attempt_playbook
 
-NODES: dict[str, dict[str, int]] = {
-    "node1": {"model_endpoint_weight": 3},
-    "node2": {},
-    "node3": {},
-    "node4": {},
-}
+NODES: dict[str, dict[str, int]] = {"node1": {}, "node2": {}, "node3": {}}
 ALICE = "planted-alice-5f2b8c1d9e7a4036"
 BOB = "planted-bob-0c7d3e9f1a5b4826"
+TRIES = 2000
 BOTH = {"alice": ALICE, "bob": BOB}
 
 
 def deploy(fleet: Fleet, settings: Mapping[str, Any]) -> str:
     """Deploy with these settings of the load balancer and return all that the run wrote."""
-    edited = fleet.with_nodes(NODES, {"lb1": settings})
+    edited = fleet.with_nodes(NODES, {balancer.name: settings for balancer in fleet.load_balancers})
     code, output = attempt_playbook("site.yml", edited.inventory, "--diff", "-vvv")
     assert code == 0, output[-6000:]
     return output
@@ -78,6 +79,45 @@ def test_a_route_has_a_quota_of_its_own(fleet: Fleet) -> None:
     assert asked(fleet, "/v2/models/iris", ALICE).keys() == {200, 429}
     assert status(fleet, "/v2", X_API_Key=ALICE) == 200
     assert status(fleet, "/v2/models/iris", X_API_Key=BOB) == 200
+
+
+def seconds_of(session: requests.Session, url: str, key: str) -> float:
+    """Return the time that a request with a key takes."""
+    began = time.perf_counter()
+    session.get(url, headers={"X-API-Key": key}, timeout=10)
+    return time.perf_counter() - began
+
+
+def odds(ones: Sequence[float], others: Sequence[float]) -> float:
+    """Return by how many standard deviations the ones are more often the longer than chance would have it.
+
+    The sign test of pairs: each pair was timed at about the same time, and no outlier counts for more than one.
+    """
+    longer = sum(one > other for one, other in zip(ones, others, strict=True))
+    return (2 * longer - len(ones)) / math.sqrt(len(ones))
+
+
+def test_the_time_of_a_refusal_says_nothing_of_how_wrong_a_key_is(
+    fleet: Fleet, record_property: Callable[[str, object], None]
+) -> None:
+    keys = {
+        "first byte wrong": f"x{ALICE[1:]}",
+        "last byte wrong": f"{ALICE[:-1]}x",
+        "unknown": "nobody-has-this-one-0f1e2d3c4b5"[: len(ALICE)].ljust(len(ALICE), "0"),
+        "right": ALICE,
+    }
+    times: dict[str, list[float]] = {name: [] for name in keys}
+    with requests.Session() as session:
+        for _ in range(TRIES // 3):
+            for name in random.sample(list(keys), len(keys)):
+                times[name].append(seconds_of(session, f"{fleet.url}/v2", keys[name]))
+    for name, took in times.items():
+        record_property(f"median_ms, {name}", round(1000 * statistics.median(took), 3))
+    # A right one is passed on, which takes longer; that shows, so less of a difference would show as well.
+    assert odds(times.pop("right"), times["unknown"]) > 10
+    for one, other in combinations(times, 2):
+        # By chance alone once in 15,000.
+        assert abs(odds(times[one], times[other])) < 4, (one, other)
 
 
 def test_answers_do_not_say_who_gave_them(fleet: Fleet) -> None:
