@@ -25,7 +25,8 @@ class Agreement:
 
 def authority(fleet: Fleet) -> Path:
     """Return the file of the internal authority's certificate on this machine, the controller."""
-    return Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"]) / "ca.crt"
+    directory = Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"])
+    return max(directory.glob("fleet-*.crt"))
 
 
 def client(
