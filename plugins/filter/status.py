@@ -171,7 +171,9 @@ def status_table(status: Mapping[str, Any]) -> list[str]:
     for name, node in status["nodes"].items():
         end = node["certificate_end"]
         if end is not None and end < status["time"] + WARNING_DAYS * 86400:
-            head.append(f"warning: the certificate of {name} ends at {_time(end)}: run site.yml, which issues another")
+            head.append(
+                f"warning: the certificate of {name} ends at {_time(end)}: run site.yml, which issues another"
+            )
     return [*head, "", *lines]
 
 
