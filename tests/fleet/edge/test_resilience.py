@@ -23,7 +23,8 @@ MAX_CONNS = 64  # of nginx_lb_max_conns, the half that is given while another en
 CONFIGURATION = "/etc/flotilla/nginx/nginx.conf"
 LISTEN = "import socket, time; socket.create_server(('0.0.0.0', 8081)); time.sleep(600)"
 
-# What a release of BUSY can do: each endpoint has two workers of one thread.
+# What a release of BUSY can do. The threads are of one worker: of two, each has what was sent to it, and one may wait
+# while the other is idle.
 SLOTS = 2
 CAPACITY = len(NODES) * SLOTS / faults.BUSY_SECONDS
 
@@ -151,8 +152,8 @@ def test_overload_is_refused_at_once_and_what_is_accepted_is_answered(
 ) -> None:
     busy = {
         "model_endpoint_log_sample": faults.BUSY,
-        "model_endpoint_workers": SLOTS,
-        "model_endpoint_threads": 1,
+        "model_endpoint_workers": 1,
+        "model_endpoint_threads": SLOTS,
         "nginx_lb_max_conns": 2 * SLOTS,
     }
     seconds = 20
