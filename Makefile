@@ -73,6 +73,11 @@ bench-serve: .venv/test ## Compare the endpoint with its peers, in CPU time per 
 bench-deploy: .venv/test engine ## Time deployments beside those by a plain playbook, over 3 and 10 nodes
 	python bench/deploy.py
 
+.PHONY: bench-lb
+bench-lb: .venv/test engine ## Compare the load balancer with a naive one and with HAProxy
+	tools/debian_packages.sh wrk
+	PYTHONPATH=tests:plugins python bench/lb.py
+
 .PHONY: lock
 lock: .venv/test ## Lock the requirements anew
 	tools/lock.sh

@@ -13,7 +13,7 @@ OURS, OTHERS = "#0b5cad", "#9aa7b4"
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar: who, how much (above zero), how that is written, and whether it is drawn in our colour."""
+    """A bar: who, how much, how that is written, and whether it is drawn in our colour."""
 
     label: str
     value: float
@@ -21,20 +21,23 @@ class Bar:
     ours: bool
 
 
-def bars(title: str, groups: Mapping[str, Sequence[Bar]], page_width: int = 820) -> str:
-    """Return an SVG with a group of bars for each name, all on one logarithmic scale.
+def bars(
+    title: str, groups: Mapping[str, Sequence[Bar]], page_width: int = 820, own_scales: bool = False
+) -> str:
+    """Return an SVG with a group of bars for each name.
 
-    `page_width` leaves room for the text of the longest bar.
+    All are on one logarithmic scale, which knows no zero, or each group is on a linear one of its own. `page_width`
+    leaves room for the text of the longest bar.
     """
     values = [bar.value for group in groups.values() for bar in group]
-    low, high = min(values) / 2, max(values)
     parts: list[str] = []
     top = 50
     for name, group in groups.items():
         parts.append(f'<text x="10" y="{top}" class="case">{escape(name)}</text>')
         top += 10
+        most = max(bar.value for bar in group) or 1
         for bar in group:
-            size = WIDTH * math.log(bar.value / low) / math.log(high / low)
+            size = WIDTH * (bar.value / most if own_scales else logarithmic(bar.value, values))
             colour = OURS if bar.ours else OTHERS
             parts.append(f'<text x="{LEFT - 8}" y="{top + 15}" text-anchor="end">{escape(bar.label)}</text>')
             parts.append(
@@ -50,3 +53,9 @@ def bars(title: str, groups: Mapping[str, Sequence[Bar]], page_width: int = 820)
         f'<rect width="{page_width}" height="{top}" fill="#fff"/>'
         f'<text x="10" y="24" font-size="16">{escape(title)}</text>' + "".join(parts) + "</svg>\n"
     )
+
+
+def logarithmic(value: float, values: Sequence[float]) -> float:
+    """Return where a value is between half the lowest of `values`, 0, and the highest, 1."""
+    low, high = min(values) / 2, max(values)
+    return math.log(value / low) / math.log(high / low)

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import shutil
 import signal
 import statistics
@@ -24,14 +23,15 @@ import tempfile
 import time
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from chart import Bar, bars
-from hosts import PROJECT, USER, Host, Machines, docker, machines
+from hosts import USER, Host, Machines, docker, machines
+from playbooks import PROJECT, Figures, run_playbook, say, stop
 
 HERE = Path(__file__).resolve().parent
 SMALL, LARGE = 3, 10
@@ -46,13 +46,6 @@ COLD, NO_OP, MODEL, CODE, ROLLBACK, ADD = STEPS = (
 )
 PREDICTION = {"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}
 RIGHT = ["setosa"]
-PLAY = re.compile(r"^PLAY \[(.*)\]")
-# Measured values of one step by one contestant.
-Figures = dict[str, Any]
-
-
-def say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
 
 
 class Contestant(ABC):
@@ -102,62 +95,7 @@ class Contestant(ABC):
         self._inventory.write_text(json.dumps({"all": {"vars": variables, "children": groups}}))
 
     def _play(self, playbook: str, **variables: str) -> Figures:
-        """Run a playbook; return the `seconds` it took, those of its `plays`, and how many tasks `changed` something.
-
-        Raises RuntimeError with the end of its output when it fails.
-        """
-        arguments = ["--inventory", str(self._inventory), "--extra-vars", json.dumps(variables)]
-        began = time.monotonic()
-        process = subprocess.Popen(
-            ["ansible-playbook", playbook, *arguments],
-            cwd=PROJECT,
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            plays, output = time_plays(process.stdout or ())
-            if process.wait():
-                raise RuntimeError(f"{self.name}: {playbook} failed:\n{output[-6000:]}")
-        finally:
-            process.terminate()
-            process.wait()
-        seconds = round(time.monotonic() - began, 2)
-        changed = sum(map(int, re.findall(r"\bchanged=(\d+)", output)))
-        return {"seconds": seconds, "plays": plays, "changed": changed}
-
-    def _environment(self) -> dict[str, str]:
-        folder = self._inventory.parent
-        return {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-            "ANSIBLE_FORCE_COLOR": "0",
-            "ANSIBLE_NOCOLOR": "1",
-            # What belongs to these fleets alone goes when they go: connections, the internal CA, verdicts.
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "ssh"),
-            "XDG_DATA_HOME": str(folder),
-            "XDG_STATE_HOME": str(folder),
-        }
-
-
-def time_plays(lines: Iterable[str]) -> tuple[dict[str, float], str]:
-    """Read a run's output as it is written; return the seconds that went by from each play's start, and the output."""
-    plays: dict[str, float] = {}
-    output = []
-    play, since = "start", time.monotonic()
-
-    def end() -> None:
-        plays[play] = round(plays.get(play, 0) + time.monotonic() - since, 2)
-
-    for line in lines:
-        output.append(line)
-        if match := PLAY.match(line):
-            end()
-            play, since = match[1], time.monotonic()
-    end()
-    return plays, "".join(output)
+        return run_playbook(playbook, self._inventory, variables)
 
 
 class Flotilla(Contestant):
@@ -431,11 +369,6 @@ def table(outcome: dict[str, Any]) -> str:
         verdict = "met" if row["met"] else "NOT met"
         lines.append(f"{row['goal']}: {row['value']:.2f}, at most {row['at_most']}: {verdict}")
     return "\n".join(lines)
-
-
-def stop(*_: object) -> NoReturn:
-    """End as at Ctrl-C, so that the machines are removed."""
-    raise KeyboardInterrupt
 
 
 def main() -> int:

@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 from molecule.interpolation import Interpolator, TemplateWithDefaults
 
-PROJECT = Path(__file__).resolve().parent.parent
+from playbooks import PROJECT
+
 NETWORK = "flotilla-bench"
 PREFIX = "172.31.79"
 USER = "deployer"

@@ -1,0 +1,272 @@
+"""Servers that run as processes of this machine: how they are started, what they cost, and load to put on them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ENDPOINT = HERE.parent / "model_endpoint"
+MODELS = ENDPOINT / "models"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flotilla" / "bench"
+TICKS = os.sysconf("SC_CLK_TCK")
+# How Flotilla's endpoint is started.
+OWN_LOCK = ENDPOINT / "requirements-build.txt"
+OWN_COMMAND = ["{python}", "-m", "model_endpoint"]
+
+
+@dataclass
+class Server:
+    """One way to serve: its lock, how to start it, and where and how it is asked.
+
+    `command` and `prepare` may hold {python}, {bin}, {port}, {folder} and {model}. A server of `one_model` is
+    started once for each.
+    """
+
+    name: str
+    lock: Path
+    command: list[str]
+    prepare: list[str] = field(default_factory=list)
+    path: str = "/predict"
+    form: str = "instances"
+    environ: dict[str, str] = field(default_factory=dict)
+    one_model: bool = False
+
+    def body(self, model: str, rows: list[list[float]]) -> bytes:
+        content: dict[str, Any] = {"model": model, "instances": rows}
+        if self.form == "v2":
+            flat = [value for row in rows for value in row]
+            tensor = {"name": "input", "shape": [len(rows), len(rows[0])], "datatype": "FP64", "data": flat}
+            content = {"inputs": [tensor]}
+        elif self.form == "mlflow":
+            content = {"instances": rows}
+        return json.dumps(content).encode()
+
+
+def environment(lock: Path) -> Path:
+    """The bin folder of a virtual environment with what a lock names; made once for each content of the lock."""
+    folder = CACHE / f"{lock.parent.name}-{lock.stem}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    if not (folder / "complete").exists():
+        print(f"installing {lock.relative_to(HERE.parent)}", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        uv = shutil.which("uv")
+        if uv:
+            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+            install = [uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python")]
+        else:
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            install = [str(folder / "bin" / "pip"), "install", "--quiet"]
+        subprocess.run([*install, "--require-hashes", "-r", lock], check=True, timeout=600)
+        (folder / "complete").touch()
+    return folder / "bin"
+
+
+@dataclass
+class Running:
+    """A server that answers; `seconds` is how long it took from its start to its first right answer."""
+
+    server: Server
+    process: subprocess.Popen[bytes]
+    port: int
+    seconds: float
+
+    def url(self, model: str) -> str:
+        return f"http://127.0.0.1:{self.port}{self.server.path.format(model=model)}"
+
+    def cpu_seconds(self) -> float:
+        return cpu_seconds(self.process.pid)
+
+    def proportional_memory(self) -> list[int]:
+        """Bytes of each of its processes, largest first, pages they share counted in parts."""
+        sizes = []
+        for process in family(self.process.pid):
+            with contextlib.suppress(OSError):
+                text = (process / "smaps_rollup").read_text()
+                sizes.append(int(re.findall(r"^Pss:\s+(\d+)", text, re.MULTILINE)[0]) * 1024)
+        return sorted(sizes, reverse=True)
+
+    def stop(self) -> None:
+        processes = family(self.process.pid)
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
+        self.process.wait()
+
+
+def family(process: int) -> list[Path]:
+    """The folders in /proc of a process and of all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            children.setdefault(int(_fields(stat)[1]), []).append(int(stat.parent.name))
+    members = [process]
+    for member in members:  # grows while it is walked
+        members += children.get(member, [])
+    return [Path(f"/proc/{member}") for member in members]
+
+
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process and its descendants, with those of their children that have ended."""
+    total = 0
+    for member in family(process):
+        with contextlib.suppress(OSError):
+            total += sum(int(ticks) for ticks in _fields(member / "stat")[11:15])
+    return total / TICKS
+
+
+def own_cpu_seconds(process: int) -> float:
+    """User and system time of a process alone."""
+    return sum(int(ticks) for ticks in _fields(Path(f"/proc/{process}/stat"))[11:13]) / TICKS
+
+
+def parent(process: int) -> int:
+    return int(_fields(Path(f"/proc/{process}/stat"))[1])
+
+
+def _fields(stat: Path) -> list[str]:
+    """The fields of /proc/PID/stat after the command's name, which may hold blanks: state, parent, group, session…"""
+    return stat.read_text().rpartition(")")[2].split()
+
+
+def start(server: Server, port: int, model: str, folder: Path) -> Running:
+    """Start a server and wait until it answers right. Raises RuntimeError with the end of its output."""
+    bin_folder = environment(server.lock)
+    place = {"python": str(bin_folder / "python"), "bin": str(bin_folder), "port": str(port), "model": model}
+    place["folder"] = str(folder / f"served-{port}")
+    served = folder / "ours"
+    environ = os.environ | {
+        "PATH": f"{bin_folder}:{os.environ['PATH']}",
+        "BENCH_MODELS": str(MODELS),
+        "PYTHONPATH": f"{ENDPOINT / 'src'}:{HERE / 'peers'}",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "FLOTILLA_MODELS": str(served),
+        "FLOTILLA_ADDRESS": "127.0.0.1",
+        "FLOTILLA_PORT": str(port),
+        "FLOTILLA_WORKERS": "2",
+        "FLOTILLA_THREADS": "1",
+        **server.environ,
+    }
+    if server.lock.parent == ENDPOINT and not served.exists():
+        build = "import sys, pathlib; from model_endpoint import image; image.build(*map(pathlib.Path, sys.argv[1:]))"
+        arguments = [place["python"], "-c", build, str(MODELS), str(served)]
+        subprocess.run(arguments, env=environ, check=True, stdout=subprocess.DEVNULL)
+    log = folder / f"{port}.log"
+    with log.open("wb") as output:
+        if server.prepare:
+            prepare = [word.format(**place) for word in server.prepare]
+            subprocess.run(
+                prepare,
+                env=environ,
+                cwd=HERE / "peers",
+                check=True,
+                stdout=output,
+                stderr=output,
+                timeout=120,
+            )
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [word.format(**place) for word in server.command],
+            env=environ,
+            cwd=HERE / "peers",
+            stdout=output,
+            stderr=output,
+        )
+    running = Running(server, process, port, 0.0)
+    body = server.body(model, rows_of(model, 1))
+    try:
+        while time.monotonic() - began < 120 and process.poll() is None:
+            try:
+                if expected(model) in ask(running.url(model), body):
+                    running.seconds = time.monotonic() - began
+                    return running
+                break
+            except OSError:
+                time.sleep(0.02)
+    except KeyboardInterrupt:
+        running.stop()
+        raise
+    running.stop()
+    raise RuntimeError("it did not answer: " + " / ".join(log.read_text(errors="replace").splitlines()[-3:]))
+
+
+def ask(url: str, body: bytes) -> str:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        text: str = answer.read().decode()
+    return text
+
+
+def rows_of(model: str, count: int) -> list[list[float]]:
+    golden = json.loads((MODELS / model / "golden.json").read_text())
+    rows = [request["rows"][0] for request in golden]
+    return [rows[index % len(rows)] for index in range(count)]
+
+
+def expected(model: str) -> str:
+    golden = json.loads((MODELS / model / "golden.json").read_text())
+    label: str = golden[0]["outputs"]["predict"][0]
+    return "setosa" if model == "iris" else label
+
+
+def load(
+    url: str,
+    body: str,
+    seconds: float,
+    folder: Path,
+    cpu: Mapping[str, Callable[[], float]],
+    connections: int = 8,
+    right: str | None = None,
+) -> dict[str, float]:
+    """Put load on a URL for a while, after a second to warm up, and say what a request cost by each clock of `cpu`.
+
+    Raises RuntimeError when an answer was no success, or was not `right`.
+    """
+    script = folder / "request.lua"
+    check = f"if body ~= [==[{right}]==] then wrong = wrong + 1 end" if right is not None else ""
+    script.write_text(
+        f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = [==[{body}]==]\n'
+        "local threads = {}\n"
+        "setup = function(thread) table.insert(threads, thread) end\n"
+        "wrong = 0\n"
+        + (f"response = function(status, headers, body) {check} end\n" if check else "")
+        + "done = function(summary, latency)\n"
+        "  local e, p50, p99 = summary.errors, latency:percentile(50), latency:percentile(99)\n"
+        "  local failed = e.status + e.connect + e.read + e.write + e.timeout\n"
+        '  for _, thread in ipairs(threads) do failed = failed + thread:get("wrong") end\n'
+        '  io.write(string.format("@ %d %d %f %f %d\\n", summary.requests, summary.duration, p50, p99, failed))\n'
+        "end\n"
+    )
+    command = ["wrk", "--threads", "1", "--connections", str(connections), "--script", str(script), url]
+    subprocess.run([*command, "--duration", "1s"], check=True, stdout=subprocess.DEVNULL)
+    before = {name: clock() for name, clock in cpu.items()}
+    output = subprocess.run(
+        [*command, "--duration", f"{seconds:.0f}s"], check=True, stdout=subprocess.PIPE, text=True
+    )
+    spent = {name: clock() - before[name] for name, clock in cpu.items()}
+    values = [float(value) for value in output.stdout.rpartition("@ ")[2].split()]
+    requests, duration, p50, p99, errors = values
+    if errors or not requests:
+        raise RuntimeError(f"{errors:.0f} of {requests:.0f} requests failed")
+    return {
+        **{f"{name}_seconds_per_1000": seconds / requests * 1000 for name, seconds in spent.items()},
+        "requests_per_second": requests / duration * 1e6,
+        "p50_ms": p50 / 1000,
+        "p99_ms": p99 / 1000,
+    }
