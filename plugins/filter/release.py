@@ -402,14 +402,16 @@ def node_reports(
     `concerned` are the hosts the run is about, `present` those of them that have neither failed nor become
     unreachable so far, `answering` the suspects that could be reached when asked again.
     """
-    drained = drained_nodes(hostvars, nodes, plan["settled"])
+    hostvars = read_once(hostvars, nodes)
+    drained = set(drained_nodes(hostvars, nodes, plan["settled"]))
+    here, about = set(present), set(concerned)
     removed = plan["node"] if plan["verb"] == "remove" else ""
-    suspects = {node for node in nodes if node not in present or node in unseen}
+    suspects = {node for node in nodes if node not in here or node in unseen}
     return {
         node: {
-            "concerned": node in concerned and not _is_none_of_it(plan, node),
+            "concerned": node in about and not _is_none_of_it(plan, node),
             "answers": node not in suspects or node in answering,
-            "failed": node not in present,
+            "failed": node not in here,
             "staged": hostvars[node].get("model_endpoint_staged"),
             "unseen": unseen.get(node, {}),
             "drained": node in drained or node == removed,
@@ -464,7 +466,8 @@ def gate(
     ]
     if plan["rolling"]:
         # One node after another leaves the traffic, and those that join are no help until it is their turn.
-        serving = [node for node in serving if node in _in_traffic(state)]
+        in_traffic = _in_traffic(state)
+        serving = [node for node in serving if node in in_traffic]
     serving_least = len(serving) - plan["rolling"]
     enough = serving_least >= int(lb["min_nodes"])
     if not enough:
@@ -538,9 +541,11 @@ def rolling_state(
     the target is live.
     """
     settled = plan["settled"]
-    drained = drained_nodes(hostvars, gated["members"], settled)
-    left = [node for node in gated["members"] if node not in done and node != replacing]
-    serving = [node for node in left if node in _in_traffic(settled)]
+    hostvars = read_once(hostvars, gated["members"])
+    drained, in_traffic = set(drained_nodes(hostvars, gated["members"], settled)), _in_traffic(settled)
+    replaced = {*done, replacing}
+    left = [node for node in gated["members"] if node not in replaced]
+    serving = [node for node in left if node in in_traffic]
     away = {
         "status": "down",
         "share": 100,
@@ -598,6 +603,11 @@ def ramp_left(state: State) -> int:
     )
 
 
+def read_once(hostvars: HostVars, hosts: Iterable[str]) -> HostVars:
+    """Return the variables of `hosts`. Ansible puts a host's together anew each time, in up to a millisecond."""
+    return {host: hostvars[host] for host in hosts}
+
+
 def drained_nodes(hostvars: HostVars, nodes: Sequence[str], state: State) -> list[str]:
     """Return the nodes that run on and get no traffic, by the inventory or by playbooks/drain.yml."""
     return [
@@ -640,7 +650,8 @@ def upstream_servers(
     Raises:
         AnsibleFilterError: when a colour has no server that is up.
     """
-    drained = drained_nodes(hostvars, nodes, state)
+    hostvars = read_once(hostvars, nodes)
+    drained = set(drained_nodes(hostvars, nodes, state))
     members = {state["colour"]: state["nodes"]}
     if state["candidate"]:
         up = {"status": "up", "share": 100}

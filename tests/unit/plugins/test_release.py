@@ -1003,6 +1003,52 @@ def test_no_configuration_without_a_server_that_is_up(fleet: Fleet) -> None:
 # Node by node.
 
 
+class Counted(dict[str, Any]):
+    """A mapping that counts how often one of its values is read, and how often all of them are."""
+
+    reads = walks = 0
+
+    def __getitem__(self, key: str) -> Any:
+        self.reads += 1
+        return super().__getitem__(key)
+
+    def items(self) -> Any:
+        self.walks += 1
+        return super().items()
+
+
+@pytest.fixture
+def large_fleet() -> Fleet:
+    """A hundred nodes that run a release."""
+    nodes = {f"n{number}": {"ansible_host": f"10.0.0.{number}"} for number in range(100)}
+    fleet = Fleet({"lb": {}} | nodes)
+    fleet.run()
+    return fleet
+
+
+def test_the_variables_of_a_node_are_read_once(large_fleet: Fleet) -> None:
+    nodes, hostvars = large_fleet.nodes, Counted(large_fleet.hostvars)
+    large_fleet.image = "image-2"
+    large_fleet.run(canary_percent=5.0)
+    assert set(upstream_servers(hostvars, nodes, large_fleet.state)) == {"blue", "green"}
+    assert hostvars.reads == 100
+
+    node_reports(hostvars, large_fleet.plan("deploy"), nodes, nodes, nodes, [], {})
+    assert hostvars.reads == 200
+
+
+def test_a_rolling_release_does_not_walk_the_nodes_for_each_node(large_fleet: Fleet) -> None:
+    large_fleet.image = "image-2"
+    plan = large_fleet.plan("deploy", rolling=True)
+    nodes = large_fleet.nodes
+    entries = plan["settled"]["nodes"] = Counted(plan["settled"]["nodes"])
+    reports = node_reports(large_fleet.hostvars, plan, nodes, nodes, nodes, [], {})
+    gated = gate(plan, reports, large_fleet.lb(), large_fleet.now)
+    assert gated["passed"]
+    rolling_state(plan, gated, large_fleet.hostvars, nodes[:5], nodes[5], large_fleet.now)
+    assert entries.walks < 10  # copies of the state included
+
+
 @dataclass
 class Rolling:
     """A rolling release of `fleet`, as roles/release/tasks/roll.yml goes through it."""
