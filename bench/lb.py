@@ -34,7 +34,7 @@ from chart import Bar, bars
 from fleet.load import PREDICTION, Load, under_load
 from hosts import docker
 from modules import nginx_configuration
-from playbooks import Figures, run_playbook, say, stop
+from playbooks import PROJECT, Figures, run_playbook, say, stop
 from servers import (
     CACHE,
     OWN_COMMAND,
@@ -214,7 +214,9 @@ def with_version(configuration: str) -> tuple[str, str]:
 def contestants(folder: Path) -> tuple[list[Balancer], list[str]]:
     """Return the load balancers to compare, and the options of `docker run` that all of them get."""
     inventory = write_inventory(folder, local_nodes())
-    variables = {"folder": str(folder), "cache": str(CACHE), "peers": PEERS}
+    # The role's own variables, read outside of it, want to know where it is.
+    role = str(PROJECT / "roles" / "nginx_lb")
+    variables = {"folder": str(folder), "cache": str(CACHE), "peers": PEERS, "role_path": role}
     run_playbook("bench/balancers/images.yml", inventory, variables)
     container = json.loads((folder / "container.json").read_text())
     rendered, _ = render(folder, local_nodes())
@@ -358,6 +360,8 @@ def compare(
 
 def measure_size(count: int, rounds: int, ours: Balancer, folder: Path) -> Figures:
     """Return what it takes to bring so many nodes to Flotilla's load balancer, in medians over the rounds."""
+    # It is tested within the Nginx that runs, which is this one here and not the one of a fleet on this machine.
+    nginx_configuration.CONTAINER = ours.container
     nginx = nginx_configuration.Nginx(command_output, ours.folder, folder / "state.json", STATUS_PORT)
     samples = []
     text = ""

@@ -190,14 +190,18 @@ def start(server: Server, port: int, model: str, folder: Path) -> Running:
         )
     running = Running(server, process, port, 0.0)
     body = server.body(model, rows_of(model, 1))
-    while time.monotonic() - began < 120 and process.poll() is None:
-        try:
-            if expected(model) in ask(running.url(model), body):
-                running.seconds = time.monotonic() - began
-                return running
-            break
-        except OSError:
-            time.sleep(0.02)
+    try:
+        while time.monotonic() - began < 120 and process.poll() is None:
+            try:
+                if expected(model) in ask(running.url(model), body):
+                    running.seconds = time.monotonic() - began
+                    return running
+                break
+            except OSError:
+                time.sleep(0.02)
+    except KeyboardInterrupt:
+        running.stop()
+        raise
     running.stop()
     raise RuntimeError("it did not answer: " + " / ".join(log.read_text(errors="replace").splitlines()[-3:]))
 
