@@ -189,7 +189,7 @@ def test_a_certificate_that_ends_within_a_month_is_told() -> None:
     soon = {**PROBED, "n2": {**READY, "certificate_end": NOW + 29 * 86400}}
     told = [line for line in status_table(status(probed=soon)) if "certificate" in line]
     assert len(told) == 1
-    assert told[0].startswith("the certificate of n2 ends at ")
+    assert told[0].startswith("warning: the certificate of n2 ends at ")
     assert told[0].endswith(": run site.yml, which issues another")
 
 
