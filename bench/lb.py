@@ -1,11 +1,11 @@
 """Compare Flotilla's load balancer with a naive one and with HAProxy: `make bench-lb`.
 
-Each runs in a container, with the options that role nginx_lb gives to Nginx's, in front of the same two endpoints.
-Rounds are interleaved, so that a noisy machine is noisy for all. wrk says how many requests a second get through, and
-/proc what CPU time they take of the load balancer's processes; tests/fleet/load.py counts the requests that are lost
-while the load balancer is reloaded and while one endpoint after the other is restarted. Every answer is checked. The
-second part renders inventories of up to 5,000 nodes as site.yml does, and has Nginx test and load what comes of it.
-Results go to bench/results/lb.json and lb.svg.
+Each runs in a container, with the options that role nginx_lb gives to Nginx's, in front of the same two endpoints,
+which serve nobody without a load balancer's certificate. Rounds are interleaved, so that a noisy machine is noisy for
+all. wrk says how many requests a second get through, and /proc what CPU time they take of the load balancer's
+processes; tests/fleet/load.py counts the requests that are lost while the load balancer is reloaded and while one
+endpoint after the other is restarted. Every answer is checked. The second part renders inventories of up to 5,000
+nodes as site.yml does, and has Nginx test and load what comes of it. Results go to bench/results/lb.json and lb.svg.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
+import ssl
 import statistics
 import string
 import subprocess
@@ -30,10 +32,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from certificates import pem
 from chart import Bar, bars
+from filter.fleet import endpoint_name
 from fleet.load import PREDICTION, Load, under_load
 from hosts import docker
 from modules import nginx_configuration
+from modules.internal_ca import certificate_pem, issue, make_authority
 from playbooks import PROJECT, Figures, run_playbook, say, stop
 from servers import (
     CACHE,
@@ -59,6 +64,7 @@ PEERS = [
 RELOAD, RESTART = "reload", "rolling restart"
 SIZES = [10, 100, 1000, 5000]
 LABEL = "flotilla.bench-lb"
+BALANCER = "lb1"
 ENDPOINT_PORTS = (24301, 24303)
 FIRST_PORT, STATUS_PORT = 24310, 24320
 THREADS = os.cpu_count() or 1
@@ -91,7 +97,7 @@ class Balancer:
     """A load balancer to be compared: what runs, with which configuration, in which file, and how it is reloaded.
 
     `writable` are the folders it writes to beyond what role nginx_lb gives a container. Once it runs, `folder`
-    holds its configuration and `process` is its first one.
+    holds its configuration and, in tls, its certificates, and `process` is its first one.
     """
 
     name: str
@@ -121,13 +127,20 @@ class Balancer:
 class Endpoints:
     """Flotilla's endpoints, which all load balancers have in common."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificates: Path) -> None:
         self._folder = folder
+        self._certificates = certificates
+        self._client = ssl.create_default_context(cafile=certificates / BALANCER / "servers.crt")
+        self._client.load_cert_chain(certificates / BALANCER / "client.pem")
+        # A name is expected of an endpoint, and it is asked by its address.
+        self._client.check_hostname = False
         self._running: dict[int, Running] = {}
 
     def start(self, port: int) -> None:
         """Start an endpoint and wait until it answers right."""
-        server = Server("Flotilla", OWN_LOCK, OWN_COMMAND, environ={"FLOTILLA_ENDPOINT": f"endpoint{port}"})
+        name = f"endpoint{port}"
+        environ = {"FLOTILLA_ENDPOINT": name, "FLOTILLA_TLS": str(self._certificates / name)}
+        server = Server("Flotilla", OWN_LOCK, OWN_COMMAND, environ=environ, client=self._client)
         self._running[port] = start(server, port, "iris", self._folder)
 
     def restart_all(self) -> None:
@@ -163,7 +176,8 @@ def write_inventory(folder: Path, nodes: dict[str, dict[str, Any]]) -> Path:
     state = {
         "serial": 1,
         "colour": "blue",
-        "live": {"id": "0" * 12},
+        # As servers.py starts an endpoint.
+        "live": {"id": "0" * 12, "settings": {"common": {"workers": 2, "threads": 1}, "nodes": {}}},
         "candidate": None,
         "previous": [],
         "nodes": dict.fromkeys(nodes, up),
@@ -173,8 +187,11 @@ def write_inventory(folder: Path, nodes: dict[str, dict[str, Any]]) -> Path:
         "ansible_host": "127.0.0.1",
         "ansible_python_interpreter": sys.executable,
         "bench_state": state,
+        # What site.yml finds out on the machine; its certificates are not in their place here.
+        "flotilla_first_host": BALANCER,
+        "flotilla_machine": {"files": {}},
     }
-    groups = {"load_balancers": {"hosts": {"lb1": balancer}}, "model_nodes": {"hosts": nodes}}
+    groups = {"load_balancers": {"hosts": {BALANCER: balancer}}, "model_nodes": {"hosts": nodes}}
     path = folder / "hosts.json"
     path.write_text(json.dumps({"all": {"children": groups}}))
     return path
@@ -205,6 +222,22 @@ def many_nodes(count: int) -> dict[str, dict[str, Any]]:
     }
 
 
+def write_certificates(folder: Path) -> None:
+    """Write what the endpoints and the load balancers show each other and trust, as in a fleet, a folder for each."""
+    fleet, balancers = make_authority("fleet"), make_authority("load balancers")
+    files = {
+        f"{BALANCER}/client.pem": pem(issue(balancers, BALANCER, "client")),
+        f"{BALANCER}/servers.crt": certificate_pem(fleet[0]),
+    }
+    for node in local_nodes():
+        files[f"{node}/server.pem"] = pem(issue(fleet, node, "server", names=[endpoint_name(node)]))
+        files[f"{node}/clients.crt"] = certificate_pem(balancers[0])
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
 def with_version(configuration: str) -> tuple[str, str]:
     """Return a rendered configuration as it is installed, and its version."""
     version = nginx_configuration.version_of(configuration)
@@ -223,7 +256,12 @@ def contestants(folder: Path) -> tuple[list[Balancer], list[str]]:
     old_nginx, haproxy = (str(peer["image"]) for peer in PEERS)
 
     def filled_in(name: str, port: int, line: str) -> str:
-        servers = "\n".join(line.format(address=f"127.0.0.1:{each}", port=each) for each in ENDPOINT_PORTS)
+        servers = "\n".join(
+            line.format(
+                name=node, address=f"127.0.0.1:{its['model_endpoint_port']}", shown=endpoint_name(node)
+            )
+            for node, its in local_nodes().items()
+        )
         template = string.Template((HERE / "balancers" / name).read_text())
         return template.substitute(port=port, threads=THREADS, servers=servers)
 
@@ -244,7 +282,11 @@ def contestants(folder: Path) -> tuple[list[Balancer], list[str]]:
             haproxy,
             ["/usr/sbin/haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.cfg"],
             "/etc/haproxy/haproxy.cfg",
-            filled_in("haproxy.cfg", FIRST_PORT + 3, "    server endpoint{port} {address}"),
+            filled_in(
+                "haproxy.cfg",
+                FIRST_PORT + 3,
+                "    server {name} {address} sni str({shown}) check-sni {shown}",
+            ),
             FIRST_PORT + 3,
             reload_signal="USR2",
             writable=("/run/haproxy",),
@@ -252,7 +294,7 @@ def contestants(folder: Path) -> tuple[list[Balancer], list[str]]:
     ], run_options(container)
 
 
-def run(balancer: Balancer, options: Sequence[str], folder: Path) -> None:
+def run(balancer: Balancer, options: Sequence[str], folder: Path, certificates: Path) -> None:
     """Run a load balancer and wait until it answers; `folder` gets its configuration's folder.
 
     Raises RuntimeError with the end of its output when it does not.
@@ -260,6 +302,7 @@ def run(balancer: Balancer, options: Sequence[str], folder: Path) -> None:
     file = Path(balancer.file)
     balancer.folder = folder / balancer.container
     balancer.folder.mkdir()
+    shutil.copytree(certificates / BALANCER, balancer.folder / "tls")
     (balancer.folder / file.name).write_text(balancer.configuration)
     place = [
         "--name",
@@ -298,13 +341,15 @@ def remove() -> None:
 @contextlib.contextmanager
 def running(chosen: Sequence[Balancer], options: Sequence[str], folder: Path) -> Iterator[Endpoints]:
     """Run the endpoints and the load balancers, and remove them at the end, whatever the end is."""
-    endpoints = Endpoints(folder)
+    certificates = folder / "certificates"
+    write_certificates(certificates)
+    endpoints = Endpoints(folder, certificates)
     remove()
     try:
         for port in ENDPOINT_PORTS:
             endpoints.start(port)
         for balancer in chosen:
-            run(balancer, options, folder)
+            run(balancer, options, folder, certificates)
         yield endpoints
     finally:
         remove()
@@ -334,7 +379,7 @@ def compare(
 ) -> None:
     """Measure all load balancers in interleaved rounds; each keeps its samples."""
     body = json.dumps(PREDICTION)
-    right = ask(f"http://127.0.0.1:{ENDPOINT_PORTS[0]}/predict", body.encode())
+    right = ask(f"{chosen[0].url}/predict", body.encode())
 
     def reload(balancer: Balancer, traffic: Load) -> None:
         for _ in range(options.reloads):

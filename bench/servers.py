@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ class Server:
     """One way to serve: its lock, how to start it, and where and how it is asked.
 
     `command` and `prepare` may hold {python}, {bin}, {port}, {folder} and {model}. A server of `one_model` is
-    started once for each.
+    started once for each. One that speaks TLS is asked with `client`.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Server:
     form: str = "instances"
     environ: dict[str, str] = field(default_factory=dict)
     one_model: bool = False
+    client: ssl.SSLContext | None = None
 
     def body(self, model: str, rows: list[list[float]]) -> bytes:
         content: dict[str, Any] = {"model": model, "instances": rows}
@@ -84,7 +86,8 @@ class Running:
     seconds: float
 
     def url(self, model: str) -> str:
-        return f"http://127.0.0.1:{self.port}{self.server.path.format(model=model)}"
+        scheme = "https" if self.server.client else "http"
+        return f"{scheme}://127.0.0.1:{self.port}{self.server.path.format(model=model)}"
 
     def cpu_seconds(self) -> float:
         return cpu_seconds(self.process.pid)
@@ -193,7 +196,7 @@ def start(server: Server, port: int, model: str, folder: Path) -> Running:
     try:
         while time.monotonic() - began < 120 and process.poll() is None:
             try:
-                if expected(model) in ask(running.url(model), body):
+                if expected(model) in ask(running.url(model), body, server.client):
                     running.seconds = time.monotonic() - began
                     return running
                 break
@@ -206,9 +209,9 @@ def start(server: Server, port: int, model: str, folder: Path) -> Running:
     raise RuntimeError("it did not answer: " + " / ".join(log.read_text(errors="replace").splitlines()[-3:]))
 
 
-def ask(url: str, body: bytes) -> str:
+def ask(url: str, body: bytes, client: ssl.SSLContext | None = None) -> str:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
-    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=20, context=client) as answer:  # noqa: S310
         text: str = answer.read().decode()
     return text
 

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from certificates import pem
 from fleet.fleet import Fleet
 from fleet.machine import Machine, wait_until
 from fleet.serving.test_exposure import REGISTRY, REGISTRY_PUSH
-from modules.internal_ca import Authority, Pair, Store, certificate_pem, issue, key_pem, make_authority
+from modules.internal_ca import Authority, Pair, Store, issue, make_authority
 
 BLUE = 5001
 REFUSED = "refused"
@@ -33,10 +34,6 @@ except (ssl.SSLError, ConnectionResetError, BrokenPipeError, http.client.RemoteD
 def answer(asker: Machine, server: Machine, port: int, pem: str, path: str, method: str = "GET") -> str:
     """Return the status with which a server answers a machine that shows a certificate; REFUSED without an answer."""
     return asker.run("python3", "-", server.address, str(port), method, path, pem, stdin=ASK).strip()
-
-
-def pem(pair: Pair) -> str:
-    return key_pem(pair[1]) + certificate_pem(pair[0])
 
 
 def authority(fleet: Fleet, name: str) -> Pair:

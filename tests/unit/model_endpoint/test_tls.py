@@ -15,16 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from certificates import pem
 from model_endpoint import tls
-from modules.internal_ca import Pair, certificate_pem, issue, key_pem, make_authority
+from modules.internal_ca import Pair, certificate_pem, issue, make_authority
 from unit.model_endpoint.server import SOURCE, Server
 
 NAME = "node_1.endpoint.flotilla"
 SETOSA = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
-
-
-def pem(pair: Pair) -> str:
-    return key_pem(pair[1]) + certificate_pem(pair[0])
 
 
 class Certificates:

@@ -1,0 +1,8 @@
+"""Certificates for those who ask an endpoint, or run one."""
+
+from modules.internal_ca import Pair, certificate_pem, key_pem
+
+
+def pem(pair: Pair) -> str:
+    """Return a certificate and its key as one file, as the fleet's machines have them."""
+    return key_pem(pair[1]) + certificate_pem(pair[0])
