@@ -52,7 +52,8 @@ def deploy(fleet: Fleet, settings: Mapping[str, Any]) -> str:
 def own_certificate(address: str, days: int) -> dict[str, str]:
     """The settings for a certificate of one's own, which nobody else has signed and which ends in so many days."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, NAME)])
+    # OpenSSL looks only at the first of those that it trusts by one name.
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, f"{NAME} {days}")])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
