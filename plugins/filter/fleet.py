@@ -289,9 +289,16 @@ def holds_certificates(hostvars: HostVars, hosts: Sequence[str]) -> bool:
     )
 
 
-def balancer_certificates(files: Mapping[str, str]) -> str:
-    """Return what tells a load balancer's certificates, among the `files` of its machine, from others."""
-    states = [f"{path} {state}" for path, state in sorted(files.items()) if path.startswith(f"{BALANCER}/")]
+def balancer_certificates(files: Mapping[str, str], unused: Sequence[str] = ()) -> str:
+    """Return what tells a load balancer's certificates, among the `files` of its machine, from others.
+
+    `unused` are paths of those that Nginx is not told of.
+    """
+    states = [
+        f"{path} {state}"
+        for path, state in sorted(files.items())
+        if path.startswith(f"{BALANCER}/") and path not in unused
+    ]
     return hashlib.sha256("\n".join(states).encode()).hexdigest()[:12]
 
 

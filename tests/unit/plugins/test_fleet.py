@@ -260,6 +260,9 @@ def test_a_load_balancer_s_certificates_are_told_from_others() -> None:
     assert told == balancer_certificates({**present, "/etc/flotilla/nginx/nginx.conf": "c:0644:0"})
     assert told != balancer_certificates({**present, "/etc/flotilla/nginx/tls/client.pem": "c:0400:10002"})
     assert told != balancer_certificates({})
+    door = "/etc/flotilla/nginx/tls/door.pem"
+    assert told != balancer_certificates({**present, door: "d:0400:10002"})
+    assert told == balancer_certificates({**present, door: "d:0400:10002"}, [door])
 
 
 def test_machines_that_have_certificates_are_known_by_their_files() -> None:
