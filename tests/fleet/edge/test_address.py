@@ -125,7 +125,11 @@ def test_an_address_that_is_not_wanted_any_more_is_given_up(fleet: Fleet, url: s
         deploy(fleet.with_nodes(THREE, none)).assert_ended(FINE, "changed")
         assert holders(fleet) == []
         for balancer in fleet.load_balancers:
-            assert balancer.container_names() <= {"flotilla-nginx", "flotilla-registry"}
+            assert balancer.container_names() <= {
+                "flotilla-nginx",
+                "flotilla-registry",
+                "flotilla-registry-push",
+            }
         deploy(fleet).assert_ended(FINE, "changed")
         assert len(holders(fleet)) == 1
         again = deploy(fleet)
