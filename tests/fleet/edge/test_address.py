@@ -67,7 +67,7 @@ def test_what_is_new_comes_first_to_the_load_balancer_without_the_address(fleet:
         heavier.assert_shared(load.during(LOOK_SECONDS).by_endpoint())
         deploy(fleet).assert_ended(FINE, "changed")
     load.record().assert_nothing_lost()
-    order = re.findall(r"Install the state on (\w+)", changed.output)
+    order = re.findall(r"send_to_one\.yml .*\(item=(\w+)\)", changed.output)
     assert order == [standby.name, holder.name]
     assert holders(fleet) == [holder.name]
 
