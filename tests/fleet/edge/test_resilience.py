@@ -21,7 +21,7 @@ from fleet.machine import Machine, wait_until
 NODES: dict[str, dict[str, Any]] = {"node1": {}, "node2": {}, "node3": {}}
 MAX_CONNS = 64  # of nginx_lb_max_conns, the half that is given while another endpoint is free
 CONFIGURATION = "/etc/flotilla/nginx/nginx.conf"
-LISTEN = "import socket, time; socket.create_server(('0.0.0.0', 8081)); time.sleep(600)"
+LISTEN = "import socket, time; server = socket.create_server(('0.0.0.0', 8081)); time.sleep(600)"
 
 # What a release of BUSY can do. The threads are of one worker: of two, each has what was sent to it, and one may wait
 # while the other is idle.
