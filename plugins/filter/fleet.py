@@ -113,11 +113,25 @@ def machines(hostvars: HostVars, hosts: Sequence[str]) -> list[dict[str, str]]:
 
 def status_port(hostvars: HostVars, groups: Groups, host: str) -> int:
     """Return the port where Nginx on the machine of `host` tells which configuration it serves, 0 without an Nginx."""
-    mine = machine(hostvars, host)
-    for balancer in groups.get("load_balancers", ()):
-        if machine(hostvars, balancer) == mine:
-            return int(hostvars[balancer].get("nginx_lb_status_port", 8090))
+    balancers = _balancers_at(hostvars, groups, machine(hostvars, host))
+    return int(balancers[0].get("nginx_lb_status_port", 8090)) if balancers else 0
+
+
+def tls_port(hostvars: HostVars, groups: Groups, host: str) -> int:
+    """Return the port where Nginx on the machine of `host` speaks TLS with clients, 0 where it does not."""
+    for variables in _balancers_at(hostvars, groups, machine(hostvars, host)):
+        if variables.get("nginx_lb_tls") in ("own", "internal"):
+            return int(variables.get("nginx_lb_tls_port", 443))
     return 0
+
+
+def _balancers_at(hostvars: HostVars, groups: Groups, place: str) -> list[Mapping[str, Any]]:
+    """The variables of the load balancers on one `machine`."""
+    return [
+        hostvars[balancer]
+        for balancer in groups.get("load_balancers", ())
+        if machine(hostvars, balancer) == place
+    ]
 
 
 def virtual_address(hostvars: HostVars, groups: Groups) -> str:
@@ -142,16 +156,6 @@ def holds_address(hostvars: HostVars, host: str) -> bool:
 def standby_first(balancers: Sequence[str], hostvars: HostVars) -> list[str]:
     """Return load balancers in the order in which they are changed: the one that holds the address last."""
     return sorted(balancers, key=lambda host: holds_address(hostvars, host))
-
-
-def tls_port(hostvars: HostVars, groups: Groups, host: str) -> int:
-    """Return the port where Nginx on the machine of `host` speaks TLS with clients, 0 where it does not."""
-    mine = machine(hostvars, host)
-    for balancer in groups.get("load_balancers", ()):
-        variables = hostvars[balancer]
-        if machine(hostvars, balancer) == mine and variables.get("nginx_lb_tls") in ("own", "internal"):
-            return int(variables.get("nginx_lb_tls_port", 443))
-    return 0
 
 
 def door_certificates(hostvars: HostVars, groups: Groups) -> list[dict[str, Any]]:

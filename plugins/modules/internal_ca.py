@@ -141,7 +141,7 @@ class Store:
         self.check_mode = check_mode
         self.changed = False
         self._passphrase = passphrase.encode()
-        # In check mode, what the files would hold; None for one that would be gone.
+        # In check mode, what files would hold, and which would be gone.
         self._made: dict[str, Pair] = {}
         self._gone: set[str] = set()
 
