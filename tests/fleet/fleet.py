@@ -63,6 +63,11 @@ class Fleet:
         return [self.machine(name) for name in self.groups["model_nodes"]]
 
     @property
+    def builder(self) -> Machine:
+        """The machine that builds images and holds the registry: the first load balancer, unless another is named."""
+        return self.machine(self.groups.get("image_builder", self.groups["load_balancers"])[0])
+
+    @property
     def machines(self) -> list[Machine]:
         """Every machine of the fleet."""
         return [*self.load_balancers, *self.nodes]
