@@ -364,6 +364,25 @@ def missing_container(
     return {"release": live, "slot": slot}
 
 
+def step_hosts(
+    plan: Mapping[str, Any], hostvars: HostVars, nodes: Sequence[str], present: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return what the steps of a run have to do with the hosts that are `present`: dicts of host and groups.
+
+    All are in flotilla_release where a release is to go live, those of `nodes` that lack a container are in
+    flotilla_stage, and the node that is removed is in flotilla_leave. Hosts in none of them are left out.
+    """
+    found: dict[str, list[str]] = {host: ["flotilla_release"] if plan["target"] else [] for host in present}
+    for node in nodes:
+        if node not in found:
+            continue
+        if missing_container(plan, node, hostvars[node]["flotilla_machine"]):
+            found[node].append("flotilla_stage")
+        if plan["verb"] == "remove" and node == plan["node"]:
+            found[node].append("flotilla_leave")
+    return [{"host": host, "groups": groups} for host, groups in found.items() if groups]
+
+
 def _is_none_of_it(plan: Mapping[str, Any], node: str) -> bool:
     """Tell whether `node` is no member yet, and the run none that makes it one, which reads its settings."""
     return plan["verb"] in ("drain", "undrain", "remove") and node not in plan["settled"]["nodes"]
@@ -690,18 +709,22 @@ def upstream_servers(
 
 
 def stray_slots(
-    plan: Mapping[str, Any], state: State, node: str, machine: Mapping[str, Any] | None
-) -> list[str]:
-    """Return the slots in which `node` still runs a container that takes no traffic and is not to take any."""
-    used = {state["colour"]} | ({other_colour(state["colour"])} if state["candidate"] else set())
-    running = {
-        slot
-        for slot in ("blue", "green")
-        if (machine or {}).get("containers", {}).get(f"flotilla-{node}-{slot}", {}).get("running")
+    plan: Mapping[str, Any], state: State, hostvars: HostVars, nodes: Sequence[str]
+) -> dict[str, str]:
+    """Return the slot in which a node still runs a container that takes no traffic and is not to take any, by node.
+
+    `hostvars` hold what each of `nodes` was found to run, as flotilla_machine.
+    """
+    other = other_colour(state["colour"])
+    if state["candidate"]:
+        return {}
+    staged_in_vain = plan["target"] is not None and plan["colour"] == other
+    return {
+        node: other
+        for node in nodes
+        if staged_in_vain
+        or hostvars[node]["flotilla_machine"]["containers"].get(f"flotilla-{node}-{other}", {}).get("running")
     }
-    if plan["target"]:
-        running.add(plan["colour"])
-    return sorted(running - used)
 
 
 def kept_releases(state: State) -> list[Release]:
@@ -787,6 +810,7 @@ class FilterModule:
             "release_settings": release_settings,
             "rolling_state": rolling_state,
             "settings_of": settings_of,
+            "step_hosts": step_hosts,
             "stray_slots": stray_slots,
             "unseen_endpoints": unseen_endpoints,
             "upstream_servers": upstream_servers,

@@ -34,6 +34,7 @@ from filter.release import (
     release_settings,
     rolling_state,
     settings_of,
+    step_hosts,
     stray_slots,
     unseen_endpoints,
     upstream_servers,
@@ -109,6 +110,10 @@ class Fleet:
         variables = {f"nginx_lb_{name}": value for name, value in changed.items()}
         return settings_of({"lb": variables}, "lb", SPECS, "nginx_lb")
 
+    def seen(self) -> dict[str, dict[str, Any]]:
+        """Return the variables of all nodes once their machines have been looked at."""
+        return {node: {"flotilla_machine": self.machine(node)} for node in self.nodes}
+
     def machine(self, node: str) -> dict[str, Any]:
         slots = self.runs.get(node, {}).items()
         return {
@@ -165,9 +170,9 @@ class Fleet:
             percents = [step["percent"] for step in plan["steps"]][:steps] if plan["target"] else [None]
             for percent in percents:
                 self.state = numbered(next_state(plan, gated, percent, self.now), self.state)
-        for node in set(concerned) - set(unreachable):
-            for slot in stray_slots(plan, self.state, node, self.machine(node)):
-                self.runs.get(node, {}).pop(slot, None)
+        present = [node for node in concerned if node not in unreachable]
+        for node, slot in stray_slots(plan, self.state, self.seen(), present).items():
+            self.runs.get(node, {}).pop(slot, None)
         return Run(plan, gated, self.state)
 
     @property
@@ -932,30 +937,60 @@ def test_the_ramp_of_a_node_that_is_down_is_nobody_s_business() -> None:
 # What runs and takes no traffic.
 
 
-def both_slots(node: str, **running: bool) -> dict[str, Any]:
-    return {
-        "containers": {
-            f"flotilla-{node}-{slot}": {"running": running.get(slot, True)} for slot in ("blue", "green")
-        }
-    }
+def runs(node: str, *slots: str) -> dict[str, dict[str, Any]]:
+    containers = {f"flotilla-{node}-{slot}": {"running": slot in slots} for slot in ("blue", "green")}
+    return {"n1": {"flotilla_machine": {"containers": containers}}}
 
 
 def test_the_slot_that_is_not_live_is_stray_unless_a_canary_is_in_it(fleet: Fleet) -> None:
     plan = fleet.plan("deploy")
-    assert stray_slots(plan, fleet.state, "n1", both_slots("n1")) == ["green"]
-    assert stray_slots(plan, fleet.state, "n1", both_slots("n1", green=False)) == []
-    assert stray_slots(plan, fleet.state, "n1", both_slots("n2")) == []
-    assert stray_slots(plan, fleet.state, "n1", None) == []
-    assert stray_slots(plan, {**fleet.state, "candidate": {}}, "n1", both_slots("n1")) == ["green"]
+    both = runs("n1", "blue", "green")
+    assert stray_slots(plan, fleet.state, both, ["n1"]) == {"n1": "green"}
+    assert stray_slots(plan, fleet.state, both, []) == {}
+    assert stray_slots(plan, fleet.state, runs("n1", "blue"), ["n1"]) == {}
+    assert stray_slots(plan, fleet.state, runs("n2", "blue", "green"), ["n1"]) == {}
+    assert stray_slots(plan, {**fleet.state, "candidate": {}}, both, ["n1"]) == {"n1": "green"}
     fleet.ship("image-2", canary_percent=5)
-    assert stray_slots(plan, fleet.state, "n1", both_slots("n1")) == []
+    assert stray_slots(plan, fleet.state, both, ["n1"]) == {}
 
 
 def test_what_a_release_that_did_not_stay_live_was_staged_in_is_stray(fleet: Fleet) -> None:
     fleet.image = "image-2"
     plan = fleet.plan("deploy")
     # The machine was looked at before anything was staged on it.
-    assert stray_slots(plan, fleet.state, "n1", fleet.machine("n1")) == ["green"]
+    assert stray_slots(plan, fleet.state, fleet.seen(), ["n1"]) == {"n1": "green"}
+
+
+# Whom the steps are about.
+
+
+def groups_of(fleet: Fleet, plan: dict[str, Any], present: Sequence[str]) -> dict[str, list[str]]:
+    hosts = step_hosts(plan, fleet.seen(), fleet.nodes, present)
+    return {entry["host"]: entry["groups"] for entry in hosts}
+
+
+def test_a_run_with_nothing_to_do_is_about_nobody(fleet: Fleet) -> None:
+    assert groups_of(fleet, fleet.plan("deploy"), ["lb", *fleet.nodes]) == {}
+
+
+def test_a_release_is_about_every_host_that_is_there(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    assert groups_of(fleet, fleet.plan("deploy"), ["lb", "n1", "n3"]) == {
+        "lb": ["flotilla_release"],
+        "n1": ["flotilla_release", "flotilla_stage"],
+        "n3": ["flotilla_release", "flotilla_stage"],
+    }
+
+
+def test_a_node_that_has_lost_its_container_is_staged_alone(fleet: Fleet) -> None:
+    del fleet.runs["n2"]
+    assert groups_of(fleet, fleet.plan("deploy"), ["lb", *fleet.nodes]) == {"n2": ["flotilla_stage"]}
+
+
+def test_a_node_that_is_removed_leaves_if_it_is_there(fleet: Fleet) -> None:
+    plan = fleet.plan("remove", node="n2")
+    assert groups_of(fleet, plan, ["lb", *fleet.nodes]) == {"n2": ["flotilla_leave"]}
+    assert groups_of(fleet, plan, ["lb", "n1", "n3"]) == {}
 
 
 # What Nginx is given.
