@@ -39,6 +39,13 @@ options:
     description: Text files to add, by path in the image.
     type: dict
     default: {}
+  bytecode:
+    description:
+      - Folders of Python modules, by path in the image, to compile with the image's own Python. Debian leaves that to a
+        maintainer script, and without it each start of a program compiles what it imports.
+    type: list
+    elements: str
+    default: []
   cache:
     description: Folder on the host for the tarballs.
     type: path
@@ -78,7 +85,12 @@ ACCOUNTS = {
 
 
 def mmdebstrap_command(
-    suite: str, packages: list[str], capabilities: dict[str, str], files: dict[str, str], tarball: str
+    suite: str,
+    packages: list[str],
+    capabilities: dict[str, str],
+    files: dict[str, str],
+    bytecode: list[str],
+    tarball: str,
 ) -> list[str]:
     """Return the command that unpacks `packages` of `suite` into the file `tarball`."""
     command = ["mmdebstrap", "--variant=extract", f'--aptopt=Acquire::Min-ValidTime "{INDEX_MAY_BE}"']
@@ -91,6 +103,10 @@ def mmdebstrap_command(
         command.append(f'--extract-hook={make} && printf %s {shlex.quote(content)} > "$1"{shlex.quote(file)}')
     for path, capability in sorted(capabilities.items()):
         command.append(f'--extract-hook=setcap {shlex.quote(capability)} "$1"{shlex.quote(path)}')
+    for path in bytecode:
+        # The hash form ignores file times, as nobody changes the modules of an image.
+        compiling = f"python3 -m compileall -q --invalidation-mode unchecked-hash {shlex.quote(path)}"
+        command.append(f'--extract-hook=chroot "$1" {compiling}')
     return [*command, suite, tarball]
 
 
@@ -102,6 +118,7 @@ def main() -> None:
             "packages": {"type": "list", "elements": "str", "required": True},
             "capabilities": {"type": "dict", "default": {}},
             "files": {"type": "dict", "default": {}},
+            "bytecode": {"type": "list", "elements": "str", "default": []},
             "cache": {"type": "path", "required": True},
         },
         supports_check_mode=True,
@@ -122,7 +139,7 @@ def main() -> None:
         # fmt: off
         command = mmdebstrap_command(
             module.params["suite"], module.params["packages"], module.params["capabilities"], module.params["files"],
-            str(part),
+            module.params["bytecode"], str(part),
         )
         # fmt: on
         code, _, error = module.run_command(command)

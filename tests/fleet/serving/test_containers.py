@@ -76,3 +76,17 @@ def test_endpoint_containers_carry_their_labels(fleet: Fleet) -> None:
         releases.add(labels["flotilla.release"])
     assert len(releases) == 1
     assert {fleet.get("/v2/health/ready").headers["X-Release"]} == releases
+
+
+# What the endpoint imports, as its container does.
+UNCOMPILED = """
+import os, sys, model_endpoint.__main__
+cached = (getattr(module, "__cached__", None) for module in sys.modules.values())
+print(*(path for path in cached if path and not os.path.exists(path)))
+"""
+
+
+def test_an_endpoint_starts_without_compiling_what_it_imports(fleet: Fleet) -> None:
+    for node in fleet.nodes:
+        container = f"flotilla-{node.name}-blue"
+        assert node.run("docker", "exec", container, "python3", "-c", UNCOMPILED).split() == []
