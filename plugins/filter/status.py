@@ -81,7 +81,12 @@ def fleet_status(
             for name in groups["load_balancers"]
         },
         "nodes": nodes,
-        "warnings": _warnings(shown, now),
+        "warnings": _warnings(shown, now)
+        + [
+            f"the certificate of {name} ends at {_time(node['certificate_end'])}: run site.yml, which issues another"
+            for name, node in nodes.items()
+            if node["certificate_end"] is not None and node["certificate_end"] < now + WARNING_DAYS * 86400
+        ],
     }
 
 
@@ -168,12 +173,6 @@ def status_table(status: Mapping[str, Any]) -> list[str]:
         certificate = f", certificate until {_time(end)}" if end else ""
         head.append(f"load balancer {name}: {serves}{holds}{certificate}")
     head += [f"warning: {line}" for line in status["warnings"]]
-    for name, node in status["nodes"].items():
-        end = node["certificate_end"]
-        if end is not None and end < status["time"] + WARNING_DAYS * 86400:
-            head.append(
-                f"warning: the certificate of {name} ends at {_time(end)}: run site.yml, which issues another"
-            )
     return [*head, "", *lines]
 
 

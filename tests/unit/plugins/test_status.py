@@ -145,7 +145,7 @@ def with_certificate(days_left: float, *names: str) -> dict[str, Any]:
     hostvars = HOSTVARS | {
         name: {"flotilla_machine": {**machine()["flotilla_machine"], **shown}} for name in names
     }
-    return status(hostvars=hostvars, now=END - days_left * DAY)
+    return status(hostvars=hostvars, probed={}, now=END - days_left * DAY)
 
 
 def test_the_end_of_a_certificate_is_told() -> None:
