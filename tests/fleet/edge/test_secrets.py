@@ -1,5 +1,6 @@
 """Secrets go where they are needed, and are seen nowhere on the way."""
 
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,9 @@ from fleet.fleet import Fleet
 from fleet.machine import Machine
 
 KEY = "planted-key-1b9d6f3e8c2a7045"
-PASSPHRASE = "planted-passphrase-44e0c6"
+VAULT_PASSWORD = "planted-vault-password-44e0c6"
+CA_PASSPHRASE = "planted-passphrase-9c31ab"
+PLANTED = {KEY, VAULT_PASSWORD, CA_PASSPHRASE}
 # Besides its own processes, which would find themselves.
 PATTERNS = "/run/patterns"
 # What a machine shows of itself, and what is in the layers of its images.
@@ -34,10 +37,14 @@ PRIVATE_KEYS = (
 )
 
 
+def authority(fleet: Fleet) -> Path:
+    """Return the folder of the fleet's authorities."""
+    return Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"])
+
+
 def private_keys(fleet: Fleet) -> set[str]:
     """Return a line out of each private key of the fleet: those of the authority's folder, and the machines'."""
-    folder = Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"])
-    texts = [path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()]
+    texts = [path.read_text(errors="replace") for path in authority(fleet).rglob("*") if path.is_file()]
     held = {text.splitlines()[2] for text in texts if "PRIVATE KEY-----" in text}
     for machine in fleet.machines:
         held |= set(machine.run("sh", "-c", PRIVATE_KEYS).split())
@@ -78,18 +85,24 @@ def command_lines() -> Iterator[set[str]]:
 
 @pytest.fixture(scope="module")
 def planted(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Outcome, set[str]]]:
-    """A release, deployed with a key from the vault: how the run ended, and the command lines there were meanwhile."""
+    """A release, deployed with secrets from the vault: how the run ended, and the command lines there were."""
     folder = tmp_path_factory.mktemp("secrets")
-    passphrase, vault = folder / "passphrase", folder / "vault.yml"
-    passphrase.write_text(PASSPHRASE)
-    vault.write_text(yaml.safe_dump({"nginx_lb_api_keys": {"planted": KEY}}))
-    with_passphrase = ("--vault-password-file", str(passphrase))
-    subprocess.run(
-        ["ansible-vault", "encrypt", *with_passphrase, str(vault)], check=True, capture_output=True
-    )
-    options = ("--diff", "-vvv", *with_passphrase, "--extra-vars", f"@{vault}")
+    password, vault, keys = folder / "password", folder / "vault.yml", folder / "authority"
+    password.write_text(VAULT_PASSWORD)
+    secrets = {"nginx_lb_api_keys": {"planted": KEY}, "internal_ca_passphrase": CA_PASSPHRASE}
+    vault.write_text(yaml.safe_dump(secrets))
+    with_password = ("--vault-password-file", str(password))
+    subprocess.run(["ansible-vault", "encrypt", *with_password, str(vault)], check=True, capture_output=True)
+    # The fleet's own folder stays without a passphrase, which the runs of other tests don't know.
+    shutil.copytree(authority(fleet), keys)
+    options = ("--diff", "-vvv", *with_password, "--extra-vars", f"@{vault}")
     with command_lines() as lines:
-        outcome = deploy(fleet, "site.yml", releases.new_model(folder), *options)
+        outcome = deploy(
+            fleet, "site.yml", releases.new_model(folder), *options, internal_ca_directory=str(keys)
+        )
+    assert {path.read_text().splitlines()[0] for path in keys.rglob("*.key")} == {
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----"
+    }
     yield outcome, lines
     deploy(fleet).assert_ended(FINE, "released")
 
@@ -98,15 +111,15 @@ def test_a_key_from_the_vault_opens(fleet: Fleet, planted: tuple[Outcome, set[st
     outcome, _ = planted
     outcome.assert_ended(FINE, "released")
     assert status(fleet, X_API_Key=KEY) == 200
-    assert status(fleet, X_API_Key=PASSPHRASE) == 401
+    assert status(fleet, X_API_Key=VAULT_PASSWORD) == 401
 
 
 def test_no_secret_is_in_what_the_run_said_or_started(
     fleet: Fleet, planted: tuple[Outcome, set[str]]
 ) -> None:
     outcome, lines = planted
-    secrets = {KEY, PASSPHRASE, *private_keys(fleet)}
-    assert len(secrets) > 2 + len(fleet.machines)
+    secrets = PLANTED | private_keys(fleet)
+    assert len(secrets) > len(PLANTED) + len(fleet.machines)
     assert any("ansible-playbook" in line for line in lines)
     said = "\n".join([outcome.output, str(outcome.verdict), *lines])
     assert outcome.verdict["live"] in said
@@ -114,7 +127,7 @@ def test_no_secret_is_in_what_the_run_said_or_started(
 
 
 def test_no_secret_is_shown_by_a_machine(fleet: Fleet, planted: tuple[Outcome, set[str]]) -> None:
-    secrets = sorted({KEY, PASSPHRASE, *private_keys(fleet)})
+    secrets = sorted(PLANTED | private_keys(fleet))
     # In labels and the state; in a layer. That they are found shows that secrets would be.
     release, layer = live(fleet), "class Bookkeeper:"
     for machine in fleet.machines:
