@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import http.client
 import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -24,6 +25,7 @@ description:
     until it serves this one. If it does not, both files and what is served go back to what they were.
   - A failed reload is silent (C(nginx -t) passes with a port in use or a changed zone), which is why the version
     that is served is asked for.
+  - Waits for another that is at work, since a run whose controller dies leaves one behind that goes on to its end.
 options:
   action:
     description: What to do.
@@ -101,6 +103,18 @@ class Nginx:
         self.configuration_file = directory / "nginx.conf"
         self.state_file = state_file
         self.status_port = status_port
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from the files meanwhile; waits until none is at work on them."""
+        folder = self.configuration_file.parent
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(opened)
 
     def test(self, text: str, image: str) -> None:
         """Have `image`'s Nginx read the configuration `text` and the files it names.
@@ -273,13 +287,15 @@ def main() -> None:
     try:
         if wanted["action"] == "test":
             if read(nginx.configuration_file) != text and not module.check_mode:
-                nginx.test(text, wanted["image"])
+                with nginx.alone():
+                    nginx.test(text, wanted["image"])
             module.exit_json(changed=False, **result)
         if module.check_mode:
             # Docker need not be here yet.
             result["reloaded"] = nginx.served() not in ("", version)
         else:
-            result["reloaded"] = nginx.install(text, files[nginx.state_file], version)
+            with nginx.alone():
+                result["reloaded"] = nginx.install(text, files[nginx.state_file], version)
             if result["reloaded"]:
                 nginx.wait_for_old_workers(wanted["workers_gone"])
     except (NotTakenError, OSError) as error:

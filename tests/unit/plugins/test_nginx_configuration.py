@@ -103,6 +103,21 @@ def machine(tmp_path: Path, status_server: StatusServer, monkeypatch: pytest.Mon
     return machine
 
 
+def test_what_a_dead_controller_left_at_work_is_waited_for(machine: Machine) -> None:
+    begun = threading.Event()
+
+    def next_run() -> None:
+        with machine.nginx.alone():
+            begun.set()
+
+    thread = threading.Thread(target=next_run)
+    with machine.nginx.alone():
+        thread.start()
+        assert not begun.wait(0.2)
+    assert begun.wait(10)
+    thread.join()
+
+
 def test_what_is_served_already_is_not_reloaded(machine: Machine) -> None:
     assert not machine.install(OLD, "1")
     assert machine.reloads() == 0
