@@ -68,14 +68,6 @@ engine:
   description: Whether a Docker engine answers on /run/docker.sock. Without one, what concerns it is empty.
   returned: always
   type: bool
-root:
-  description: The engine's folder.
-  returned: always
-  type: str
-free_bytes:
-  description: What is free there, in bytes.
-  returned: always
-  type: int
 bridge:
   description: The IPv4 address of the engine's bridge, docker0.
   returned: always
@@ -256,23 +248,14 @@ def own_addresses() -> dict[str, str]:
     return addresses
 
 
-def free_space(folder: str) -> int:
-    """Return how many bytes are free for users of `folder`."""
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
-
-
 def engine_state(engine: Engine) -> dict[str, Any]:
     """Return what there is to tell of the engine, in the same form when none answers."""
     if not engine.answers():
-        empty = {"root": "", "free_bytes": 0, "bridge": "", "containers": {}, "images": [], "published": {}}
+        empty = {"bridge": "", "containers": {}, "images": [], "published": {}}
         return {"engine": False, **empty}
-    root = engine.get("/info")["DockerRootDir"]
     images, published = fleet_images(engine)
     return {
         "engine": True,
-        "root": root,
-        "free_bytes": free_space(root),
         "bridge": bridge_address(),
         "containers": fleet_containers(engine),
         "images": images,
