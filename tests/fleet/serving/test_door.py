@@ -129,6 +129,8 @@ def test_one_address_can_not_take_every_place(fleet: Fleet) -> None:
         for _ in range(CONNECTIONS):
             connection = socket.create_connection((fleet.load_balancer.address, 80), timeout=10)
             held.enter_context(connection).sendall(slow)
+        # Nginx reads what was sent in its own time.
+        wait_until("the address has no place left", lambda: fleet.get("/v2").status_code == 429)
         refused = fleet.get("/v2")
         assert refused.status_code == 429
         assert int(refused.headers["Retry-After"]) > 0
