@@ -68,6 +68,11 @@ class Fleet:
         return self.machine(self.groups.get("image_builder", self.groups["load_balancers"])[0])
 
     @property
+    def authorities(self) -> Path:
+        """The folder of the fleet's certificate authorities, on this machine."""
+        return Path(self.hostvars[self.load_balancer.name]["internal_ca_directory"])
+
+    @property
     def machines(self) -> list[Machine]:
         """Every machine of the fleet."""
         return [*self.load_balancers, *self.nodes]

@@ -25,8 +25,7 @@ class Agreement:
 
 def authority(fleet: Fleet) -> Path:
     """Return the file of the internal authority's certificate on this machine, the controller."""
-    directory = Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"])
-    return max(directory.glob("fleet-*.crt"))
+    return max(fleet.authorities.glob("fleet-*.crt"))
 
 
 def client(

@@ -5,7 +5,6 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import yaml
@@ -37,14 +36,9 @@ PRIVATE_KEYS = (
 )
 
 
-def authority(fleet: Fleet) -> Path:
-    """Return the folder of the fleet's authorities."""
-    return Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"])
-
-
 def private_keys(fleet: Fleet) -> set[str]:
     """Return a line out of each private key of the fleet: those of the authority's folder, and the machines'."""
-    texts = [path.read_text(errors="replace") for path in authority(fleet).rglob("*") if path.is_file()]
+    texts = [path.read_text(errors="replace") for path in fleet.authorities.rglob("*") if path.is_file()]
     held = {text.splitlines()[2] for text in texts if "PRIVATE KEY-----" in text}
     for machine in fleet.machines:
         held |= set(machine.run("sh", "-c", PRIVATE_KEYS).split())
@@ -94,7 +88,7 @@ def planted(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with_password = ("--vault-password-file", str(password))
     subprocess.run(["ansible-vault", "encrypt", *with_password, str(vault)], check=True, capture_output=True)
     # The fleet's own folder stays without a passphrase, which the runs of other tests don't know.
-    shutil.copytree(authority(fleet), keys)
+    shutil.copytree(fleet.authorities, keys)
     options = ("--diff", "-vvv", *with_password, "--extra-vars", f"@{vault}")
     with command_lines() as lines:
         outcome = deploy(

@@ -21,11 +21,6 @@ def shown(fleet: Fleet) -> dict[str, str]:
     return found
 
 
-def store(fleet: Fleet) -> Path:
-    """Return the folder of the authorities on this machine."""
-    return Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"])
-
-
 def assert_exchanged(fleet: Fleet, before: dict[str, str]) -> None:
     """Check that none of the certificates is in use any more, that one authority is trusted each, and all is done."""
     after = shown(fleet)
@@ -34,7 +29,7 @@ def assert_exchanged(fleet: Fleet, before: dict[str, str]) -> None:
     assert [
         name for name in after if after[name].count("BEGIN CERTIFICATE") != ("client.key" not in name)
     ] == []
-    assert len(list(store(fleet).glob("fleet-*.crt"))) == 1
+    assert len(list(fleet.authorities.glob("fleet-*.crt"))) == 1
     again = deploy(fleet)
     again.assert_ended(FINE, "unchanged")
     assert again.changed == 0
@@ -92,7 +87,7 @@ def test_a_renewed_certificate_comes_into_effect_with_any_run(fleet: Fleet) -> N
     node, balancer = fleet.nodes[0], fleet.load_balancer
     before = shown(fleet)
     for name in (f"endpoint-{node.name}", f"balancer-{balancer.name}"):
-        (store(fleet) / f"{name}.key").unlink()
+        (fleet.authorities / f"{name}.key").unlink()
     with under_load(fleet.urls) as load:
         deploy(fleet).assert_ended(FINE, "changed")
         load.during(20)  # the workers of the node are replaced meanwhile

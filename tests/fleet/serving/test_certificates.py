@@ -1,7 +1,5 @@
 """Endpoints serve load balancers alone, and the registry takes images from its builder alone, firewall or not."""
 
-from pathlib import Path
-
 from certificates import pem
 from fleet.fleet import Fleet
 from fleet.machine import Machine, wait_until
@@ -38,8 +36,7 @@ def answer(asker: Machine, server: Machine, port: int, pem: str, path: str, meth
 
 def authority(fleet: Fleet, name: str) -> Pair:
     """Return one of the authorities, which lie on this machine."""
-    folder = Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"])
-    return Authority(Store(folder), name, "").signing()
+    return Authority(Store(fleet.authorities), name, "").signing()
 
 
 def of_engine(machine: Machine, registry: Machine, port: int) -> str:
@@ -122,8 +119,7 @@ def test_keys_are_read_by_those_who_show_them_alone(fleet: Fleet) -> None:
     for machine, path, owner in keys.values():
         assert machine.run("stat", "--format", "%u %a", path).split() == [owner, "400"], machine.name
         assert "PRIVATE KEY" not in machine.run("docker", "inspect", *machine.container_names())
-    folder = Path(fleet.hostvars[fleet.load_balancer.name]["internal_ca_directory"])
-    modes = {key.name: oct(key.stat().st_mode & 0o777) for key in folder.glob("*.key")}
+    modes = {key.name: oct(key.stat().st_mode & 0o777) for key in fleet.authorities.glob("*.key")}
     assert set(modes.values()) == {"0o600"}, modes
 
 
