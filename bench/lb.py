@@ -274,7 +274,15 @@ def contestants(folder: Path) -> tuple[list[Balancer], list[str]]:
 
     ours = with_version(rendered)[0]
     return [
-        Balancer(OURS, container["image"], container["command"], "/etc/nginx/nginx.conf", ours, FIRST_PORT),
+        Balancer(
+            OURS,
+            container["image"],
+            container["command"],
+            "/etc/nginx/nginx.conf",
+            ours,
+            FIRST_PORT,
+            writable=("/var/log/nginx",),
+        ),
         naive(NAIVE, container["image"], FIRST_PORT + 1),
         naive(OLD, old_nginx, FIRST_PORT + 2),
         Balancer(

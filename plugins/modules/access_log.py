@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import pathlib
 import re
-import subprocess
-import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -17,17 +19,18 @@ DOCUMENTATION = r"""
 module: access_log
 short_description: Count what Nginx's access log says
 description:
-  - Reads the last seconds of the access log out of the container's output and counts requests and failures (answers
+  - Reads the last seconds of the access log and of those that were rotated, and counts requests and failures (answers
     of 500 and above), by the colour Nginx chose, the endpoint that answered, and the release it named.
+  - Where there is no log, nobody has asked for anything.
 options:
   seconds:
     description: How far back to look, by this machine's clock.
     type: float
     required: true
-  container:
-    description: Nginx's container.
-    type: str
-    default: flotilla-nginx
+  path:
+    description: The log. Those that were rotated have a number after its name.
+    type: path
+    default: /var/log/flotilla/access.log
 """
 
 EXAMPLES = r"""
@@ -48,6 +51,8 @@ sample:
 """
 
 STEP = 1.02
+KEPT = 3  # rotated logs, as in access_log.js of role nginx_lb
+AT = re.compile(r'"at":(\d+\.\d+)')
 
 
 def bucket(seconds: float) -> int:
@@ -103,41 +108,42 @@ def count(lines: Iterable[str]) -> dict[str, Any]:
     return {"colours": colours, "endpoints": endpoints, "releases": releases}
 
 
-def read(container: str, seconds: float) -> dict[str, Any]:
-    """Return `count` of what the container has said in the last seconds.
+def recent(path: pathlib.Path, since: float) -> Iterator[str]:
+    """Yield the lines of what was answered at `since` (seconds since the epoch) or later, of rotated logs as well.
 
     Line by line, since a log may hold hundreds of thousands.
 
     Raises:
-        OSError: when the log can't be read; the message is Docker's.
+        OSError: when a log can't be read.
     """
-    command = ["docker", "logs", "--since", f"{seconds:.3f}s", container]
-    with (
-        tempfile.TemporaryFile("w+", errors="replace") as said,  # Nginx's errors, or Docker's own
-        subprocess.Popen(  # noqa: S603 - no shell, and the words come from the playbook
-            command, stdout=subprocess.PIPE, stderr=said, text=True, encoding="utf-8", errors="replace"
-        ) as docker,
-    ):
-        sample = count(docker.stdout or ())
-        if docker.wait() != 0:
-            said.seek(0)
-            raise OSError(said.read().strip())
-    return sample
+    seen = set()
+    # The youngest first: one that is rotated meanwhile comes a second time, and none is left out.
+    for name in [path.name, *(f"{path.name}.{number}" for number in range(1, 1 + KEPT))]:
+        with contextlib.suppress(FileNotFoundError), path.with_name(name).open(errors="replace") as log:
+            file = os.fstat(log.fileno())
+            if file.st_ino in seen or file.st_mtime < since:
+                continue
+            seen.add(file.st_ino)
+            for line in log:
+                at = AT.search(line)
+                if at and float(at[1]) >= since:
+                    yield line
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "seconds": {"type": "float", "required": True},
-            "container": {"type": "str", "default": "flotilla-nginx"},
+            "path": {"type": "path", "default": "/var/log/flotilla/access.log"},
         },
         supports_check_mode=True,
     )
-    container = module.params["container"]
+    log = pathlib.Path(module.params["path"])
     try:
-        module.exit_json(changed=False, sample=read(container, module.params["seconds"]))
+        sample = count(recent(log, time.time() - module.params["seconds"]))
     except OSError as error:
-        module.fail_json(msg=f"The access log can't be read from {container}: {error}")
+        module.fail_json(msg=f"The access log can't be read: {error}")
+    module.exit_json(changed=False, sample=sample)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ class Nginx:
             # fmt: off
             within = [
                 "docker", "run", "--rm", "--pull", "never", "--network", "none", "--user", "0", "--read-only",
-                "--tmpfs", "/run/nginx", "--volume", f"{tested.parent}:/etc/nginx:ro", image,
+                "--tmpfs", "/run/nginx", "--tmpfs", "/var/log/nginx",
+                "--volume", f"{tested.parent}:/etc/nginx:ro", image,
             ]
             # fmt: on
         write(tested, text)

@@ -18,6 +18,7 @@ import requests
 from fleet.fleet import Fleet
 from fleet.machine import wait_until
 from fleet.playbook import attempt_playbook
+from fleet.serving.test_door import ACCESS_LOG
 
 NODES: dict[str, dict[str, int]] = {"node1": {}, "node2": {}, "node3": {}}
 ALICE = "planted-alice-5f2b8c1d9e7a4036"
@@ -131,13 +132,10 @@ def test_the_load_balancer_knows_names_and_no_keys(fleet: Fleet) -> None:
     # The log is written every second.
     wait_until(
         "the log's last line names the client",
-        lambda: (
-            json.loads(balancer.run("docker", "logs", "--tail", "1", "flotilla-nginx"))["client_key"]
-            == "alice"
-        ),
+        lambda: json.loads(balancer.run("tail", "--lines", "1", ACCESS_LOG))["client_key"] == "alice",
     )
     held = balancer.run("docker", "inspect", "flotilla-nginx")
-    files = "find /etc/flotilla /var/lib/flotilla -name registry -prune -o -type f -exec cat {} +"
+    files = "find /etc/flotilla /var/lib/flotilla /var/log/flotilla -name registry -prune -o -type f -exec cat {} +"
     held += balancer.run("sh", "-c", f"docker logs flotilla-nginx 2>&1; {files}; ps -ef")
     assert "planted-" not in held
 

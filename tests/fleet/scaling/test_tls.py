@@ -87,7 +87,8 @@ def test_the_key_passes_through_a_run_unseen(fleet: Fleet) -> None:
     assert "PRIVATE KEY" not in output
     door = "find /etc/flotilla/nginx/tls/door.pem -printf '%m %U\\n'"
     assert fleet.load_balancer.run("sh", "-c", door).split() == ["400", "10002"]
-    held = "docker inspect flotilla-nginx; docker logs flotilla-nginx 2>&1; cat /etc/flotilla/nginx/nginx.conf; ps -ef"
+    held = "docker inspect flotilla-nginx; docker logs flotilla-nginx 2>&1; ps -ef; "
+    held += "cat /etc/flotilla/nginx/nginx.conf /var/log/flotilla/*"
     assert "PRIVATE KEY" not in fleet.load_balancer.run("sh", "-c", held)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -12,6 +13,7 @@ from fleet.machine import Answer, wait_until
 # An address of no operator, as the trusted proxy reports it.
 FROM_ANYWHERE = {"X-Forwarded-For": "203.0.113.9"}
 CONNECTIONS = 256  # nginx_lb_client_connections
+ACCESS_LOG = "/var/log/flotilla/access.log"
 
 OPERATORS_ROUTES = ["/metrics", "/docs", "/docs/index.html", "/openapi.json"]
 SPELLINGS = [
@@ -47,13 +49,39 @@ def logged(fleet: Fleet, **fields: object) -> dict[str, object]:
     found: list[dict[str, object]] = []
 
     def read() -> bool:
-        written = fleet.load_balancer.run("docker", "logs", "--tail", "40", "flotilla-nginx")
+        written = fleet.load_balancer.run("tail", "--lines", "40", ACCESS_LOG)
         lines = [json.loads(line) for line in written.splitlines()]
         found.extend(line for line in lines if fields.items() <= line.items())
         return bool(found)
 
     wait_until(f"a line of the log has {fields}", read, 10)
     return found[-1]
+
+
+def test_a_log_that_is_full_is_put_aside_and_none_of_it_is_lost(fleet: Fleet) -> None:
+    balancer = fleet.load_balancer
+    marked = f"/full-{time.time_ns()}"
+    asked = 0
+
+    def ask() -> None:
+        nonlocal asked
+        asked += 1
+        fleet.get(f"{marked}/{asked}")
+
+    def put_aside() -> bool:
+        ask()
+        return balancer.attempt(["grep", "--quiet", marked, f"{ACCESS_LOG}.1"]).returncode == 0
+
+    ask()
+    logged(fleet, uri=f"{marked}/{asked}")
+    # As large as it may get, but of nothing.
+    balancer.run("truncate", "--size", "50M", ACCESS_LOG)
+    wait_until("Nginx puts the log aside", put_aside)
+    logged(fleet, uri=f"{marked}/{asked}")
+    found = balancer.run(
+        "sh", "-c", f"grep --text --no-filename --count {marked} {ACCESS_LOG} {ACCESS_LOG}.1"
+    )
+    assert sum(map(int, found.split())) == asked
 
 
 @pytest.mark.parametrize("target", [*OPERATORS_ROUTES, *SPELLINGS])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modules.access_log import bucket, count
+from modules.access_log import bucket, count, recent
 
 
 def line(**fields: Any) -> str:
@@ -23,7 +25,7 @@ def line(**fields: Any) -> str:
         "endpoint": "node1",
         "release": "abc",
     }
-    return json.dumps({**entry, **fields})
+    return json.dumps({**entry, **fields}, separators=(",", ":"))
 
 
 def test_requests_and_failures_are_counted_by_colour_endpoint_and_release() -> None:
@@ -104,42 +106,56 @@ def test_what_takes_less_than_a_millisecond_is_in_the_first_bucket() -> None:
     assert bucket(0.0) == bucket(0.0005) == 0
 
 
-@pytest.fixture
-def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Put a shell script in Docker's place."""
-
-    def script(body: str) -> None:
-        program = tmp_path / "bin" / "docker"
-        program.parent.mkdir()
-        program.write_text(f"#!/bin/sh\n{body}\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-
-    return script
-
-
 RunModule = Callable[..., dict[str, Any]]
 
 
-def test_the_log_is_what_the_container_said_of_late(
-    run_module: RunModule, docker: Callable[[str], None], tmp_path: Path
-) -> None:
-    # More than a pipe holds goes to the errors, which must not hold up the log.
-    docker(
-        f"""echo "$@" > {tmp_path}/arguments
-        head -c 200000 /dev/zero | tr '\\0' 'e' >&2
-        echo '{line()}'"""
-    )
-    result = run_module("access_log", seconds=1.5)
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "access.log"
+
+
+def written(path: Path, *seconds_ago: float, **fields: Any) -> None:
+    """Write a log with a line for each of these moments."""
+    now = time.time()
+    path.write_text("".join(f"{line(at=now - ago, **fields)}\n" for ago in seconds_ago))
+
+
+def test_of_the_log_what_is_recent_is_read(run_module: RunModule, log: Path) -> None:
+    # Workers write in turn, so lines are not quite in order.
+    written(log, 120, 59, 61, 58, 1)
+    result = run_module("access_log", seconds=60, path=str(log))
     assert not result["changed"]
-    assert result["sample"] == count([line()])
-    assert (tmp_path / "arguments").read_text() == "logs --since 1.500s flotilla-nginx\n"
+    assert result["sample"]["releases"] == {"abc": 3}
 
 
-def test_a_container_that_is_not_there_is_named_in_docker_s_words(
-    run_module: RunModule, docker: Callable[[str], None]
-) -> None:
-    docker("echo 'Error: No such container: edge' >&2; exit 1")
-    result = run_module("access_log", seconds=60, container="edge")
+def test_logs_that_were_rotated_are_read_where_they_are_recent(run_module: RunModule, log: Path) -> None:
+    written(log, 1, release="now")
+    written(log.with_name("access.log.1"), 30, 20, release="before")
+    written(log.with_name("access.log.2"), 30, release="long before")
+    os.utime(log.with_name("access.log.2"), times=(time.time() - 61,) * 2)
+    written(log.with_name("access.log.old"), 20, release="of somebody else")
+    result = run_module("access_log", seconds=60, path=str(log))
+    assert result["sample"]["releases"] == {"now": 1, "before": 2}
+
+
+def test_a_log_that_is_rotated_while_it_is_read_counts_once(log: Path) -> None:
+    written(log, 2, release="first")
+    written(log.with_name("access.log.1"), 3, release="older")
+    lines = recent(log, 0)
+    assert "first" in next(lines)
+    log.with_name("access.log.1").rename(log.with_name("access.log.2"))
+    log.rename(log.with_name("access.log.1"))
+    written(log, 1, release="later")
+    assert ["older" in line for line in lines] == [True]
+
+
+def test_where_there_is_no_log_nobody_has_asked(run_module: RunModule, log: Path) -> None:
+    assert run_module("access_log", seconds=60, path=str(log))["sample"]["releases"] == {}
+
+
+def test_a_log_that_can_not_be_read_is_an_error(run_module: RunModule, log: Path) -> None:
+    log.mkdir()
+    result = run_module("access_log", seconds=60, path=str(log))
     assert result["failed"]
-    assert result["msg"] == "The access log can't be read from edge: Error: No such container: edge"
+    assert "The access log can't be read: " in result["msg"]
+    assert str(log) in result["msg"]
