@@ -68,6 +68,19 @@ def test_reloads_lose_nothing(fleet: Fleet, url: str) -> None:
     load.record().assert_nothing_lost()
 
 
+def test_an_engine_that_hangs_holds_up_nothing(fleet: Fleet, url: str) -> None:
+    holder, _ = holder_and_standby(fleet)
+    with under_load([url], rate=300) as load:
+        holder.run("pkill", "-STOP", "--exact", "dockerd")
+        try:
+            load.during(6)
+        finally:
+            holder.run("pkill", "-CONT", "--exact", "dockerd")
+        load.during(2)
+    load.record().assert_nothing_lost()
+    assert load.record().quantile(0.99) < 1
+
+
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])
 def test_endpoints_that_end_one_after_another_lose_nothing(
     url: str, endpoints: list[Endpoint], signal: str, record_property: Note
