@@ -65,16 +65,13 @@ def test_a_log_that_is_full_is_put_aside_and_none_of_it_is_lost(fleet: Fleet) ->
     marked = f"/full-{time.time_ns()}"
     asked = 0
 
-    def ask() -> None:
-        nonlocal asked
-        asked += 1
-        fleet.get(f"{marked}/{asked}")
-
     def lines(log: str) -> int:
         return int(balancer.attempt(["grep", "--text", "--count", marked, log]).stdout or 0)
 
     def asked_and_logged(log: str) -> bool:
-        ask()
+        nonlocal asked
+        asked += 1
+        fleet.get(f"{marked}/{asked}")
         return lines(log) > 0
 
     wait_until("the log is written", partial(asked_and_logged, ACCESS_LOG))
