@@ -80,7 +80,7 @@ bench-deploy: .venv/test engine ## Time deployments beside those by a plain play
 .PHONY: bench-lb
 bench-lb: .venv/test engine ## Compare the load balancer with a naive one and with HAProxy
 	tools/debian_packages.sh wrk
-	PYTHONPATH=tests:plugins python bench/lb.py
+	PYTHONPATH=tests:.collections python bench/lb.py
 
 .PHONY: lock
 lock: .venv/test ## Lock the requirements anew

@@ -32,13 +32,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.flotilla.fleet.plugins.filter.fleet import endpoint_name
+from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
+from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+    certificate_pem,
+    issue,
+    make_authority,
+)
+
 from certificates import pem
 from chart import Bar, bars
-from filter.fleet import endpoint_name
 from fleet.load import PREDICTION, Load, under_load
 from hosts import docker
-from modules import nginx_configuration
-from modules.internal_ca import certificate_pem, issue, make_authority
 from playbooks import PROJECT, Figures, run_playbook, say, stop
 from servers import (
     CACHE,

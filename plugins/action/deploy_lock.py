@@ -131,7 +131,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         self, arguments: dict[str, Any], owner: dict[str, Any], gone: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(
-            module_name="deploy_lock",
+            module_name="flotilla.fleet.deploy_lock",
             module_args={**arguments, "owner": owner, "gone": gone or {}},
             task_vars=self._task_vars,
         )

@@ -1,10 +1,17 @@
 """Endpoints serve load balancers alone, and the registry takes images from its builder alone, firewall or not."""
 
+from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+    Authority,
+    Pair,
+    Store,
+    issue,
+    make_authority,
+)
+
 from certificates import pem
 from fleet.fleet import Fleet
 from fleet.machine import Machine, wait_until
 from fleet.serving.test_exposure import REGISTRY, REGISTRY_PUSH
-from modules.internal_ca import Authority, Pair, Store, issue, make_authority
 
 BLUE = 5001
 REFUSED = "refused"

@@ -14,10 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+    Pair,
+    certificate_pem,
+    issue,
+    make_authority,
+)
 
 from certificates import pem
 from model_endpoint import tls
-from modules.internal_ca import Pair, certificate_pem, issue, make_authority
 from unit.model_endpoint.server import SOURCE, Server
 
 NAME = "node_1.endpoint.flotilla"

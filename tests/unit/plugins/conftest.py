@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-MODULES = Path(__file__).parents[3] / "plugins" / "modules"
+ROOT = Path(__file__).parents[3]
+MODULES = ROOT / "plugins" / "modules"
 
 RunModule = Callable[..., dict[str, Any]]
 
@@ -28,6 +30,7 @@ def run_module(tmp_path: Path) -> RunModule:
         }
         process = subprocess.run(
             [sys.executable, str(MODULES / f"{name}.py")],
+            env={**os.environ, "PYTHONPATH": str(ROOT / ".collections")},
             input=json.dumps({"ANSIBLE_MODULE_ARGS": complete}),
             capture_output=True,
             text=True,

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from modules.access_log import bucket, count, recent
+from ansible_collections.flotilla.fleet.plugins.modules.access_log import bucket, count, recent
 
 
 def line(**fields: Any) -> str:

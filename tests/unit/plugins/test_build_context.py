@@ -7,8 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-
-from modules.build_context import content_hash, pack
+from ansible_collections.flotilla.fleet.plugins.modules.build_context import content_hash, pack
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.executor.process.worker import WorkerProcess
-
-from action import deploy_lock as action
-from modules import deploy_lock as module
+from ansible_collections.flotilla.fleet.plugins.action import deploy_lock as action
+from ansible_collections.flotilla.fleet.plugins.modules import deploy_lock as module
 
 ROOT = Path(__file__).parents[3]
 ANSIBLE_PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
@@ -247,7 +246,7 @@ class Fleet:
             "gather_facts": False,
             "tasks": [
                 {"ansible.builtin.shell": f"touch {self.started}; {wait}"},
-                {"deploy_lock": {"state": "free", "audit": {"result": "released"}}},
+                {"flotilla.fleet.deploy_lock": {"state": "free", "audit": {"result": "released"}}},
             ],
         }
         self.playbook("site", [*self.real("lock"), work])
@@ -262,7 +261,7 @@ class Fleet:
     def playbook(self, name: str, plays: list[dict[str, Any]]) -> None:
         for play in plays:
             directory = f"{self.folder}/{{{{ inventory_hostname }}}}"
-            play["module_defaults"] = {"deploy_lock": {"directory": directory}}
+            play["module_defaults"] = {"flotilla.fleet.deploy_lock": {"directory": directory}}
         (self.folder / f"{name}.yml").write_text(json.dumps(plays))
 
     def start(self, name: str = "site", **variables: Any) -> subprocess.Popen[str]:

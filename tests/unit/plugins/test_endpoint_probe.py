@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from modules.endpoint_probe import probe, probe_all, requests_in_flight
-from modules.internal_ca import Pair, certificate_pem, issue, key_pem, make_authority
+from ansible_collections.flotilla.fleet.plugins.modules.endpoint_probe import (
+    probe,
+    probe_all,
+    requests_in_flight,
+)
+from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+    Pair,
+    certificate_pem,
+    issue,
+    key_pem,
+    make_authority,
+)
 
 METRICS = """# TYPE flotilla_requests_in_flight gauge
 flotilla_requests_in_flight{{model="iris",version="1",release="abc"}} {iris}

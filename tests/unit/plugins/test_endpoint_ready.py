@@ -7,8 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from modules.endpoint_ready import last_lines, why_not
+from ansible_collections.flotilla.fleet.plugins.modules.endpoint_ready import last_lines, why_not
 
 Result = tuple[int, str, str]
 PASSED: Result = (0, "", "")
@@ -41,7 +40,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     clock = SimpleNamespace(
         monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds)
     )
-    monkeypatch.setattr("modules.endpoint_ready.time", clock)
+    monkeypatch.setattr("ansible_collections.flotilla.fleet.plugins.modules.endpoint_ready.time", clock)
     return now
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-
-from filter.fleet import (
+from ansible_collections.flotilla.fleet.plugins.filter.fleet import (
     balancer_certificates,
     door_certificates,
     file_states,

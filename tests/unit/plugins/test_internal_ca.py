@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import issue, make_authority, still_good
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
-
-from modules.internal_ca import issue, make_authority, still_good
 
 Run = Callable[..., dict[str, Any]]
 REGISTRY = {"name": "registry", "usage": "server", "addresses": ["10.0.0.1"]}

@@ -9,15 +9,22 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.flotilla.fleet.plugins.filter.inventory_check import (
+    RULES,
+    inventory_errors,
+    role_specs,
+)
+from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+    certificate_pem,
+    issue,
+    make_authority,
+)
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
 )
-
-from filter.inventory_check import RULES, inventory_errors, role_specs
-from modules.internal_ca import certificate_pem, issue, make_authority
 
 SPECS: dict[str, dict[str, dict[str, Any]]] = {
     "model_endpoint": {

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from modules.internal_ca import certificate_pem, issue, key_pem, make_authority
-from modules.machine_state import (
+from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+    certificate_pem,
+    issue,
+    key_pem,
+    make_authority,
+)
+from ansible_collections.flotilla.fleet.plugins.modules.machine_state import (
     Engine,
     bridge_address,
     engine_state,

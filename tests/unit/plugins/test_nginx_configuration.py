@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from modules import nginx_configuration
-from modules.nginx_configuration import Nginx, NotTakenError, read, version_of
+from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
+from ansible_collections.flotilla.fleet.plugins.modules.nginx_configuration import (
+    Nginx,
+    NotTakenError,
+    read,
+    version_of,
+)
 
 OLD, NEW = "return 200 'old';\n", "return 200 'new';\n"
 RELOAD = ["docker", "exec", "flotilla-nginx", "/usr/sbin/nginx", "-s", "reload"]

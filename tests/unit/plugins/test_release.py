@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-
-from filter.inventory_check import role_specs
-from filter.release import (
+from ansible_collections.flotilla.fleet.plugins.filter.inventory_check import role_specs
+from ansible_collections.flotilla.fleet.plugins.filter.release import (
     KEPT,
     NOTHING,
     container_settings,

@@ -7,9 +7,17 @@ import json
 from typing import Any
 
 import pytest
-
-from filter.status import audit_entries, certificate_warnings, fleet_status, status_table
-from modules.internal_ca import certificate_pem, issue, make_authority
+from ansible_collections.flotilla.fleet.plugins.filter.status import (
+    audit_entries,
+    certificate_warnings,
+    fleet_status,
+    status_table,
+)
+from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+    certificate_pem,
+    issue,
+    make_authority,
+)
 
 NOW = 1_800_000_000.0
 GROUPS = {"load_balancers": ["lb1", "lb2"], "model_nodes": ["n1", "n2", "n3"]}

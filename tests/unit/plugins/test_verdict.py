@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from callback.verdict import conclude, one_line
+from ansible_collections.flotilla.fleet.plugins.callback.verdict import conclude, one_line
 
 ROOT = Path(__file__).parents[3]
 SECRET = "open-sesame"

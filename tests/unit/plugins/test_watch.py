@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from filter import watch
-from filter.watch import judge, merge_samples, percentile
-from modules import access_log
+from ansible_collections.flotilla.fleet.plugins.filter import watch
+from ansible_collections.flotilla.fleet.plugins.filter.watch import judge, merge_samples, percentile
+from ansible_collections.flotilla.fleet.plugins.modules import access_log
 
 LIMITS = {"min_requests": 50, "failure_points": 1.0, "p95_factor": 2.0, "p95_floor": 0.02}
 
