@@ -180,7 +180,7 @@ def write_inventory(folder: Path, nodes: dict[str, dict[str, Any]]) -> Path:
     up = {"status": "up", "share": 100, "since": 0, "reason": ""}
     state = {
         "serial": 1,
-        "colour": "blue",
+        "live_slot": "blue",
         # As servers.py starts an endpoint.
         "live": {"id": "0" * 12, "settings": {"common": {"workers": 2, "threads": 1}, "nodes": {}}},
         "candidate": None,

@@ -137,7 +137,7 @@ def _balancers_at(hostvars: HostVars, groups: Groups, place: str) -> list[Mappin
 def virtual_address(hostvars: HostVars, groups: Groups) -> str:
     """Return the address that moves between the load balancers, without its prefix; empty where none is wanted."""
     balancer = hostvars[groups["load_balancers"][0]]
-    return str(balancer.get("nginx_lb_virtual_address") or "").partition("/")[0]
+    return str(balancer.get("virtual_address_ip") or "").partition("/")[0]
 
 
 def peer_addresses(hostvars: HostVars, groups: Groups, host: str) -> list[str]:

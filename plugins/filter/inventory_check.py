@@ -249,7 +249,7 @@ def _check_variables(hosts: Iterable[Host], options: Mapping[str, Option], repor
 
 
 def _check_least_nodes(hosts: Iterable[Host], nodes: int, report: Report) -> None:
-    variable = "nginx_lb_min_nodes"
+    variable = "release_min_nodes"
     for host in hosts:
         least = host.variables.get(variable)
         if nodes and (_whole(least) or 0) > nodes:
@@ -266,7 +266,7 @@ def _check_addresses(hosts: Iterable[Host], variable: str, report: Report) -> No
 
 
 def _check_virtual_address(balancers: Sequence[Host], hosts: Iterable[Host], report: Report) -> None:
-    variable = "nginx_lb_virtual_address"
+    variable = "virtual_address_ip"
     values = {host.name: host.variables.get(variable) for host in balancers}
     wanted = {name: value for name, value in values.items() if _interface(value)}
     if not wanted:
@@ -658,22 +658,22 @@ RULES: Mapping[str, Callable[[object], str | None]] = {
     "registry_push_port": lambda value: _port_cure(value, HIGHEST_PORT),
     "model_endpoint_address": _address_cure,
     "nginx_lb_address": _address_cure,
-    "nginx_lb_virtual_address": _virtual_address_cure,
+    "virtual_address_ip": _virtual_address_cure,
     "registry_address": _address_cure,
     "model_endpoint_answer_seconds": _positive_cure,
-    "nginx_lb_min_nodes": _count_cure,
-    "nginx_lb_ramp_seconds": _seconds_cure,
-    "nginx_lb_drain_timeout": _seconds_cure,
-    "nginx_lb_bake_seconds": _seconds_cure,
+    "release_min_nodes": _count_cure,
+    "release_ramp_seconds": _seconds_cure,
+    "release_drain_timeout": _seconds_cure,
+    "release_bake_seconds": _seconds_cure,
     # It has no default: empty is what it is without a line in the inventory.
-    "nginx_lb_canary_percent": lambda value: None if value is None else _percent_cure(value),
-    "nginx_lb_canary_steps": _canary_steps_cure,
-    "nginx_lb_canary_key": _header_cure,
-    "nginx_lb_shadow_percent": _percent_cure,
-    "nginx_lb_watch_min_requests": _count_cure,
-    "nginx_lb_watch_failure_points": _not_negative_cure,
-    "nginx_lb_watch_p95_factor": _not_negative_cure,
-    "nginx_lb_watch_p95_floor": _not_negative_cure,
+    "release_canary_percent": lambda value: None if value is None else _percent_cure(value),
+    "release_canary_steps": _canary_steps_cure,
+    "release_canary_key": _header_cure,
+    "release_shadow_percent": _percent_cure,
+    "release_watch_min_requests": _count_cure,
+    "release_watch_failure_points": _not_negative_cure,
+    "release_watch_p95_factor": _not_negative_cure,
+    "release_watch_p95_floor": _not_negative_cure,
     "release_lock_wait": _seconds_cure,
 }
 """What the type of a variable cannot tell; the other variables are held to their type and choices."""

@@ -2,8 +2,8 @@
 
 The state that the load balancers keep, and everything computed here, is plain JSON:
 
-    State    serial (counts writes), colour (the live one), live (Release or None), candidate (None, or what is
-             in the other colour: release, percent, shadow, nodes), previous (Releases, newest first), nodes (by
+    State    serial (counts writes), live_slot (blue or green), live (Release or None), candidate (None, or what is
+             in the other slot: release, percent, shadow, nodes), previous (Releases, newest first), nodes (by
              name: status "up" or "down", share in percent of its weight, since, reason), drained (names)
     Release  id, image (hash of its content), reference (by digest), settings (common, and by node what differs), since
 
@@ -34,7 +34,7 @@ RAMP = (25, 50, 75, 100)
 
 NOTHING: State = {
     "serial": 0,
-    "colour": "blue",
+    "live_slot": "blue",
     "live": None,
     "candidate": None,
     "previous": [],
@@ -49,7 +49,7 @@ CONTAINER_SETTINGS = (
     "memory",
     "pids_limit",
     "body_limit",
-    "fast_lane",
+    "fast_path",
     "log_sample",
     "capture_sample",
     "capture_directory",
@@ -167,7 +167,7 @@ def release_plan(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
     release (an id, for rollback), node (for drain, undrain and remove), rolling (whether node by node is replaced),
     lb (the settings of role nginx_lb), balancers and away (the load balancers that are there, and that are not).
 
-    The plan says: target (the Release to go live, or None), colour (where), rolling, steps (dicts of percent and
+    The plan says: target (the Release to go live, or None), target_slot, rolling, steps (dicts of percent and
     bake, the seconds to watch), shadow (percent), settled (the State to have before any container is touched),
     first (nothing is live yet), note (a line for the user, or ""), error (why nothing can be done, or "").
     """
@@ -177,7 +177,7 @@ def release_plan(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
         "state": state,
         "settled": copy.deepcopy(state),
         "target": None,
-        "colour": state["colour"] if state["live"] is None else other_colour(state["colour"]),
+        "target_slot": state["live_slot"] if state["live"] is None else other_slot(state["live_slot"]),
         "rolling": False,
         "steps": [],
         "shadow": 0.0,
@@ -334,9 +334,9 @@ def _steps(state: State, target: Release, request: Mapping[str, Any]) -> list[di
     return steps
 
 
-def other_colour(colour: str) -> str:
-    """Return the colour that `colour` is not."""
-    return "green" if colour == "blue" else "blue"
+def other_slot(slot: str) -> str:
+    """Return the slot that `slot` is not."""
+    return "green" if slot == "blue" else "blue"
 
 
 def with_reference(plan: Mapping[str, Any], reference: str) -> dict[str, Any]:
@@ -353,8 +353,8 @@ def missing_container(
     live release, where the machine's container is missing, stopped, or of another release.
     """
     if plan["target"]:
-        return {"release": plan["target"], "slot": plan["colour"]}
-    live, slot = plan["settled"]["live"], plan["settled"]["colour"]
+        return {"release": plan["target"], "slot": plan["target_slot"]}
+    live, slot = plan["settled"]["live"], plan["settled"]["live_slot"]
     if (
         live is None
         or _is_none_of_it(plan, node)
@@ -497,7 +497,7 @@ def gate(
     enough = serving_least >= int(lb["min_nodes"])
     if not enough:
         errors.append(
-            f"{serving_least} of {len(nodes)} endpoints would take traffic, and nginx_lb_min_nodes is "
+            f"{serving_least} of {len(nodes)} endpoints would take traffic, and release_min_nodes is "
             f"{lb['min_nodes']}: bring nodes back, or lower it"
         )
     # Without a release to stage, a node that is not right is left out, and the others follow the inventory.
@@ -526,7 +526,7 @@ def next_state(plan: Mapping[str, Any], gated: Mapping[str, Any], percent: float
         if not plan["first"]:
             older = [entry for entry in state["previous"] if entry["id"] != target["id"]]
             state["previous"] = [state["live"], *older][: KEPT - 1]
-        state |= {"live": {**target, "since": int(now)}, "colour": plan["colour"], "candidate": None}
+        state |= {"live": {**target, "since": int(now)}, "live_slot": plan["target_slot"], "candidate": None}
         state["nodes"] = {
             node: {**entry, "share": 100} if entry["status"] == "up" else entry
             for node, entry in gated["nodes"].items()
@@ -562,7 +562,7 @@ def rolling_state(
 ) -> State:
     """Return the State half-way through a rolling release: `done` serve the target, `replacing` (or "") nobody.
 
-    Both colours take traffic, each by the weights of its nodes. When nobody is left who serves the release before,
+    Both slots take traffic, each by the weights of its nodes. When nobody is left who serves the release before,
     the target is live.
     """
     settled = plan["settled"]
@@ -663,46 +663,46 @@ def endpoint_addresses(nodes: Sequence[str], hostvars: HostVars, slot: str) -> l
     return [endpoint_address(hostvars, node, slot) for node in nodes]
 
 
-def _slots(settings: Mapping[str, Any]) -> int:
+def _concurrency(settings: Mapping[str, Any]) -> int:
     return int(settings["workers"]) * int(settings["threads"])
 
 
 def upstream_servers(
     hostvars: HostVars, nodes: Sequence[str], state: State
 ) -> dict[str, list[dict[str, str | int | bool]]]:
-    """Return the servers of each colour that takes, or may be asked for, traffic: by colour, in the inventory's order.
+    """Return the servers of each slot that takes, or may be asked for, traffic: by slot, in the inventory's order.
 
     Each is a dict of name, address, port, weight (the inventory's times its share, so 100 times for a whole
-    one), slots (the requests it answers at a time) and down. Which nodes there are is the State's to say, how
+    one), concurrency (the requests it answers at a time) and down. Which nodes there are is the State's to say, how
     much each gets the inventory's, whatever hosts a run is limited to.
 
     Raises:
-        AnsibleFilterError: when a colour has no server that is up.
+        AnsibleFilterError: when a slot has no server that is up.
     """
     hostvars = read_once(hostvars, nodes)
     drained = set(drained_nodes(hostvars, nodes, state))
-    members = {state["colour"]: (state["live"], state["nodes"])}
+    members = {state["live_slot"]: (state["live"], state["nodes"])}
     if candidate := state["candidate"]:
         up = {"status": "up", "share": 100}
-        members[other_colour(state["colour"])] = (
+        members[other_slot(state["live_slot"])] = (
             candidate["release"],
             dict.fromkeys(candidate["nodes"], up),
         )
     servers = {}
-    for colour, (release, entries) in members.items():
-        servers[colour] = [
+    for slot, (release, entries) in members.items():
+        servers[slot] = [
             {
-                **endpoint_address(hostvars, node, colour),
+                **endpoint_address(hostvars, node, slot),
                 "weight": _weight(hostvars, node) * int(entries[node]["share"]),
-                "slots": _slots(release_settings(release, node)),
+                "concurrency": _concurrency(release_settings(release, node)),
                 "down": entries[node]["status"] != "up",
             }
             for node in nodes
             if node in entries and node not in drained
         ]
-        if all(server["down"] for server in servers[colour]):
+        if all(server["down"] for server in servers[slot]):
             raise AnsibleFilterError(
-                f"no {colour} endpoint would be left to take traffic: bring a host of model_nodes back, or set "
+                f"no {slot} endpoint would be left to take traffic: bring a host of model_nodes back, or set "
                 "model_endpoint_state: present on one"
             )
     return servers
@@ -715,10 +715,10 @@ def stray_slots(
 
     `hostvars` hold what each of `nodes` was found to run, as flotilla_machine.
     """
-    other = other_colour(state["colour"])
+    other = other_slot(state["live_slot"])
     if state["candidate"]:
         return {}
-    staged_in_vain = plan["target"] is not None and plan["colour"] == other
+    staged_in_vain = plan["target"] is not None and plan["target_slot"] == other
     return {
         node: other
         for node in nodes
@@ -773,7 +773,7 @@ def outcome(
         "result": result,
         "message": "; ".join(filter(None, said)),
         "live": live,
-        "colour": state["colour"],
+        "live_slot": state["live_slot"],
         "candidate": candidate["release"]["id"],
         "percent": candidate["percent"],
         "previous": [release["id"] for release in state["previous"]],
@@ -802,7 +802,7 @@ class FilterModule:
             "next_state": next_state,
             "node_reports": node_reports,
             "numbered": numbered,
-            "other_colour": other_colour,
+            "other_slot": other_slot,
             "outcome": outcome,
             "ramp_left": ramp_left,
             "ramped": ramped,

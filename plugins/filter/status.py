@@ -43,8 +43,8 @@ def fleet_status(
         found = probed.get(node, {})
         drained = node in state["drained"] or hostvars[node].get("model_endpoint_state") == "drained"
         answered = [sample["endpoints"][node]["last"] for sample in samples if node in sample["endpoints"]]
-        live = containers.get(f"flotilla-{node}-{state['colour']}", {})
-        other = containers.get(f"flotilla-{node}-{'green' if state['colour'] == 'blue' else 'blue'}", {})
+        live = containers.get(f"flotilla-{node}-{state['live_slot']}", {})
+        other = containers.get(f"flotilla-{node}-{'green' if state['live_slot'] == 'blue' else 'blue'}", {})
         nodes[node] = {
             "state": "drained" if drained else entry.get("status", "not in the traffic"),
             "reason": entry.get("reason", ""),
@@ -65,7 +65,7 @@ def fleet_status(
     }
     return {
         "time": now,
-        "colour": state["colour"],
+        "live_slot": state["live_slot"],
         "live": state["live"]["id"] if state["live"] else "",
         "candidate": candidate and {"release": candidate["release"]["id"], "percent": candidate["percent"]},
         "previous": [release["id"] for release in state["previous"]],
@@ -130,7 +130,7 @@ def _end(certificate: str) -> float | None:
 
 def _held(balancer: Mapping[str, Any]) -> str:
     """The virtual address, if this load balancer had it when its machine was looked at."""
-    address = str(balancer.get("nginx_lb_virtual_address") or "").partition("/")[0]
+    address = str(balancer.get("virtual_address_ip") or "").partition("/")[0]
     return address if address in balancer.get("flotilla_machine", {}).get("addresses", {}) else ""
 
 
@@ -160,7 +160,7 @@ def status_table(status: Mapping[str, Any]) -> list[str]:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    head = [f"live: {status['live'] or 'nothing'} ({status['colour']})"]
+    head = [f"live: {status['live'] or 'nothing'} ({status['live_slot']})"]
     if status["candidate"]:
         head.append(
             f"canary: {status['candidate']['release']} gets {status['candidate']['percent']:g} % of the requests"

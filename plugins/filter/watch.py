@@ -15,10 +15,10 @@ Sample = dict[str, Any]
 
 def merge_samples(samples: Iterable[Mapping[str, Any]]) -> Sample:
     """Return the samples of several load balancers as one, whose counts are their sums."""
-    merged: Sample = {"colours": {}, "endpoints": {}, "releases": {}}
+    merged: Sample = {"slots": {}, "endpoints": {}, "releases": {}}
     for sample in samples:
-        for colour, counts in sample["colours"].items():
-            own = merged["colours"].setdefault(colour, {"requests": 0, "failures": 0, "histogram": {}})
+        for slot, counts in sample["slots"].items():
+            own = merged["slots"].setdefault(slot, {"requests": 0, "failures": 0, "histogram": {}})
             own["requests"] += counts["requests"]
             own["failures"] += counts["failures"]
             for place, number in counts["histogram"].items():
@@ -59,7 +59,7 @@ def judge(
     candidate: str,
     baseline: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Judge colour `candidate` beside colour `live`, by what the load balancers' logs say.
+    """Judge slot `candidate` beside slot `live`, by what the load balancers' logs say.
 
     `limits` has min_requests, failure_points (percentage points that the share of 5xx may be above the other's),
     p95_factor (times the other's 95th percentile) and p95_floor (seconds below which it is never too long).
@@ -68,8 +68,8 @@ def judge(
     The answer: verdict ("pass", "worse" or "too few"), reason (a line with the figures), live and candidate
     (requests, failure_share, p95 in seconds), and share (the candidate's of all requests, 0 to 1).
     """
-    now = merge_samples(samples)["colours"]
-    before = (baseline["colours"] if baseline else now).get(live, NOTHING)
+    now = merge_samples(samples)["slots"]
+    before = (baseline["slots"] if baseline else now).get(live, NOTHING)
     old, new = _figures(before), _figures(now.get(candidate, NOTHING))
     asked = new["requests"] + now.get(live, NOTHING)["requests"]
     least = int(limits["min_requests"])
@@ -93,7 +93,9 @@ def judge(
     if reasons:
         return {"verdict": "worse", "reason": "; ".join(reasons), **figures}
     if new["requests"] < least:
-        reason = f"it was asked {new['requests']} times, and {least} (nginx_lb_watch_min_requests) make a judgement"
+        reason = (
+            f"it was asked {new['requests']} times, and {least} (release_watch_min_requests) make a judgement"
+        )
         return {"verdict": "too few", "reason": reason, **figures}
     reason = (
         f"{new['requests']} answers, {100 * new['failure_share']:.1f} % of them 5xx (before: "

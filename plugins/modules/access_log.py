@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Count what Nginx's access log says of each colour, endpoint and release."""
+"""Count what Nginx's access log says of each slot, endpoint and release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ module: access_log
 short_description: Count what Nginx's access log says
 description:
   - Reads the last seconds of the access log and of those that were rotated, and counts requests and failures (answers
-    of 500 and above), by the colour Nginx chose, the endpoint that answered, and the release it named.
+    of 500 and above), by the slot Nginx chose, the endpoint that answered, and the release it named.
   - Where there is no log, nobody has asked for anything.
 options:
   seconds:
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 RETURN = r"""
 sample:
   description:
-    - RV(sample.colours) has requests, failures and histogram by colour, RV(sample.releases) requests by release, and
+    - RV(sample.slots) has requests, failures and histogram by slot, RV(sample.releases) requests by release, and
       RV(sample.endpoints) requests, failures and last (the time of the last answer, since the epoch) by endpoint.
     - A histogram counts requests by bucket; bucket n holds those that took from 1.02^n to 1.02^(n+1) milliseconds,
       apart from the time lost on endpoints that no connection could be made to.
@@ -81,7 +81,7 @@ def seconds_taken(entry: Mapping[str, Any]) -> float:
 
 def count(lines: Iterable[str]) -> dict[str, Any]:
     """Return what the lines of an access log add up to; what is none of its lines is passed over."""
-    colours: dict[str, dict[str, Any]] = {}
+    slots: dict[str, dict[str, Any]] = {}
     endpoints: dict[str, dict[str, Any]] = {}
     releases: dict[str, int] = {}
     for line in lines:
@@ -89,12 +89,12 @@ def count(lines: Iterable[str]) -> dict[str, Any]:
             continue
         try:
             entry = json.loads(line)
-            colour, endpoint, release = entry["colour"], entry["endpoint"], entry["release"]
+            slot, endpoint, release = entry["slot"], entry["endpoint"], entry["release"]
             failed, seconds, at = entry["status"] >= 500, seconds_taken(entry), float(entry["at"])
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
-        if colour:
-            own = colours.setdefault(colour, {"requests": 0, "failures": 0, "histogram": {}})
+        if slot:
+            own = slots.setdefault(slot, {"requests": 0, "failures": 0, "histogram": {}})
             own["requests"] += 1
             own["failures"] += failed
             place = str(bucket(seconds))
@@ -106,7 +106,7 @@ def count(lines: Iterable[str]) -> dict[str, Any]:
             own["last"] = max(own["last"], at)
         if release:
             releases[release] = releases.get(release, 0) + 1
-    return {"colours": colours, "endpoints": endpoints, "releases": releases}
+    return {"slots": slots, "endpoints": endpoints, "releases": releases}
 
 
 def recent(path: pathlib.Path, since: float) -> Iterator[str]:

@@ -19,7 +19,7 @@ ROLE = ROOT / "roles" / "nginx_lb"
 UP = {"status": "up", "share": 100, "since": 1, "reason": ""}
 BLUE: dict[str, Any] = {
     "serial": 1,
-    "colour": "blue",
+    "live_slot": "blue",
     "live": {"id": "aaaaaaaaaaaa", "settings": {"common": {"workers": 2, "threads": 1}, "nodes": {}}},
     "candidate": None,
     "previous": [],
@@ -49,7 +49,7 @@ PAIR = {"certificate": "certificate\n", "private_key": "key\n"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "most 5": {"nginx_lb_max_conns": 5},
     "most 1": {"nginx_lb_max_conns": 1},
-    "canary": {"nginx_lb_virtual_address": "192.0.2.100"},
+    "canary": {"virtual_address_ip": "192.0.2.100"},
     "guarded": {"nginx_lb_quotas": {"/invocations": 5, "/v2/models/a.b": 2}},
     "tls": {
         "nginx_lb_tls": "own",
@@ -84,7 +84,7 @@ def configurations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             },
             "vars": {
                 "__nginx_lb_state": state,
-                "nginx_lb_canary_key": "X-API-Key",
+                "release_canary_key": "X-API-Key",
                 **SETTINGS.get(name, {}),
             },
         }
@@ -121,17 +121,15 @@ def block(configuration: str, head: str) -> list[str]:
     return [" ".join(line.split()) for line in lines if line.strip() and not line.strip().startswith("#")]
 
 
-def servers(configuration: str, colour: str) -> list[str]:
-    return [
-        line for line in block(configuration, f"upstream flotilla_{colour}") if line.startswith("server ")
-    ]
+def servers(configuration: str, slot: str) -> list[str]:
+    return [line for line in block(configuration, f"upstream flotilla_{slot}") if line.startswith("server ")]
 
 
 LIMITS = "max_fails=10 fail_timeout=2s;"
 
 
 @pytest.mark.parametrize("name", ["blue", "canary", "shadow", "guarded"])
-def test_the_live_colour_has_every_node_by_its_share(configurations: dict[str, str], name: str) -> None:
+def test_the_live_slot_has_every_node_by_its_share(configurations: dict[str, str], name: str) -> None:
     assert servers(configurations[name], "blue") == [
         f"server 192.0.2.11:5001 weight=300 max_conns=64 {LIMITS}",
         f"server 192.0.2.12:5001 weight=25 max_conns=64 {LIMITS}",
@@ -154,7 +152,7 @@ def test_blue_alone_takes_all_requests(configurations: dict[str, str]) -> None:
     configuration = configurations["blue"]
     assert servers(configuration, "green") == []
     assert block(configuration, 'map "" $flotilla_split') == ["default blue;"]
-    assert block(configuration, "map $http_x_release $flotilla_colour") == [
+    assert block(configuration, "map $http_x_release $flotilla_slot") == [
         '"" $flotilla_split;',
         "aaaaaaaaaaaa blue;",
         'default "";',
@@ -178,7 +176,7 @@ def test_a_canary_gets_its_share_by_the_client_s_key(configurations: dict[str, s
         "12.50% green;",
         "* blue;",
     ]
-    assert "bbbbbbbbbbbb green;" in block(configuration, "map $http_x_release $flotilla_colour")
+    assert "bbbbbbbbbbbb green;" in block(configuration, "map $http_x_release $flotilla_slot")
     assert "mirror" not in configuration
 
 

@@ -44,7 +44,7 @@ FAULTS = (
 
 def address(fleet: Fleet) -> str:
     """Return the address that moves between the load balancers."""
-    value = str(fleet.hostvars[fleet.load_balancer.name]["nginx_lb_virtual_address"])
+    value = str(fleet.hostvars[fleet.load_balancer.name]["virtual_address_ip"])
     return value.partition("/")[0]
 
 

@@ -120,7 +120,7 @@ def test_keepalived_is_confined(fleet: Fleet) -> None:
 
 
 def test_an_address_that_is_not_wanted_any_more_is_given_up(fleet: Fleet, url: str) -> None:
-    none = {balancer.name: {"nginx_lb_virtual_address": None} for balancer in fleet.load_balancers}
+    none = {balancer.name: {"virtual_address_ip": None} for balancer in fleet.load_balancers}
     with under_load(fleet.urls) as load:
         deploy(fleet.with_nodes(THREE, none)).assert_ended(FINE, "changed")
         assert holders(fleet) == []

@@ -47,7 +47,7 @@ def turns(fleet: Fleet, new_model: Path) -> Iterator[Iterator[Path | None]]:
     """What to release next: new model and first in turn, so that every turn is a release. In the end the first."""
     yield cycle([new_model, None])
     # Nothing is asked of the fleet by which a release could be judged.
-    assert deploy(fleet, nginx_lb_bake_seconds=0).code == FINE
+    assert deploy(fleet, release_bake_seconds=0).code == FINE
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -73,7 +73,7 @@ def test_a_controller_killed_in_a_step_is_made_good_by_the_next_run(
 def test_of_two_releases_at_once_one_fails_or_waits(fleet: Fleet, turns: Iterator[Path | None]) -> None:
     source, before = next(turns), live(fleet)
     with under_load(fleet.urls) as load:
-        run = Deployment(fleet, "site.yml", source, nginx_lb_bake_seconds=15)
+        run = Deployment(fleet, "site.yml", source, release_bake_seconds=15)
         run.wait_for("PLAY [Stage the release]")
         waiting = Deployment(fleet, "site.yml", source, release_lock_wait=120)
         refused = deploy(fleet)

@@ -16,7 +16,7 @@ def test_a_node_that_is_killed_during_a_release_costs_no_request(
 ) -> None:
     node = fleet.machine("node2")
     with under_load(fleet.urls) as load:
-        run = Deployment(fleet, "site.yml", new_model, nginx_lb_bake_seconds=4)
+        run = Deployment(fleet, "site.yml", new_model, release_bake_seconds=4)
         run.wait_for(f"PLAY [{step}]")
         node.kill_engine()
         node.cut_off()
@@ -47,10 +47,10 @@ def test_a_node_that_is_away_holds_up_a_release_only_where_too_few_remain(
     with under_load(fleet.urls) as load:
         node.cut_off()
         try:
-            refused = deploy(fleet, source=new_model, nginx_lb_min_nodes=3)
+            refused = deploy(fleet, source=new_model, release_min_nodes=3)
             refused.assert_ended(FAILED, "failed")
             assert live(fleet) == first
-            assert "nginx_lb_min_nodes" in refused.output
+            assert "release_min_nodes" in refused.output
             outcome = deploy(fleet, source=new_model, release_allow_unreachable=True)
             outcome.assert_ended(FINE, "released")
             assert outcome.verdict["left_out"] == [node.name]

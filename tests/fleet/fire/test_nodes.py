@@ -45,7 +45,7 @@ def test_a_node_that_joins_takes_its_share_in_steps(fleet: Fleet) -> None:
     grown = fleet.with_nodes(FOUR)
     ramp_seconds = 12
     with under_load(fleet.urls) as load:
-        deploy(grown, nginx_lb_ramp_seconds=ramp_seconds).assert_ended(FINE, "changed")
+        deploy(grown, release_ramp_seconds=ramp_seconds).assert_ended(FINE, "changed")
         grown.assert_shared(load.during(LOOK_SECONDS).by_endpoint())
     record = load.record()
     record.assert_nothing_lost()

@@ -109,7 +109,7 @@ def test_every_load_balancer_keeps_who_did_what(fleet: Fleet, first: str) -> Non
 def test_nodes_keep_the_images_of_the_last_five_releases_alone(
     fleet: Fleet, first: str, new_model: Path
 ) -> None:
-    deploy(fleet, source=new_model, nginx_lb_bake_seconds=0).assert_ended(FINE, "released")
+    deploy(fleet, source=new_model, release_bake_seconds=0).assert_ended(FINE, "released")
     content = state(fleet, "lb1")
     kept = [content["live"], *content["previous"]]
     assert len(kept) <= KEPT

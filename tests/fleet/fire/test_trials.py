@@ -26,10 +26,10 @@ def test_a_canary_that_answers_5xx_is_returned(fleet: Fleet, first: str, faulty:
             fleet,
             source=faulty,
             model_endpoint_log_sample=faults.FAILING,
-            nginx_lb_canary_percent=CANARY_PERCENT,
-            nginx_lb_bake_seconds=BAKE_SECONDS,
-            nginx_lb_watch_min_requests=450,
-            nginx_lb_watch_failure_points=15,
+            release_canary_percent=CANARY_PERCENT,
+            release_bake_seconds=BAKE_SECONDS,
+            release_watch_min_requests=450,
+            release_watch_failure_points=15,
         )
         outcome.assert_ended(FAILED, "returned")
         assert_live(fleet, first, load.during(1))
@@ -49,8 +49,8 @@ def test_a_canary_that_is_slow_is_returned(fleet: Fleet, first: str, faulty: Pat
             fleet,
             source=faulty,
             model_endpoint_log_sample=faults.SLOW,
-            nginx_lb_canary_percent=CANARY_PERCENT,
-            nginx_lb_bake_seconds=BAKE_SECONDS,
+            release_canary_percent=CANARY_PERCENT,
+            release_bake_seconds=BAKE_SECONDS,
         )
         outcome.assert_ended(FAILED, "returned")
         assert "p95" in outcome.verdict["message"]
@@ -66,7 +66,7 @@ def test_a_canary_goes_up_in_steps_by_itself(fleet: Fleet, first: str, new_model
     steps = [{"percent": 25, "bake": 5}, {"percent": 100, "bake": 2}]
     with under_load(fleet.urls) as load:
         load.during(3)
-        outcome = deploy(fleet, source=new_model, nginx_lb_canary_steps=steps)
+        outcome = deploy(fleet, source=new_model, release_canary_steps=steps)
         outcome.assert_ended(FINE, "released")
         new = outcome.verdict["live"]
         assert_live(fleet, new, load.during(1))
@@ -98,7 +98,7 @@ def test_a_canary_stays_until_it_is_promoted(
 ) -> None:
     with under_load(fleet.urls) as load:
         load.during(3)
-        canary = deploy(fleet, source=new_model, nginx_lb_canary_percent=50, nginx_lb_canary_key=KEY)
+        canary = deploy(fleet, source=new_model, release_canary_percent=50, release_canary_key=KEY)
         canary.assert_ended(FINE, "canary")
         assert live(fleet) == first
         (new,) = load.record().by_release().keys() - {first}
@@ -132,7 +132,7 @@ def test_a_shadow_is_compared_and_no_client_waits_for_it(
     with under_load(fleet.urls) as load:
         before = load.during(5)
         shadow = deploy(
-            fleet, source=faulty, model_endpoint_log_sample=faults.DISAGREEING, nginx_lb_shadow_percent=20
+            fleet, source=faulty, model_endpoint_log_sample=faults.DISAGREEING, release_shadow_percent=20
         )
         shadow.assert_ended(FINE, "shadow")
         since = time.time()

@@ -134,7 +134,7 @@ def test_what_is_no_request_is_refused_in_json(
 
 
 def test_a_client_forges_no_line_of_the_log(fleet: Fleet) -> None:
-    forged = '{"status":500,"colour":"blue"}'
+    forged = '{"status":500,"slot":"blue"}'
     fleet.get(f'/door%0a{forged}%22,"status":500', {"X-Request-Id": f'"{forged}'})
     line = logged(fleet, uri=f'/door\n{forged}","status":500')
     assert line["status"] == 404
@@ -144,7 +144,7 @@ def test_a_client_forges_no_line_of_the_log(fleet: Fleet) -> None:
 
 def test_what_is_refused_at_the_door_counts_for_no_release(fleet: Fleet) -> None:
     from_anywhere(fleet, "/metrics?refused")
-    assert logged(fleet, status=403, client=FROM_ANYWHERE["X-Forwarded-For"])["colour"] == ""
+    assert logged(fleet, status=403, client=FROM_ANYWHERE["X-Forwarded-For"])["slot"] == ""
 
 
 def test_one_address_can_not_take_every_place(fleet: Fleet) -> None:

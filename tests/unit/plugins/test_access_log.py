@@ -20,25 +20,25 @@ def line(**fields: Any) -> str:
         "seconds": 0.012,
         "upstream_seconds": "0.012",
         "connect_seconds": "0.000",
-        "colour": "blue",
+        "slot": "blue",
         "endpoint": "node1",
         "release": "abc",
     }
     return json.dumps({**entry, **fields}, separators=(",", ":"))
 
 
-def test_requests_and_failures_are_counted_by_colour_endpoint_and_release() -> None:
+def test_requests_and_failures_are_counted_by_slot_endpoint_and_release() -> None:
     sample = count(
         [
             line(status=500, at=1002.0),
             line(),  # began first and is logged last
             line(status=429, endpoint="node2"),
-            line(colour="green", release="def", endpoint="node2", status=503),
+            line(slot="green", release="def", endpoint="node2", status=503),
         ]
     )
     counts = {
-        colour: (own["requests"], own["failures"], sum(own["histogram"].values()))
-        for colour, own in sample["colours"].items()
+        slot: (own["requests"], own["failures"], sum(own["histogram"].values()))
+        for slot, own in sample["slots"].items()
     }
     assert counts == {"blue": (3, 1, 3), "green": (1, 1, 1)}
     assert sample["endpoints"] == {
@@ -48,14 +48,14 @@ def test_requests_and_failures_are_counted_by_colour_endpoint_and_release() -> N
     assert sample["releases"] == {"abc": 3, "def": 1}
 
 
-def test_a_request_that_no_endpoint_answered_is_a_failure_of_its_colour() -> None:
+def test_a_request_that_no_endpoint_answered_is_a_failure_of_its_slot() -> None:
     sample = count([line(status=503, endpoint="", release="")])
-    assert sample["colours"]["blue"]["failures"] == 1
+    assert sample["slots"]["blue"]["failures"] == 1
     assert (sample["endpoints"], sample["releases"]) == ({}, {})
 
 
-def test_a_request_without_a_colour_is_nobodys() -> None:
-    assert count([line(status=404, colour="", endpoint="", release="")])["colours"] == {}
+def test_a_request_without_a_slot_is_nobodys() -> None:
+    assert count([line(status=404, slot="", endpoint="", release="")])["slots"] == {}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_time_lost_on_a_machine_that_is_dead_is_not_the_release_s(
     tries: str, connections: str, taken: float
 ) -> None:
     sample = count([line(seconds=0.512, upstream_seconds=tries, connect_seconds=connections)])
-    assert list(sample["colours"]["blue"]["histogram"]) == [str(bucket(taken))]
+    assert list(sample["slots"]["blue"]["histogram"]) == [str(bucket(taken))]
 
 
 @pytest.mark.parametrize(

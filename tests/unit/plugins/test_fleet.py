@@ -56,7 +56,7 @@ def test_an_ipv6_address_gets_brackets() -> None:
 
 
 def test_the_load_balancer_that_holds_the_virtual_address_comes_last() -> None:
-    variables = {"nginx_lb_virtual_address": "10.0.0.100/24"}
+    variables = {"virtual_address_ip": "10.0.0.100/24"}
     seen = [{"10.0.0.1": "eth0", "10.0.0.100": "eth0"}, {"10.0.0.2": "eth0"}]
     hostvars: dict[str, dict[str, Any]] = {
         name: {**variables, "flotilla_machine": {"addresses": addresses}}
@@ -124,7 +124,7 @@ def test_the_tls_port_is_that_of_a_load_balancer_that_speaks_it() -> None:
 
 
 def test_a_door_s_certificate_holds_for_all_that_clients_know_it_by() -> None:
-    tls = {"nginx_lb_tls": "internal", "nginx_lb_virtual_address": "10.0.0.100/24"}
+    tls = {"nginx_lb_tls": "internal", "virtual_address_ip": "10.0.0.100/24"}
     hostvars: dict[str, dict[str, Any]] = {
         **HOSTVARS,
         "lb1": {**tls, "ansible_host": "lb1.example", "nginx_lb_address": "10.0.0.1"},

@@ -44,8 +44,8 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
         "nginx_lb_address": {"type": "str"},
         "nginx_lb_port": {"type": "int", "default": 80},
         "nginx_lb_status_port": {"type": "int", "default": 8090},
-        "nginx_lb_virtual_address": {"type": "str"},
     },
+    "virtual_address": {"virtual_address_ip": {"type": "str"}},
     "registry": {
         "registry_address": {"type": "str"},
         "registry_port": {"type": "int", "default": 5000},
@@ -117,7 +117,7 @@ def two_balancers(first: Mapping[str, Any], second: Mapping[str, Any]) -> Invent
 
 @pytest.mark.parametrize("address", ["192.0.2.100", "192.0.2.100/24", None])
 def test_a_virtual_address_that_both_load_balancers_have_is_fine(address: str | None) -> None:
-    variables = {"nginx_lb_virtual_address": address}
+    variables = {"virtual_address_ip": address}
     assert errors(two_balancers(variables, variables)) == []
 
 
@@ -137,42 +137,42 @@ def test_a_virtual_address_that_both_load_balancers_have_is_fine(address: str | 
     ],
 )
 def test_a_virtual_address_that_is_no_ipv4_address(address: object) -> None:
-    variables = {"nginx_lb_virtual_address": address}
+    variables = {"virtual_address_ip": address}
     assert only_error(two_balancers(variables, variables)) == (
-        f"lb, lb2: nginx_lb_virtual_address is {address!r}: set an IPv4 address, such as 192.0.2.10 or 192.0.2.10/24"
+        f"lb, lb2: virtual_address_ip is {address!r}: set an IPv4 address, such as 192.0.2.10 or 192.0.2.10/24"
     )
 
 
 def test_a_virtual_address_needs_somebody_to_hand_it_to() -> None:
-    assert only_error(fleet(lb={"nginx_lb_virtual_address": "192.0.2.100"})) == (
-        "lb: nginx_lb_virtual_address is '192.0.2.100': there is nobody to hand it to: add a second host to "
+    assert only_error(fleet(lb={"virtual_address_ip": "192.0.2.100"})) == (
+        "lb: virtual_address_ip is '192.0.2.100': there is nobody to hand it to: add a second host to "
         "load_balancers, or delete this"
     )
 
 
-@pytest.mark.parametrize("second", [{}, {"nginx_lb_virtual_address": "192.0.2.101"}])
+@pytest.mark.parametrize("second", [{}, {"virtual_address_ip": "192.0.2.101"}])
 def test_a_virtual_address_is_the_same_on_all_load_balancers(second: dict[str, str]) -> None:
-    shown = repr(second["nginx_lb_virtual_address"]) if second else "empty"
-    assert only_error(two_balancers({"nginx_lb_virtual_address": "192.0.2.100"}, second)) == (
-        f"lb ('192.0.2.100'), lb2 ({shown}): nginx_lb_virtual_address is not the same on all: "
+    shown = repr(second["virtual_address_ip"]) if second else "empty"
+    assert only_error(two_balancers({"virtual_address_ip": "192.0.2.100"}, second)) == (
+        f"lb ('192.0.2.100'), lb2 ({shown}): virtual_address_ip is not the same on all: "
         "set it for the group load_balancers"
     )
 
 
 @pytest.mark.parametrize(("address", "owner"), [("192.0.2.2/24", "lb2"), ("192.0.2.12", "n2")])
 def test_a_virtual_address_is_no_machine_s_own(address: str, owner: str) -> None:
-    variables = {"nginx_lb_virtual_address": address}
+    variables = {"virtual_address_ip": address}
     assert only_error(two_balancers(variables, variables)) == (
-        f"lb, lb2: nginx_lb_virtual_address is '{address}': this is {owner}'s own address: "
+        f"lb, lb2: virtual_address_ip is '{address}': this is {owner}'s own address: "
         "set one that no machine has"
     )
 
 
 def test_a_virtual_address_moves_between_ipv4_addresses_only() -> None:
-    variables = {"nginx_lb_virtual_address": "192.0.2.100"}
+    variables = {"virtual_address_ip": "192.0.2.100"}
     found = only_error(two_balancers(variables, {**variables, "nginx_lb_address": "2001:db8::2"}))
     assert found.startswith(
-        "lb2: nginx_lb_address is '2001:db8::2': nginx_lb_virtual_address needs an IPv4 address"
+        "lb2: nginx_lb_address is '2001:db8::2': virtual_address_ip needs an IPv4 address"
     )
 
 
@@ -258,15 +258,15 @@ STEPS = [{"percent": 5, "bake": 60}, {"percent": "25", "bake": "0"}, {"percent":
 @pytest.mark.parametrize(
     "variables",
     [
-        {"nginx_lb_canary_percent": 0, "nginx_lb_shadow_percent": 100},
-        {"nginx_lb_canary_percent": "12.5", "nginx_lb_shadow_percent": "0"},
-        {"nginx_lb_canary_percent": None},
-        {"nginx_lb_canary_steps": [], "nginx_lb_canary_key": ""},
-        {"nginx_lb_canary_steps": STEPS, "nginx_lb_canary_key": "X-API-Key"},
-        {"nginx_lb_min_nodes": 3},
-        {"nginx_lb_ramp_seconds": 0, "nginx_lb_drain_timeout": "0", "nginx_lb_bake_seconds": 300},
-        {"nginx_lb_watch_min_requests": 1, "nginx_lb_watch_p95_factor": 1.5},
-        {"nginx_lb_watch_failure_points": 0, "nginx_lb_watch_p95_factor": 0, "nginx_lb_watch_p95_floor": "0"},
+        {"release_canary_percent": 0, "release_shadow_percent": 100},
+        {"release_canary_percent": "12.5", "release_shadow_percent": "0"},
+        {"release_canary_percent": None},
+        {"release_canary_steps": [], "release_canary_key": ""},
+        {"release_canary_steps": STEPS, "release_canary_key": "X-API-Key"},
+        {"release_min_nodes": 3},
+        {"release_ramp_seconds": 0, "release_drain_timeout": "0", "release_bake_seconds": 300},
+        {"release_watch_min_requests": 1, "release_watch_p95_factor": 1.5},
+        {"release_watch_failure_points": 0, "release_watch_p95_factor": 0, "release_watch_p95_floor": "0"},
         {"release_lock_wait": 600},
     ],
     ids=str,
@@ -283,30 +283,30 @@ HEADER = "set the name of a request header, such as X-API-Key: letters, digits a
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("nginx_lb_canary_percent", -1, f"-1: {PERCENT}"),
-        ("nginx_lb_canary_percent", 100.5, f"100.5: {PERCENT}"),
-        ("nginx_lb_canary_percent", "5%", f"'5%': {PERCENT}"),
-        ("nginx_lb_canary_percent", "", f"'': {PERCENT}"),
-        ("nginx_lb_canary_percent", float("nan"), f"nan: {PERCENT}"),
-        ("nginx_lb_shadow_percent", 101, f"101: {PERCENT}"),
-        ("nginx_lb_shadow_percent", None, f"empty: {PERCENT}"),
-        ("nginx_lb_shadow_percent", True, f"true: {PERCENT}"),
-        ("nginx_lb_canary_key", "X_API_Key", f"'X_API_Key': {HEADER}"),
-        ("nginx_lb_canary_key", "X-Key;", f"'X-Key;': {HEADER}"),
-        ("nginx_lb_canary_key", "X-Key\n", f"'X-Key\\n': {HEADER}"),
-        ("nginx_lb_canary_key", None, f"empty: {HEADER}"),
-        ("nginx_lb_min_nodes", 0, "0: set a whole number of at least 1"),
-        ("nginx_lb_min_nodes", "most", "'most': set a whole number of at least 1"),
-        ("nginx_lb_min_nodes", 4, "4: model_nodes has 3 hosts: set 3 at most, or add hosts"),
-        ("nginx_lb_min_nodes", "4", "'4': model_nodes has 3 hosts: set 3 at most, or add hosts"),
-        ("nginx_lb_ramp_seconds", -1, f"-1: {SECONDS}"),
-        ("nginx_lb_drain_timeout", 1.5, f"1.5: {SECONDS}"),
-        ("nginx_lb_bake_seconds", "5m", f"'5m': {SECONDS}"),
-        ("nginx_lb_watch_min_requests", 0, "0: set a whole number of at least 1"),
-        ("nginx_lb_watch_failure_points", -0.1, "-0.1: set a number of 0 or more"),
-        ("nginx_lb_watch_p95_factor", -1, "-1: set a number of 0 or more"),
-        ("nginx_lb_watch_p95_factor", float("inf"), "inf: set a number of 0 or more"),
-        ("nginx_lb_watch_p95_floor", "20ms", "'20ms': set a number of 0 or more"),
+        ("release_canary_percent", -1, f"-1: {PERCENT}"),
+        ("release_canary_percent", 100.5, f"100.5: {PERCENT}"),
+        ("release_canary_percent", "5%", f"'5%': {PERCENT}"),
+        ("release_canary_percent", "", f"'': {PERCENT}"),
+        ("release_canary_percent", float("nan"), f"nan: {PERCENT}"),
+        ("release_shadow_percent", 101, f"101: {PERCENT}"),
+        ("release_shadow_percent", None, f"empty: {PERCENT}"),
+        ("release_shadow_percent", True, f"true: {PERCENT}"),
+        ("release_canary_key", "X_API_Key", f"'X_API_Key': {HEADER}"),
+        ("release_canary_key", "X-Key;", f"'X-Key;': {HEADER}"),
+        ("release_canary_key", "X-Key\n", f"'X-Key\\n': {HEADER}"),
+        ("release_canary_key", None, f"empty: {HEADER}"),
+        ("release_min_nodes", 0, "0: set a whole number of at least 1"),
+        ("release_min_nodes", "most", "'most': set a whole number of at least 1"),
+        ("release_min_nodes", 4, "4: model_nodes has 3 hosts: set 3 at most, or add hosts"),
+        ("release_min_nodes", "4", "'4': model_nodes has 3 hosts: set 3 at most, or add hosts"),
+        ("release_ramp_seconds", -1, f"-1: {SECONDS}"),
+        ("release_drain_timeout", 1.5, f"1.5: {SECONDS}"),
+        ("release_bake_seconds", "5m", f"'5m': {SECONDS}"),
+        ("release_watch_min_requests", 0, "0: set a whole number of at least 1"),
+        ("release_watch_failure_points", -0.1, "-0.1: set a number of 0 or more"),
+        ("release_watch_p95_factor", -1, "-1: set a number of 0 or more"),
+        ("release_watch_p95_factor", float("inf"), "inf: set a number of 0 or more"),
+        ("release_watch_p95_floor", "20ms", "'20ms': set a number of 0 or more"),
         ("release_lock_wait", -5, f"-5: {SECONDS}"),
         ("model_endpoint_answer_seconds", 0, "0: set a number above 0"),
         ("model_endpoint_answer_seconds", "-1", "'-1': set a number above 0"),
@@ -328,9 +328,9 @@ def test_settings_of_a_release_out_of_range(variable: str, value: object, messag
     ids=str,
 )
 def test_canary_steps_of_another_form(steps: object) -> None:
-    found = only_error(fleet(lb={"nginx_lb_canary_steps": steps}))
+    found = only_error(fleet(lb={"release_canary_steps": steps}))
     assert found == (
-        f"lb: nginx_lb_canary_steps is {steps!r}: set a list of steps, each with percent and bake alone, such as "
+        f"lb: release_canary_steps is {steps!r}: set a list of steps, each with percent and bake alone, such as "
         "[{percent: 5, bake: 60}, {percent: 100, bake: 0}]"
     )
 
@@ -349,13 +349,13 @@ def test_canary_steps_of_another_form(steps: object) -> None:
 )
 def test_canary_steps_that_lead_nowhere(percent: object, bake: object, message: str) -> None:
     steps = [{"percent": 5, "bake": 60}, {"percent": percent, "bake": bake}]
-    assert only_error(fleet(lb={"nginx_lb_canary_steps": steps})).endswith(f"}}]: {message}")
+    assert only_error(fleet(lb={"release_canary_steps": steps})).endswith(f"}}]: {message}")
 
 
 def test_as_many_nodes_as_there_are_on_every_load_balancer_is_one_line() -> None:
-    hosts, groups = fleet(lb={"nginx_lb_min_nodes": 2}, n1={"nginx_lb_min_nodes": 2})
+    hosts, groups = fleet(lb={"release_min_nodes": 2}, n1={"release_min_nodes": 2})
     found = only_error((hosts, {**groups, "load_balancers": ["lb", "n1"], "model_nodes": ["n2"]}))
-    assert found == "lb, n1: nginx_lb_min_nodes is 2: model_nodes has 1 host: set 1 at most, or add hosts"
+    assert found == "lb, n1: release_min_nodes is 2: model_nodes has 1 host: set 1 at most, or add hosts"
 
 
 def test_every_rule_is_about_a_variable_of_a_role() -> None:

@@ -106,8 +106,8 @@ class Fleet:
         return release_plan(self.state, request)
 
     def lb(self, **changed: Any) -> dict[str, Any]:
-        variables = {f"nginx_lb_{name}": value for name, value in changed.items()}
-        return settings_of({"lb": variables}, "lb", SPECS, "nginx_lb")
+        variables = {f"release_{name}": value for name, value in changed.items()}
+        return settings_of({"lb": variables}, "lb", SPECS, "release")
 
     def seen(self) -> dict[str, dict[str, Any]]:
         """Return the variables of all nodes once their machines have been looked at."""
@@ -183,11 +183,11 @@ class Fleet:
         return [node for node, entry in self.state["nodes"].items() if entry["status"] == "up"]
 
     def servers(self) -> dict[str, dict[str, int]]:
-        """By colour, the weight of each server; 0 for one that is down."""
+        """By slot, the weight of each server; 0 for one that is down."""
         found = upstream_servers(self.hostvars, self.nodes, self.state)
         return {
-            colour: {str(s["name"]): 0 if s["down"] else int(s["weight"]) for s in servers}
-            for colour, servers in found.items()
+            slot: {str(s["name"]): 0 if s["down"] else int(s["weight"]) for s in servers}
+            for slot, servers in found.items()
         }
 
     def ship(self, image: str, verb: str = "deploy", **asked: Any) -> str:
@@ -215,7 +215,7 @@ def fleet(empty: Fleet) -> Fleet:
 def test_the_first_release_goes_live_in_the_blue_slots_at_once(empty: Fleet) -> None:
     run = empty.run(canary_percent=5)
     assert run.plan["first"]
-    assert run.plan["colour"] == "blue"
+    assert run.plan["target_slot"] == "blue"
     assert run.steps == [(100, 0)]
     assert empty.live == empty.wanted()["id"]
     assert empty.state["previous"] == []
@@ -301,7 +301,7 @@ def test_a_node_that_leaves_the_inventory_is_no_release(empty: Fleet, own: dict[
         {"model_endpoint_workers": 3},
         {"model_endpoint_memory": "1g"},
         {"model_endpoint_cpus": "2.0"},
-        {"model_endpoint_fast_lane": "no"},
+        {"model_endpoint_fast_path": "no"},
     ],
     ids=str,
 )
@@ -312,13 +312,13 @@ def test_a_changed_setting_of_one_node_s_container_is_a_release(
     fleet.hostvars["n3"].update(change)
     run = fleet.run()
     assert fleet.live != first
-    assert run.plan["colour"] == fleet.state["colour"] == "green"
+    assert run.plan["target_slot"] == fleet.state["live_slot"] == "green"
     assert [entry["id"] for entry in fleet.state["previous"]] == [first]
 
 
 def test_a_value_spelt_as_text_or_equal_to_the_default_is_no_change(fleet: Fleet) -> None:
     fleet.hostvars["n1"].update(
-        model_endpoint_workers="2", model_endpoint_cpus=1, model_endpoint_fast_lane="Yes"
+        model_endpoint_workers="2", model_endpoint_cpus=1, model_endpoint_fast_path="Yes"
     )
     assert fleet.run().plan["target"] is None
 
@@ -331,7 +331,7 @@ def test_a_changed_image_and_a_changed_recipe_are_releases(fleet: Fleet) -> None
     third = fleet.ship("image-2")
     assert len({first, second, third}) == 3
     assert fleet.live == third
-    assert fleet.state["colour"] == "blue"
+    assert fleet.state["live_slot"] == "blue"
 
 
 def test_a_release_is_its_content_whatever_the_order_and_time() -> None:
@@ -492,7 +492,7 @@ def test_a_canary_gets_its_share_and_the_release_before_the_rest(fleet: Fleet) -
     first = fleet.live
     second = fleet.ship("image-2", canary_percent=20, bake_seconds=30)
     assert fleet.live == first
-    assert fleet.state["colour"] == "blue"
+    assert fleet.state["live_slot"] == "blue"
     candidate = fleet.state["candidate"]
     assert (candidate["release"]["id"], candidate["percent"], candidate["shadow"]) == (second, 20, 0)
     assert fleet.servers() == {
@@ -573,7 +573,7 @@ def test_another_release_takes_a_canary_s_place(fleet: Fleet) -> None:
     # It is out of the traffic before its containers are replaced.
     assert run.plan["settled"]["candidate"] is None
     assert run.plan["note"] == f"the canary {second} is withdrawn"
-    assert run.plan["colour"] == "green"
+    assert run.plan["target_slot"] == "green"
     assert fleet.state["candidate"]["release"]["id"] == fleet.wanted()["id"]
     assert fleet.state["previous"] == []
 
@@ -740,7 +740,7 @@ def test_the_last_node_in_the_traffic_is_not_drained(fleet: Fleet) -> None:
     run = fleet.run("drain", node="n3")
     assert not run.gate["passed"]
     assert run.gate["errors"] == [
-        "0 of 3 endpoints would take traffic, and nginx_lb_min_nodes is 1: bring nodes back, or lower it"
+        "0 of 3 endpoints would take traffic, and release_min_nodes is 1: bring nodes back, or lower it"
     ]
     assert fleet.state == before
 
@@ -811,7 +811,7 @@ def test_too_few_nodes_and_nothing_goes_live(fleet: Fleet) -> None:
     fleet.image = "image-2"
     run = fleet.run(unreachable=["n2", "n3"], min_nodes=2)
     assert run.gate["errors"] == [
-        "1 of 3 endpoints would take traffic, and nginx_lb_min_nodes is 2: bring nodes back, or lower it"
+        "1 of 3 endpoints would take traffic, and release_min_nodes is 2: bring nodes back, or lower it"
     ]
     assert fleet.state == before
 
@@ -995,7 +995,7 @@ def test_a_node_that_is_removed_leaves_if_it_is_there(fleet: Fleet) -> None:
 # What Nginx is given.
 
 
-def test_servers_have_their_address_port_weight_share_and_slots(empty: Fleet) -> None:
+def test_servers_have_their_address_port_weight_share_and_concurrency(empty: Fleet) -> None:
     empty.hostvars["n2"]["model_endpoint_threads"] = "3"
     empty.run()
     empty.hostvars["n2"]["model_endpoint_threads"] = 9  # not released yet
@@ -1005,9 +1005,30 @@ def test_servers_have_their_address_port_weight_share_and_slots(empty: Fleet) ->
     empty.state["nodes"]["n3"]["status"] = "down"
     assert upstream_servers(empty.hostvars, empty.nodes, empty.state) == {
         "blue": [
-            {"name": "n1", "address": "10.0.0.1", "port": 6001, "weight": 150, "slots": 2, "down": False},
-            {"name": "n2", "address": "2001:db8::2", "port": 5001, "weight": 100, "slots": 6, "down": False},
-            {"name": "n3", "address": "10.0.0.3", "port": 5001, "weight": 100, "slots": 2, "down": True},
+            {
+                "name": "n1",
+                "address": "10.0.0.1",
+                "port": 6001,
+                "weight": 150,
+                "concurrency": 2,
+                "down": False,
+            },
+            {
+                "name": "n2",
+                "address": "2001:db8::2",
+                "port": 5001,
+                "weight": 100,
+                "concurrency": 6,
+                "down": False,
+            },
+            {
+                "name": "n3",
+                "address": "10.0.0.3",
+                "port": 5001,
+                "weight": 100,
+                "concurrency": 2,
+                "down": True,
+            },
         ]
     }
 
@@ -1143,7 +1164,7 @@ def test_a_rolling_release_needs_one_node_more_than_the_least(fleet: Fleet) -> N
     fleet.image = "image-2"
     run = fleet.run(rolling=True, min_nodes=3)
     assert run.gate["errors"] == [
-        "2 of 3 endpoints would take traffic, and nginx_lb_min_nodes is 3: bring nodes back, or lower it"
+        "2 of 3 endpoints would take traffic, and release_min_nodes is 3: bring nodes back, or lower it"
     ]
 
 

@@ -24,7 +24,7 @@ GROUPS = {"load_balancers": ["lb1", "lb2"], "model_nodes": ["n1", "n2", "n3"]}
 UP = {"status": "up", "share": 100, "since": 1, "reason": ""}
 STATE: dict[str, Any] = {
     "serial": 4,
-    "colour": "green",
+    "live_slot": "green",
     "live": {"id": "new"},
     "candidate": None,
     "previous": [{"id": "old"}, {"id": "older"}],
@@ -119,7 +119,7 @@ def test_a_node_that_can_t_be_reached_was_last_seen_when_it_last_answered() -> N
 def test_the_releases_and_the_load_balancers() -> None:
     candidate = {"release": {"id": "next"}, "percent": 12.5, "shadow": 0, "nodes": ["n1"]}
     found = status(state={**STATE, "candidate": candidate}, reached=["lb1", "n1"])
-    assert (found["live"], found["colour"], found["previous"]) == ("new", "green", ["old", "older"])
+    assert (found["live"], found["live_slot"], found["previous"]) == ("new", "green", ["old", "older"])
     assert found["candidate"] == {"release": "next", "percent": 12.5}
     assert found["load_balancers"] == {
         "lb1": {"reached": True, "serves": "v1", "holds": "", "certificate_end": None},
@@ -128,7 +128,7 @@ def test_the_releases_and_the_load_balancers() -> None:
 
 
 def test_the_load_balancer_that_has_the_virtual_address_holds_it() -> None:
-    address = {"nginx_lb_virtual_address": "10.0.0.100/24"}
+    address = {"virtual_address_ip": "10.0.0.100/24"}
     seen = {"lb1": {"10.0.0.1": "eth0"}, "lb2": {"10.0.0.2": "eth0", "10.0.0.100": "eth0"}}
     hostvars = dict(HOSTVARS) | {
         name: {**HOSTVARS[name], **address, "flotilla_machine": {**machine(), "addresses": addresses}}
@@ -219,7 +219,7 @@ def test_the_table() -> None:
 
 
 def test_the_table_of_a_fleet_without_a_release() -> None:
-    empty = {**STATE, "colour": "blue", "live": None, "previous": [], "nodes": {}}
+    empty = {**STATE, "live_slot": "blue", "live": None, "previous": [], "nodes": {}}
     bare = dict.fromkeys(HOSTVARS, machine())
     lines = status_table(status(state=empty, hostvars=bare, probed={}))
     assert lines[:2] == ["live: nothing (blue)", "to go back to: nothing"]

@@ -17,8 +17,8 @@ def counts(requests: int, failures: int = 0, seconds: float = 0.05) -> dict[str,
     return {"requests": requests, "failures": failures, "histogram": histogram}
 
 
-def sample(**colours: dict[str, Any]) -> dict[str, Any]:
-    return {"colours": colours, "endpoints": {}, "releases": {}}
+def sample(**slots: dict[str, Any]) -> dict[str, Any]:
+    return {"slots": slots, "endpoints": {}, "releases": {}}
 
 
 def judged(*, blue: dict[str, Any], green: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def test_its_p95_is_held_against_the_one_before_and_the_floor(old: float, new: f
 def test_too_few_requests_make_no_judgement() -> None:
     found = judged(blue=counts(1000), green=counts(49, seconds=5))
     assert found["verdict"] == "too few"
-    assert "49 times, and 50 (nginx_lb_watch_min_requests)" in found["reason"]
+    assert "49 times, and 50 (release_watch_min_requests)" in found["reason"]
 
 
 @pytest.mark.parametrize(("requests", "failures", "verdict"), [(1, 1, "worse"), (49, 0, "too few")])
@@ -88,7 +88,7 @@ def test_a_release_without_one_before_is_judged_by_its_failures_alone() -> None:
     assert judge([sample(green=counts(100, 9))], LIMITS, "blue", "green", {})["verdict"] == "worse"
 
 
-def test_a_baseline_stands_for_a_colour_without_traffic() -> None:
+def test_a_baseline_stands_for_a_slot_without_traffic() -> None:
     found = judge(
         [sample(green=counts(100, 10))],
         LIMITS,
@@ -117,22 +117,22 @@ def test_what_two_load_balancers_saw_is_judged_as_one() -> None:
 
 def test_samples_are_added_up() -> None:
     one: dict[str, Any] = {
-        "colours": {"blue": counts(10, 1)},
+        "slots": {"blue": counts(10, 1)},
         "endpoints": {"node1": {"requests": 10, "failures": 1, "last": 5.0}},
         "releases": {"abc": 10},
     }
     two = {
-        "colours": {"blue": counts(20, 2), "green": counts(3)},
+        "slots": {"blue": counts(20, 2), "green": counts(3)},
         "endpoints": {"node1": {"requests": 20, "failures": 2, "last": 4.0}},
         "releases": {"abc": 20, "def": 3},
     }
     assert merge_samples([one, two]) == {
-        "colours": {"blue": counts(30, 3), "green": counts(3)},
+        "slots": {"blue": counts(30, 3), "green": counts(3)},
         "endpoints": {"node1": {"requests": 30, "failures": 3, "last": 5.0}},
         "releases": {"abc": 30, "def": 3},
     }
-    assert one["colours"]["blue"] == counts(10, 1)
-    assert merge_samples([]) == {"colours": {}, "endpoints": {}, "releases": {}}
+    assert one["slots"]["blue"] == counts(10, 1)
+    assert merge_samples([]) == {"slots": {}, "endpoints": {}, "releases": {}}
 
 
 def test_a_percentile_is_within_a_bucket_of_the_time_it_stands_for() -> None:
