@@ -49,7 +49,7 @@ def servers() -> list[Server]:
     locks = HERE / "requirements"
     return [
         Server(OURS, OWN_LOCK, OWN_COMMAND),
-        Server(OURS_FLASK, OWN_LOCK, OWN_COMMAND, environ={"FLOTILLA_FAST_LANE": "false"}),
+        Server(OURS_FLASK, OWN_LOCK, OWN_COMMAND, environ={"FLOTILLA_FAST_PATH": "false"}),
         Server(CONSTANT, OWN_LOCK, ["{python}", "constant.py", "{port}", "wsgi"]),
         Server(CONSTANT_FLASK, OWN_LOCK, ["{python}", "constant.py", "{port}", "flask"]),
         Server(

@@ -36,9 +36,11 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from model_endpoint import compiler
-from model_endpoint.compiler import NotCompilableError, compile_estimator, prove
-from model_endpoint.predictors import CompiledPredictor, SklearnPredictor
+from model_endpoint.models.compiled_predictor import CompiledPredictor
+from model_endpoint.models.scikit_learn import SklearnPredictor
+from model_endpoint.packing import proof
+from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
+from model_endpoint.packing.proof import prove
 
 IRIS, CANCER, DIABETES = load_iris(), load_breast_cancer(), load_diabetes()
 NAMES = IRIS.target_names[IRIS.target]
@@ -79,11 +81,11 @@ CASES: list[tuple[Any, Any, Any]] = [
 @pytest.fixture(autouse=True)
 def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The 20,000 rows are for the image; the tests have many models instead."""
-    monkeypatch.setattr(compiler, "RANDOM_ROWS", 1000)
-    monkeypatch.setattr(compiler, "SINGLE_ROWS", 20)
+    monkeypatch.setattr(proof, "RANDOM_ROWS", 1000)
+    monkeypatch.setattr(proof, "SINGLE_ROWS", 20)
 
 
-def proof_of(estimator: Any, candidate: Any, data: Any) -> compiler.Proof:
+def proof_of(estimator: Any, candidate: Any, data: Any) -> proof.Proof:
     return prove(estimator, candidate, data[::5], data.min(axis=0), data.max(axis=0))
 
 
@@ -91,9 +93,9 @@ def proof_of(estimator: Any, candidate: Any, data: Any) -> compiler.Proof:
 def test_compiled_answers_are_scikit_learns(estimator: Any, data: Any, target: Any, tmp_path: Path) -> None:
     fitted = clone(estimator).fit(data, target)
     compile_estimator(fitted).save(tmp_path / "predictor.npz")
-    proof = proof_of(fitted, CompiledPredictor.load(tmp_path / "predictor.npz"), data)
-    assert proof.largest_difference <= compiler.TOLERANCE
-    assert proof.bit_for_bit == (proof.largest_difference == 0)
+    found = proof_of(fitted, CompiledPredictor.load(tmp_path / "predictor.npz"), data)
+    assert found.largest_difference <= proof.TOLERANCE
+    assert found.bit_for_bit == (found.largest_difference == 0)
 
 
 def test_the_shipped_kinds_agree_bit_for_bit() -> None:
@@ -109,7 +111,7 @@ def test_many_rows_and_one_row_take_different_ways_to_the_same_answer(
     candidate = compile_estimator(forest)
     expected = forest.predict_proba(CANCER.data[:9])
     for limit in (0, 10**9):
-        monkeypatch.setattr("model_endpoint.predictors.TEST_ALL_NODES", limit)
+        monkeypatch.setattr("model_endpoint.models.compiled_predictor.TEST_ALL_NODES", limit)
         np.testing.assert_array_equal(candidate(CANCER.data[:9])["predict_proba"], expected)
 
 
@@ -150,9 +152,9 @@ class Slightly:
 
 def test_a_proof_finds_a_wrong_probability_and_a_wrong_label() -> None:
     model = LogisticRegression(max_iter=5000).fit(IRIS.data, NAMES)
-    proof = proof_of(model, Slightly(model, 1 + 1e-13), IRIS.data)
-    assert 0 < proof.largest_difference < compiler.TOLERANCE
-    assert not proof.bit_for_bit
+    found = proof_of(model, Slightly(model, 1 + 1e-13), IRIS.data)
+    assert 0 < found.largest_difference < proof.TOLERANCE
+    assert not found.bit_for_bit
     with pytest.raises(NotCompilableError, match=r"predict_proba differs by 1\.0e-11 relative"):
         proof_of(model, Slightly(model, 1 + 1e-11), IRIS.data)
     with pytest.raises(NotCompilableError, match="predict differs for 1 of 30 verification rows"):

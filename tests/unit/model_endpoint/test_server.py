@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 import tritonclient.http
 
-from model_endpoint.model import Models
+from model_endpoint.models.model import Models
 from unit.model_endpoint.server import SOURCE, Server
 
 SETOSA = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
 # The server with a model that takes its time, for what must not be cut off.
 SLOW = """
 import sys, time
-from model_endpoint import model
+from model_endpoint.models import model
 from model_endpoint.__main__ import main
 predict = model.Model.predict
 def slow(self, rows, probabilities=True):
@@ -172,8 +172,8 @@ def test_wrong_golden_answers_keep_it_from_serving(served: Path, tmp_path: Path)
     assert "Started worker" not in output
 
 
-def test_the_health_check(server: Server) -> None:
-    command = [sys.executable, "-m", "model_endpoint.health"]
+def test_the_health_check_fails_where_no_worker_listens(server: Server) -> None:
+    command = [sys.executable, "-m", "model_endpoint.runtime.health"]
     for port, status in ((server.port, 0), (1, 1)):
         environ = os.environ | {
             "FLOTILLA_ADDRESS": "127.0.0.1",

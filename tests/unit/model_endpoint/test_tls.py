@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from certificates import pem
-from model_endpoint import tls
+from model_endpoint.runtime import tls
 from modules.internal_ca import Pair, certificate_pem, issue, make_authority
 from unit.model_endpoint.server import SOURCE, Server
 
@@ -107,16 +107,16 @@ class SecureServer(Server):
         environ |= {"FLOTILLA_TLS": self.certificates.folder, "PYTHONPATH": SOURCE}
         environ |= {"FLOTILLA_ADDRESS": "127.0.0.1"}
         return subprocess.run(
-            [sys.executable, "-m", f"model_endpoint.{module}", *arguments],
+            [sys.executable, "-m", f"model_endpoint.runtime.{module}", *arguments],
             env=os.environ | {name: str(value) for name, value in environ.items()},
             capture_output=True,
             check=False,
         ).returncode
 
     def wait_for_change(self) -> None:
-        """Return once the gate passes again, as module endpoint_ready does."""
+        """Return when the golden check passes again, as module endpoint_ready does."""
         until = time.monotonic() + 90
-        while self.inside("gate", "--seconds", "5") != 0:
+        while self.inside("golden_check", "--seconds", "5") != 0:
             assert time.monotonic() < until, "the certificates did not come into effect"
 
 
@@ -154,9 +154,9 @@ def test_plain_http_is_not_answered(server: SecureServer) -> None:
         connection.getresponse()
 
 
-def test_health_check_and_gate_need_no_certificate(server: SecureServer) -> None:
+def test_health_check_and_golden_check_need_no_certificate(server: SecureServer) -> None:
     assert server.inside("health") == 0
-    assert server.inside("gate", "--seconds", "5") == 0
+    assert server.inside("golden_check", "--seconds", "5") == 0
 
 
 def test_new_certificates_come_into_effect_and_no_request_is_lost(served: Path, tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_new_certificates_come_into_effect_and_no_request_is_lost(served: Path, 
         assert not server.answers(newcomer)
         # Half of a change, or a scrambled file, is not served with.
         (tmp_path / tls.SERVER).write_text("scrambled")
-        time.sleep(2 * tls.LOOK_SECONDS)
+        time.sleep(2 * tls.POLL_SECONDS)
         assert server.serial_numbers() == before
         certificates.serve(issue(certificates.fleet, "endpoint-node_1", "server", names=[NAME]))
         certificates.trust(next_balancers, certificates.balancers)
