@@ -1,4 +1,4 @@
-"""A running server, for the tests that ask one from outside."""
+"""A running server, for the tests that are its clients."""
 
 from __future__ import annotations
 

@@ -20,7 +20,9 @@ from flask.testing import FlaskClient
         ("POST", "/predict", 413),
     ],
 )
-def test_errors_are_json(client: FlaskClient, method: str, path: str, status: int) -> None:
+def test_every_error_is_json_with_its_status(
+    client: FlaskClient, method: str, path: str, status: int
+) -> None:
     body = b" " * (2 << 20) if status == 413 else b"{}"
     answer = client.open(path, method=method, data=body)
     assert answer.status_code == status
@@ -39,7 +41,7 @@ def test_errors_are_json(client: FlaskClient, method: str, path: str, status: in
         ("/v2/models/iris/infer", {"Inference-Header-Content-Length": "x" * 5000}),
     ],
 )
-def test_an_answer_does_not_grow_with_what_came_in(
+def test_an_error_does_not_grow_with_the_request(
     client: FlaskClient, path: str, headers: dict[str, str]
 ) -> None:
     method = "POST" if headers else "GET"
@@ -60,5 +62,5 @@ def test_the_page_loads_nothing_from_elsewhere(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs/../app.py", "/docs/%2e%2e/app.py", "/docs/nothing.js", "/docs/"])
-def test_nothing_else_is_served_from_there(client: FlaskClient, path: str) -> None:
+def test_no_other_file_is_served_under_docs(client: FlaskClient, path: str) -> None:
     assert client.get(path).status_code == 404

@@ -80,7 +80,7 @@ CASES: list[tuple[Any, Any, Any]] = [
 
 @pytest.fixture(autouse=True)
 def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The 20,000 rows are for the image; the tests have many models instead."""
+    """20,000 random rows are for the image's build; the tests have many models instead."""
     monkeypatch.setattr(proof, "RANDOM_ROWS", 1000)
     monkeypatch.setattr(proof, "SINGLE_ROWS", 20)
 
@@ -104,7 +104,7 @@ def test_the_shipped_kinds_agree_bit_for_bit() -> None:
         assert proof_of(fitted, compile_estimator(fitted), data).bit_for_bit
 
 
-def test_many_rows_and_one_row_take_different_ways_to_the_same_answer(
+def test_both_ways_through_a_forest_give_the_same_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forest = RandomForestClassifier(**MANY).fit(CANCER.data, CANCER.target)
@@ -120,7 +120,7 @@ def test_many_rows_and_one_row_take_different_ways_to_the_same_answer(
     [KNeighborsClassifier(), make_pipeline(PCA(2), LogisticRegression(max_iter=5000))],
     ids=["neighbours", "pca"],
 )
-def test_what_has_no_rule_is_named(estimator: Any) -> None:
+def test_an_estimator_without_a_rule_is_named(estimator: Any) -> None:
     with pytest.raises(NotCompilableError, match=r"no rule for (KNeighborsClassifier|PCA)"):
         compile_estimator(estimator.fit(IRIS.data, NAMES))
 

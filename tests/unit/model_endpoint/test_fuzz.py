@@ -1,4 +1,4 @@
-"""Whatever comes in, the answer is a 2xx or a 4xx in JSON, as /openapi.json says."""
+"""Every request is answered with a 2xx or a 4xx in JSON, as /openapi.json describes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_routes_are_as_described(service: Service) -> None:
     checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
     names = []
     for found in described.get_all_operations():
-        operation: Any = found.ok()  # type: ignore[union-attr]  # an operation that is no good fails the test here
+        operation: Any = found.ok()  # type: ignore[union-attr]  # raises, and so fails the test, for an invalid operation
         names.append(operation.label)
 
         @settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -1,4 +1,4 @@
-"""The server as a container runs it: a process of its own, asked over HTTP."""
+"""The server as a container runs it: a process that is asked over HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from model_endpoint.models.model import Models
 from unit.model_endpoint.server import SOURCE, Server
 
 SETOSA = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
-# The server with a model that takes its time, for what must not be cut off.
+# The server with a model that takes 0.7 s for two rows, so that requests are in flight when a test stops it.
 SLOW = """
 import sys, time
 from model_endpoint.models import model
@@ -45,7 +45,7 @@ def server(served: Path) -> Iterator[Server]:
     server.stop()
 
 
-def test_tritonclient_with_its_defaults(server: Server, models: Models) -> None:
+def test_tritonclient_gets_its_answers_with_its_defaults(server: Server, models: Models) -> None:
     rows = np.array([[5.1, 3.5, 1.4, 0.2], [6.3, 2.9, 5.6, 1.8]], dtype=np.float32)
     with closing(tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.port}")) as client:
         assert client.is_server_live()
@@ -84,7 +84,7 @@ def test_a_chunked_body_over_the_limit_is_refused(server: Server) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_breaks_off_harms_nobody(server: Server) -> None:
+def test_a_client_that_breaks_off_ends_no_worker(server: Server) -> None:
     before = server.workers()
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
@@ -146,10 +146,12 @@ def test_sigterm_finishes_what_is_in_flight_and_logs_it(served: Path) -> None:
     ("environ", "message"),
     [
         ({"FLOTILLA_WORKERS": "many"}, "FLOTILLA_WORKERS is 'many'"),
-        ({"FLOTILLA_MODELS": "/nowhere"}, "/nowhere: it holds no model"),
+        ({"FLOTILLA_MODELS": "/nowhere"}, "/nowhere holds no model"),
     ],
 )
-def test_what_can_not_start_says_why(served: Path, environ: dict[str, str], message: str) -> None:
+def test_a_wrong_setting_ends_the_start_with_its_reason(
+    served: Path, environ: dict[str, str], message: str
+) -> None:
     server = Server(served, **environ)
     output = server.process.communicate(timeout=20)[0]
     assert server.process.returncode == 1
@@ -157,7 +159,7 @@ def test_what_can_not_start_says_why(served: Path, environ: dict[str, str], mess
     assert "Traceback" not in output
 
 
-def test_wrong_golden_answers_keep_it_from_serving(served: Path, tmp_path: Path) -> None:
+def test_a_wrong_golden_answer_keeps_the_endpoint_from_serving(served: Path, tmp_path: Path) -> None:
     folder = tmp_path / "iris"
     folder.mkdir()
     for path in (served / "iris").iterdir():

@@ -1,4 +1,4 @@
-"""An endpoint with certificates: whom it serves, and how a change of them comes into effect while it serves."""
+"""An endpoint with certificates: which clients it serves, and how it takes new certificates while it serves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETOSA = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
 
 
 class Certificates:
-    """Two authorities, a folder of an endpoint's certificates, and clients'."""
+    """Two authorities, and the folder of an endpoint's certificates."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,7 +45,7 @@ class Certificates:
         part.replace(self.folder / name)
 
     def client(self, pair: Pair | None) -> ssl.SSLContext:
-        """What a client brings along that trusts the fleet and has a certificate, or none."""
+        """The TLS context of a client that trusts the fleet and has the certificate `pair`, or none."""
         context = ssl.create_default_context(cadata=certificate_pem(self.fleet[0]))
         if pair:
             file = self.folder / "client.pem"
@@ -56,7 +56,7 @@ class Certificates:
 
 
 class Connection(http.client.HTTPConnection):
-    """A connection that expects a name other than that of the address."""
+    """A connection that expects the certificate to have `name`, not the address."""
 
     def __init__(self, port: int, context: ssl.SSLContext, name: str = NAME) -> None:
         super().__init__("127.0.0.1", port, timeout=10)
@@ -69,7 +69,7 @@ class Connection(http.client.HTTPConnection):
 
 
 class SecureServer(Server):
-    """A server with certificates, asked with a load balancer's."""
+    """A server with certificates; its tests are clients with a load balancer's certificate."""
 
     def __init__(self, served: Path, folder: Path, **environ: str) -> None:
         self.certificates = Certificates(folder)
@@ -91,7 +91,7 @@ class SecureServer(Server):
             connection.close()
 
     def serial_numbers(self) -> set[str]:
-        """The certificates that are shown, over enough connections to meet every worker."""
+        """The certificates that the workers show, over enough connections to reach every worker."""
         found = set()
         for _ in range(20):
             connection = Connection(self.port, self.balancer)
@@ -102,7 +102,7 @@ class SecureServer(Server):
         return found
 
     def inside(self, module: str, *arguments: str) -> int:
-        """Run one of the endpoint's own programs beside it, as in its container."""
+        """Run a program of the endpoint beside its workers, as in the container."""
         environ = {"FLOTILLA_MODELS": self.served, "FLOTILLA_PORT": self.port, "FLOTILLA_WORKERS": 2}
         environ |= {"FLOTILLA_TLS": self.certificates.folder, "PYTHONPATH": SOURCE}
         environ |= {"FLOTILLA_ADDRESS": "127.0.0.1"}
@@ -128,11 +128,11 @@ def server(served: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     server.stop()
 
 
-def test_a_load_balancer_alone_is_answered(server: SecureServer) -> None:
+def test_only_a_load_balancer_is_answered(server: SecureServer) -> None:
     fleet, balancers = server.certificates.fleet, server.certificates.balancers
     assert server.answers(issue(balancers, "balancer-lb1", "client"))
     assert not server.answers(None)
-    # A node's, of its machine and of its own endpoint.
+    # Certificates of a node: its machine's and an endpoint's.
     assert not server.answers(issue(fleet, "machine-10.0.0.2", "client"))
     assert not server.answers(issue(fleet, "endpoint-node_2", "server", names=["node_2.endpoint.flotilla"]))
     assert not server.answers(issue(balancers, "balancer-lb1", "client", days=-1))
@@ -140,7 +140,7 @@ def test_a_load_balancer_alone_is_answered(server: SecureServer) -> None:
     assert not server.answers(issue(balancers, "balancer-lb1", "server"))
 
 
-def test_it_answers_by_its_own_name_alone(server: SecureServer) -> None:
+def test_an_endpoint_answers_only_by_its_own_name(server: SecureServer) -> None:
     assert server.ask("POST", "/predict", SETOSA)[0] == 200
     connection = Connection(server.port, server.balancer, "node_2.endpoint.flotilla")
     with pytest.raises(ssl.SSLCertVerificationError, match="certificate is not valid for"):
@@ -195,7 +195,7 @@ def test_new_certificates_come_into_effect_and_no_request_is_lost(served: Path, 
         next_balancers = make_authority("load balancers, 2")
         newcomer = issue(next_balancers, "balancer-lb1", "client")
         assert not server.answers(newcomer)
-        # Half of a change, or a scrambled file, is not served with.
+        # The endpoint doesn't serve with a file that it can't read.
         (tmp_path / tls.SERVER).write_text("scrambled")
         time.sleep(2 * tls.POLL_SECONDS)
         assert server.serial_numbers() == before
@@ -220,7 +220,7 @@ def test_new_certificates_come_into_effect_and_no_request_is_lost(served: Path, 
     assert server.process.returncode == 0
 
 
-def test_without_its_certificates_it_does_not_start(served: Path, tmp_path: Path) -> None:
+def test_an_endpoint_without_its_certificates_does_not_start(served: Path, tmp_path: Path) -> None:
     server = Server(served, FLOTILLA_TLS=str(tmp_path))
     output = server.process.communicate(timeout=20)[0]
     assert server.process.returncode == 1

@@ -51,16 +51,16 @@ def test_health_and_server_metadata_are_served(client: FlaskClient, path: str) -
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({}, "inputs: it must be an array with one tensor"),
-        ({"inputs": []}, "inputs: it must be an array with one tensor"),
-        ({"inputs": [tensor(), tensor()]}, "inputs: it must be an array with one tensor"),
-        ({"inputs": [tensor()], "id": 7}, "id: it must be a string"),
+        ({}, "inputs must be an array with one tensor"),
+        ({"inputs": []}, "inputs must be an array with one tensor"),
+        ({"inputs": [tensor(), tensor()]}, "inputs must be an array with one tensor"),
+        ({"inputs": [tensor()], "id": 7}, "id must be a string"),
         (
             {"inputs": [tensor()], "outputs": [{"name": "x"}]},
             "outputs[0].name: 'x' is not an output of the model",
         ),
         ({"inputs": [tensor()], "outputs": ["predict"]}, "outputs[0]"),
-        ({"inputs": [tensor()], "outputs": {}}, "outputs: it must be an array"),
+        ({"inputs": [tensor()], "outputs": {}}, "outputs must be an array"),
     ],
 )
 def test_a_bad_infer_request_is_refused(client: FlaskClient, request_: dict[str, Any], message: str) -> None:

@@ -1,6 +1,6 @@
 """The kinds of models: how each is loaded, how a worker serves it, and its name in the protocol.
 
-Runs in the build and in a worker. A model of a new form, such as one of XGBoost in its own format, enters here.
+Runs in the build and in a worker. A new format of models, such as XGBoost's own, needs an entry here.
 """
 
 from __future__ import annotations

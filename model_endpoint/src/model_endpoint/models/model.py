@@ -70,7 +70,7 @@ def load(directory: Path) -> Models:
     """Load every model below `directory`; raises BundleError when there is none or one is broken."""
     folders = sorted(path.parent for path in directory.glob(f"*/{METADATA_FILE}"))
     if not folders:
-        raise BundleError(f"{directory}: it holds no model; build the image with one")
+        raise BundleError(f"{directory} holds no model; build the image with one")
     return {folder.name: _load(folder) for folder in folders}
 
 
@@ -82,7 +82,7 @@ def find(models: Models, name: object, version: str | None = None) -> Model:
     if name is None and len(models) == 1:
         return next(iter(models.values()))
     if type(name) is not str:
-        raise RequestError(f"model: it must be the name of one of {', '.join(models)}")
+        raise RequestError(f"model must be the name of one of {', '.join(models)}")
     if name not in models:
         known = ", ".join(models)
         raise RequestError(f"model: {quoted(name)} is not served here; the models are {known}", 404)
@@ -101,5 +101,5 @@ def _load(folder: Path) -> Model:
         golden = json.loads((folder / GOLDEN_FILE).read_text())
         predictor = KINDS[content["predictor"]["kind"]].load(folder, card)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{folder}: it can't be loaded: {error}; build the image again") from None
+        raise BundleError(f"{folder} can't be loaded: {error}; build the image again") from None
     return Model(card, content["predictor"], predictor, golden, time.perf_counter() - start)

@@ -11,7 +11,7 @@ from model_endpoint.models.predictor import Outputs, Predictor, Rows
 
 
 class SharedCalls:
-    """Puts all requests that wait into one call of the predictor; `count` is told the number of rows of each call.
+    """Puts all requests that wait into one call of the predictor; `count` gets the number of rows of each call.
 
     There is no timer: a request that finds the predictor idle calls it at once. Requests that arrive during a call
     share the next one, which has at most `most_rows` rows unless a single request has more.

@@ -126,9 +126,9 @@ def _read_data(path: Path, drop: list[str]) -> Any:
     try:
         header, *lines = csv.reader(path.read_text().splitlines())
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise BundleError(f"{path}: it must be CSV with a header: {error}") from None
+        raise BundleError(f"{path} must be CSV with a header: {error}") from None
     if missing := [column for column in drop if column not in header]:
-        raise BundleError(f"{path}: it has no column {missing[0]!r} to drop; it has {', '.join(header)}")
+        raise BundleError(f"{path} has no column {missing[0]!r} to drop; its columns are {', '.join(header)}")
     kept = [index for index, column in enumerate(header) if column not in drop]
     try:
         rows = np.array([[float(line[index]) for index in kept] for line in lines if line])

@@ -37,7 +37,7 @@ def build(bundles: Path, served: Path) -> bool:
     """
     directories = sorted(path for path in bundles.iterdir() if path.is_dir()) if bundles.is_dir() else []
     if not directories:
-        raise BundleError(f"{bundles}: it holds no model; put a bundle there")
+        raise BundleError(f"{bundles} holds no model; put a bundle there")
     kinds = [KINDS[_build_one(directory, served / directory.name)] for directory in directories]
     return any(kind.build_libraries for kind in kinds)
 

@@ -113,7 +113,7 @@ def _read_golden(models: Path) -> list[_Golden]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NotReadyError(f"{models}: the golden requests can't be read: {error}") from None
     if not golden:
-        raise NotReadyError(f"{models}: it holds no model; build the image with one")
+        raise NotReadyError(f"{models} holds no model; build the image with one")
     return golden
 
 

@@ -51,7 +51,7 @@ def invocations_csv(model: Model, body: bytes) -> PredictionResponse:
     rows: list[list[Any]] = []
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(order):
-            raise RequestError(f"line {number}: it has {len(line)} values, the header has {len(order)}")
+            raise RequestError(f"line {number} has {len(line)} values, the header has {len(order)}")
         row = [_csv_number(line[at], f"line {number}, {lines[0][at]}") for at in order]
         rows.append(row)
     return _predict(model, tensors.rows_from_nested(rows, model.width, "rows"))
@@ -75,7 +75,7 @@ def _refuse_unknown(request: dict[str, Any], *known: str) -> None:
 def _order(model: Model, columns: Any, where: str) -> list[int]:
     """The position of each feature in `columns`. Raises RequestError for a missing, unknown or repeated feature."""
     if type(columns) is not list:
-        raise RequestError(f"{where}: it must be an array of the features' names, not {kind(columns)}")
+        raise RequestError(f"{where} must be an array of the features' names, not {kind(columns)}")
     names = [feature.name for feature in model.card.features]
     places: dict[str, int] = {}
     for at, column in enumerate(columns):
@@ -94,7 +94,7 @@ def _order(model: Model, columns: Any, where: str) -> list[int]:
 
 def _split(model: Model, value: Any, where: str) -> Rows:
     if type(value) is not dict:
-        raise RequestError(f"{where}: it must be an object with columns and data, not {kind(value)}")
+        raise RequestError(f"{where} must be an object with columns and data, not {kind(value)}")
     rows = tensors.rows_from_nested(value.get("data"), model.width, f"{where}.data")
     if value.get("columns") is None:
         return rows
@@ -103,11 +103,11 @@ def _split(model: Model, value: Any, where: str) -> Rows:
 
 def _records(model: Model, value: Any, where: str) -> Rows:
     if type(value) is not list:
-        raise RequestError(f"{where}: it must be an array of objects, not {kind(value)}")
+        raise RequestError(f"{where} must be an array of objects, not {kind(value)}")
     rows = []
     for index, record in enumerate(value):
         if type(record) is not dict:
-            raise RequestError(f"{where}[{index}]: it must be an object, not {kind(record)}")
+            raise RequestError(f"{where}[{index}] must be an object, not {kind(record)}")
         _order(model, list(record), f"{where}[{index}]")
         rows.append([record[feature.name] for feature in model.card.features])
     return tensors.rows_from_nested(rows, model.width, where)
@@ -144,4 +144,4 @@ def _csv_number(text: str, where: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise RequestError(f"{where}: it must be a number, not {quoted(text)}") from None
+        raise RequestError(f"{where} must be a number, not {quoted(text)}") from None

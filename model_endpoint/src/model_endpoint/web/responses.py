@@ -10,7 +10,7 @@ from model_endpoint.models.model import Model
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
-# Content types of a prediction's body: tritonclient sends none, and `curl -d` sends the form's unless told otherwise.
+# Content types of a prediction's body: tritonclient sends none, and `curl -d` sends the form's by default.
 ACCEPTED = frozenset({"", JSON, BINARY, "application/x-www-form-urlencoded"})
 FAILURE = "the endpoint failed; its log says why, under the X-Request-Id of this answer"
 

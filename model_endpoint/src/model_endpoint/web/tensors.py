@@ -35,9 +35,9 @@ EITHER = frozenset({int, float})
 def rows_from_nested(rows: Any, width: int, where: str) -> Rows:
     """Make rows of shape (n, width) from n lists of numbers. Raises RequestError naming the place."""
     if type(rows) is not list:
-        raise RequestError(f"{where}: it must be an array of rows, not {kind(rows)}")
+        raise RequestError(f"{where} must be an array of rows, not {kind(rows)}")
     if not rows:
-        raise RequestError(f"{where}: it is empty; give at least one row")
+        raise RequestError(f"{where} is empty; give at least one row")
     flat: list[Any] = []
     for index, row in enumerate(rows):
         if type(row) is not list:
@@ -45,7 +45,7 @@ def rows_from_nested(rows: Any, width: int, where: str) -> Rows:
                 f"{where}[{index}]: a row must be an array of {width} numbers, not {kind(row)}"
             )
         if len(row) != width:
-            raise RequestError(f"{where}[{index}]: it has {len(row)} values, the model takes {width}")
+            raise RequestError(f"{where}[{index}] has {len(row)} values, the model takes {width}")
         flat += row
     return numbers(flat, width, where + "[{row}][{column}]").reshape(len(rows), width)
 
@@ -63,7 +63,7 @@ def numbers(values: list[Any], width: int, where: str, allowed: frozenset[type] 
         wanted = "a number" if allowed is EITHER else "a whole number"
         at = next(at for at, value in enumerate(values) if type(value) not in allowed)
         found = quoted(values[at]) if type(values[at]) is float else kind(values[at])
-        raise RequestError(f"{_place(where, at, width)}: it must be {wanted}, not {found}")
+        raise RequestError(f"{_place(where, at, width)} must be {wanted}, not {found}")
     for at, value in enumerate(values):
         if type(value) is int and not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
             raise RequestError(f"{_place(where, at, width)}: {value} is beyond 2^53 and would lose digits")
@@ -76,19 +76,19 @@ def rows_from_json(data: Any, datatype: str, shape: list[int], where: str) -> Ro
     Raises RequestError naming the place.
     """
     if type(data) is not list:
-        raise RequestError(f"{where}: it must be an array, not {kind(data)}")
+        raise RequestError(f"{where} must be an array, not {kind(data)}")
     count, width = shape
     place = where + "[{index}]"
     if data and type(data[0]) is list:
         if len(data) != count:
-            raise RequestError(f"{where}: it has {len(data)} rows, the shape {shape} needs {count}")
+            raise RequestError(f"{where} has {len(data)} rows, the shape {shape} needs {count}")
         place = where + "[{row}][{column}]"
         for index, row in enumerate(data):
             if type(row) is not list or len(row) != width:
-                raise RequestError(f"{where}[{index}]: it must be a row of {width} values")
+                raise RequestError(f"{where}[{index}] must be a row of {width} values")
         data = [value for row in data for value in row]
     if len(data) != prod(shape):
-        raise RequestError(f"{where}: it has {len(data)} values, the shape {shape} needs {prod(shape)}")
+        raise RequestError(f"{where} has {len(data)} values, the shape {shape} needs {prod(shape)}")
     if datatype == "FP64":
         return numbers(data, width, place).reshape(count, width)
     dtype = NUMBERS[datatype]
@@ -105,9 +105,7 @@ def rows_from_binary(data: memoryview, datatype: str, shape: list[int], where: s
     """Make rows of a binary tensor of shape [n, width]. Raises RequestError for a wrong size or value."""
     dtype = NUMBERS[datatype]
     if len(data) != (needed := prod(shape) * dtype.itemsize):
-        raise RequestError(
-            f"{where}: it has {len(data)} bytes, the shape {shape} of {datatype} needs {needed}"
-        )
+        raise RequestError(f"{where} has {len(data)} bytes, the shape {shape} of {datatype} needs {needed}")
     values = np.frombuffer(data, dtype)
     rows: Rows = values.astype(np.float64)
     if dtype.kind == "f":

@@ -60,7 +60,7 @@ def repository_index(models: Models, body: bytes) -> list[dict[str, str]]:
     if body:
         ready = parse(body).get("ready")
         if ready is not None and type(ready) is not bool:
-            raise RequestError(f"ready: it must be a boolean, not {kind(ready)}")
+            raise RequestError(f"ready must be a boolean, not {kind(ready)}")
     return [
         {"name": model.card.name, "version": model.card.version, "state": "READY", "reason": ""}
         for model in models.values()
@@ -78,14 +78,14 @@ def infer(model: Model, body: bytes, json_length: str | None = None) -> Predicti
         if not (json_length.isascii() and json_length.isdigit() and int(json_length) <= len(body)):
             given = quoted(json_length)
             raise RequestError(
-                f"Inference-Header-Content-Length: it must be a length within {len(body)} bytes, not {given}"
+                f"Inference-Header-Content-Length must be a length within {len(body)} bytes, not {given}"
             )
         binary = memoryview(body)[int(json_length) :]
         body = body[: int(json_length)]
     request = parse(body)
     identity = request.get("id")
     if identity is not None and type(identity) is not str:
-        raise RequestError(f"id: it must be a string, not {kind(identity)}")
+        raise RequestError(f"id must be a string, not {kind(identity)}")
     rows = _rows(request, model.width, binary)
     wanted = _wanted(request, model)
     outputs = model.predict(rows, any(output.name != "predict" for output, _ in wanted))
@@ -130,32 +130,32 @@ def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
     if parameters is None:
         return {}
     if type(parameters) is not dict:
-        raise RequestError(f"{where}parameters: it must be an object, not {kind(parameters)}")
+        raise RequestError(f"{where}parameters must be an object, not {kind(parameters)}")
     return parameters
 
 
 def _flag(parameters: dict[str, Any], name: str, default: bool, where: str) -> bool:
     flag = parameters.get(name, default)
     if type(flag) is not bool:
-        raise RequestError(f"{where}parameters.{name}: it must be a boolean, not {kind(flag)}")
+        raise RequestError(f"{where}parameters.{name} must be a boolean, not {kind(flag)}")
     return flag
 
 
 def _rows(request: dict[str, Any], width: int, binary: memoryview) -> Rows:
     inputs = request.get("inputs")
     if type(inputs) is not list or len(inputs) != 1 or type(inputs[0]) is not dict:
-        raise RequestError(f"inputs: it must be an array with one tensor, named {INPUT!r}")
+        raise RequestError(f"inputs must be an array with one tensor, named {INPUT!r}")
     tensor = inputs[0]
     if (name := tensor.get("name")) != INPUT:
         raise RequestError(f"inputs[0].name: the model's input is {INPUT!r}, not {quoted(name)}")
     datatype = tensor.get("datatype")
     if type(datatype) is not str or datatype not in tensors.NUMBERS:
         known = ", ".join(tensors.NUMBERS)
-        raise RequestError(f"inputs[0].datatype: it must be one of {known}, not {quoted(datatype)}")
+        raise RequestError(f"inputs[0].datatype must be one of {known}, not {quoted(datatype)}")
     shape = tensor.get("shape")
     if type(shape) is not list or len(shape) != 2 or any(type(size) is not int or size < 1 for size in shape):
         raise RequestError(
-            f"inputs[0].shape: it must be [rows, {width}] with at least one row, not {quoted(shape)}"
+            f"inputs[0].shape must be [rows, {width}] with at least one row, not {quoted(shape)}"
         )
     if shape[1] != width:
         raise RequestError(f"inputs[0].shape: rows of {shape[1]} values, the model takes {width}")
@@ -168,9 +168,7 @@ def _rows(request: dict[str, Any], width: int, binary: memoryview) -> Rows:
         return tensors.rows_from_json(tensor.get("data"), datatype, shape, "inputs[0].data")
     where = "inputs[0].parameters.binary_data_size"
     if type(size) is not int or size != len(binary):
-        raise RequestError(
-            f"{where}: it is {quoted(size)}, but the body has {len(binary)} bytes after its JSON"
-        )
+        raise RequestError(f"{where} is {quoted(size)}, but the body has {len(binary)} bytes after its JSON")
     if "data" in tensor:
         raise RequestError("inputs[0].data: give the data as JSON or as binary, not both")
     return tensors.rows_from_binary(binary, datatype, shape, "inputs[0]")
@@ -185,11 +183,11 @@ def _wanted(request: dict[str, Any], model: Model) -> list[tuple[Output, bool]]:
     if asked is None or asked == []:
         return [(output, all_binary) for output in model.card.outputs]
     if type(asked) is not list:
-        raise RequestError(f"outputs: it must be an array, not {kind(asked)}")
+        raise RequestError(f"outputs must be an array, not {kind(asked)}")
     wanted: dict[str, tuple[Output, bool]] = {}
     for index, output in enumerate(asked):
         if type(output) is not dict:
-            raise RequestError(f"outputs[{index}]: it must be an object, not {kind(output)}")
+            raise RequestError(f"outputs[{index}] must be an object, not {kind(output)}")
         name = output.get("name")
         if type(name) is not str or name not in model.outputs:
             known = ", ".join(model.outputs)

@@ -1,4 +1,4 @@
-// Fills the page from /openapi.json and sends what the reader typed to the chosen route.
+// Fill the page from /openapi.json, and send the typed body to the chosen route.
 "use strict";
 
 const find = (id) => document.getElementById(id);
@@ -19,7 +19,7 @@ async function load() {
     find("body").value = JSON.stringify(examples[find("route").value], null, 2);
   };
   find("route").addEventListener("change", show);
-  find("route").value = "/predict"; // the one most readers come for
+  find("route").value = "/predict"; // the route most readers want
   show();
 }
 
