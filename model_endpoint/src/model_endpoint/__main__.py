@@ -37,8 +37,6 @@ def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> C
 
     A worker with a model that answers a golden request wrong prints that and ends.
     """
-    # Until granian sets its own handler, the handler inherited from the parent would swallow a SIGTERM.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     worker = metrics.claim()
     # Read before granian reads them: if they change in between, the worker names older ones than it serves with and is
     # replaced once more.
@@ -75,6 +73,8 @@ def main() -> int:
     metrics = Metrics(models, settings.max_workers)
     # Forked workers share the memory of the models loaded above, and start at once.
     multiprocessing.set_start_method("fork", force=True)
+    # Until granian sets a worker's own handler, the handler inherited from the parent would swallow a SIGTERM.
+    os.register_at_fork(after_in_child=partial(signal.signal, signal.SIGTERM, signal.SIG_DFL))
     server = Granian(
         "model_endpoint",
         address=settings.address,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +22,15 @@ from model_endpoint.web.service import Service
 READY = "/v2/health/ready"
 IRIS = "/v2/models/iris/infer"
 BREAST_CANCER = "/v2/models/breast_cancer/infer"
+
+
+class Clock:
+    """The time that golden_check measures answers by; only a test advances it."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class Endpoint:
@@ -107,26 +116,33 @@ def test_an_answer_in_another_form_is_refused(endpoint: Endpoint, capfd: pytest.
     )
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(golden_check, "perf_counter", clock)
+    return clock
+
+
 def test_answers_that_are_mostly_slow_are_refused(
-    endpoint: Endpoint, capfd: pytest.CaptureFixture[str]
+    endpoint: Endpoint, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def before(path: str) -> None:
         if path == IRIS and len(endpoint.asked) % 3:
-            time.sleep(0.25)
+            clock.now += 0.25
 
     endpoint.before = before
     assert golden_check.main(["--seconds", "0.2"]) == 3
     errors = capfd.readouterr().err
-    assert errors.startswith("iris: golden request 0: took 0.2")
+    assert errors.startswith("iris: golden request 0: took 0.25")
     assert errors.endswith(" s, 0.20 s are allowed\n")
 
 
-def test_the_first_answer_and_few_of_the_others_may_be_slow(endpoint: Endpoint) -> None:
+def test_the_first_answer_and_few_of_the_others_may_be_slow(endpoint: Endpoint, clock: Clock) -> None:
     first = 2 + 3 * (1 + golden_check.TRIES)  # of iris
 
     def before(path: str) -> None:
         if len(endpoint.asked) in (first, first + 1, first + 2):
-            time.sleep(0.25)
+            clock.now += 0.25
 
     endpoint.before = before
     assert golden_check.main(["--seconds", "0.2"]) == 0
@@ -135,10 +151,19 @@ def test_the_first_answer_and_few_of_the_others_may_be_slow(endpoint: Endpoint) 
 def test_no_answer_at_all_is_refused(
     endpoint: Endpoint, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(golden_check, "EXTRA_SECONDS", 0.2)
-    endpoint.before = lambda path: time.sleep(0.6 if path == IRIS else 0)
-    assert golden_check.main(["--seconds", "0.1"]) == 3
-    assert capfd.readouterr().err == "iris: golden request 0: no answer in 0.30 s, 0.10 s are allowed\n"
+    monkeypatch.setattr(golden_check, "EXTRA_SECONDS", 0.1)
+    given_up = threading.Event()
+
+    def before(path: str) -> None:
+        if path == IRIS:
+            given_up.wait(10)
+
+    endpoint.before = before
+    try:
+        assert golden_check.main(["--seconds", "0.4"]) == 3
+    finally:
+        given_up.set()
+    assert capfd.readouterr().err == "iris: golden request 0: no answer in 0.50 s, 0.40 s are allowed\n"
 
 
 def test_an_endpoint_that_is_not_ready_may_be_asked_again(

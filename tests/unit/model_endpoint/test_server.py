@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest
 import tritonclient.http
 
 from model_endpoint.models.model import Models
-from unit.model_endpoint.server import SOURCE, Server
+from unit.model_endpoint.server import SOURCE, Server, wait_until
 
 SETOSA = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
 # The server with a model that takes 0.7 s for two rows, so that requests are in flight when a test stops it.
@@ -110,14 +109,17 @@ def test_a_worker_that_dies_is_replaced(served: Path) -> None:
     server.wait()
     victim, survivor = server.workers()
     os.kill(victim, signal.SIGKILL)
-    until = time.monotonic() + 10
-    while time.monotonic() < until and not (victim not in server.workers() and len(server.workers()) == 2):
-        time.sleep(0.05)
-    after = server.workers()
-    assert len(after) == 2
-    assert survivor in after
+    wait_until(lambda: victim not in server.workers() and len(server.workers()) == 2)
+    assert survivor in server.workers()
     assert server.ask("POST", "/predict", SETOSA)[0] == 200
     server.stop()
+
+
+def in_flight(server: Server) -> int:
+    """The number of requests that the workers are answering, other than the one that asks."""
+    lines = server.ask("GET", "/metrics")[1].splitlines()
+    counts = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("flotilla_requests_in_flight")]
+    return sum(map(int, counts)) - 1
 
 
 def test_sigterm_finishes_what_is_in_flight_and_logs_it(served: Path) -> None:
@@ -131,7 +133,7 @@ def test_sigterm_finishes_what_is_in_flight_and_logs_it(served: Path) -> None:
     ]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    wait_until(lambda: in_flight(server) == 3)
     output = server.stop()
     for thread in threads:
         thread.join()
