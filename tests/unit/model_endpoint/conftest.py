@@ -56,3 +56,10 @@ def service(models: Models) -> Service:
 @pytest.fixture(scope="session")
 def client(service: Service) -> FlaskClient:
     return create_app(service).test_client()
+
+
+@pytest.fixture
+def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20,000 random rows are for the image's build; the tests have many models instead."""
+    monkeypatch.setattr(proof, "RANDOM_ROWS", 1000)
+    monkeypatch.setattr(proof, "SINGLE_ROWS", 20)

@@ -58,8 +58,13 @@ class Server:
         return answer.status, json.loads(content) if content[:1] == b"{" else content.decode()
 
     def wait(self) -> None:
-        """Return when the server is ready."""
-        wait_until(self._ready)
+        """Return when both workers listen and the server is ready."""
+        wait_until(lambda: self._listening() == 2 and self._ready())
+
+    def _listening(self) -> int:
+        """The number of sockets that listen on the port; each worker has one."""
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(fields[1].endswith(f":{self.port:04X}") and fields[3] == "0A" for fields in sockets)
 
     def _ready(self) -> bool:
         try:

@@ -37,13 +37,13 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from model_endpoint.models.compiled_predictor import CompiledPredictor
-from model_endpoint.models.scikit_learn import SklearnPredictor
 from model_endpoint.packing import proof
 from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
-from model_endpoint.packing.proof import prove
+from unit.model_endpoint.proving import proof_of
 
 IRIS, CANCER, DIABETES = load_iris(), load_breast_cancer(), load_diabetes()
 NAMES = IRIS.target_names[IRIS.target]
+pytestmark = pytest.mark.usefixtures("fewer_rows")
 MANY = {"n_estimators": 12, "random_state": 0}
 
 CASES: list[tuple[Any, Any, Any]] = [
@@ -76,17 +76,6 @@ CASES: list[tuple[Any, Any, Any]] = [
     (HistGradientBoostingClassifier(max_iter=12), CANCER.data, CANCER.target),
     (HistGradientBoostingRegressor(max_iter=12, loss="poisson"), DIABETES.data, DIABETES.target),
 ]
-
-
-@pytest.fixture(autouse=True)
-def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """20,000 random rows are for the image's build; the tests have many models instead."""
-    monkeypatch.setattr(proof, "RANDOM_ROWS", 1000)
-    monkeypatch.setattr(proof, "SINGLE_ROWS", 20)
-
-
-def proof_of(estimator: Any, candidate: Any, data: Any) -> proof.Proof:
-    return prove(estimator, candidate, data[::5], data.min(axis=0), data.max(axis=0))
 
 
 @pytest.mark.parametrize(("estimator", "data", "target"), CASES, ids=lambda value: type(value).__name__)
@@ -132,39 +121,3 @@ def test_a_subclass_is_not_taken_for_its_base() -> None:
 
     with pytest.raises(NotCompilableError, match="Contrary"):
         compile_estimator(Contrary().fit(IRIS.data, NAMES))
-
-
-class Slightly:
-    """Scikit-learn's answers, off by a little: what a proof has to find."""
-
-    def __init__(self, estimator: Any, factor: float, flipped: int = 0) -> None:
-        self._predict = SklearnPredictor(estimator)
-        self._factor = factor
-        self._flipped = flipped
-
-    def __call__(self, rows: Any, probabilities: bool = True) -> Any:
-        outputs = self._predict(rows)
-        outputs["predict_proba"] = outputs["predict_proba"] * self._factor
-        outputs["predict"] = outputs["predict"].copy()
-        outputs["predict"][: self._flipped] = "nothing"
-        return outputs
-
-
-def test_a_proof_finds_a_wrong_probability_and_a_wrong_label() -> None:
-    model = LogisticRegression(max_iter=5000).fit(IRIS.data, NAMES)
-    found = proof_of(model, Slightly(model, 1 + 1e-13), IRIS.data)
-    assert 0 < found.largest_difference < proof.TOLERANCE
-    assert not found.bit_for_bit
-    with pytest.raises(NotCompilableError, match=r"predict_proba differs by 1\.0e-11 relative"):
-        proof_of(model, Slightly(model, 1 + 1e-11), IRIS.data)
-    with pytest.raises(NotCompilableError, match="predict differs for 1 of 30 verification rows"):
-        proof_of(model, Slightly(model, 1, flipped=1), IRIS.data)
-
-
-def test_a_proof_finds_a_tie_on_a_threshold_that_goes_the_wrong_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    forest = RandomForestClassifier(**MANY).fit(CANCER.data, CANCER.target)
-    candidate = compile_estimator(forest)
-    head: Any = candidate._head
-    head._threshold = np.nextafter(head._threshold, -np.inf)  # `<` where scikit-learn has `<=`
-    with pytest.raises(NotCompilableError, match="edge rows"):
-        proof_of(forest, candidate, CANCER.data)

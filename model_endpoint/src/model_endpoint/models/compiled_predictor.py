@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,8 +222,11 @@ class CompiledPredictor:
     @classmethod
     def load(cls, path: Path) -> CompiledPredictor:
         """Read what `save` wrote. Raises OSError, KeyError or ValueError for any other file."""
-        with np.load(path, allow_pickle=False) as file:
-            arrays: Mapping[str, NDArray[Any]] = dict(file)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays: Mapping[str, NDArray[Any]] = dict(file)
+        except (BadZipFile, EOFError) as error:
+            raise ValueError(f"{path.name} is broken: {error}") from None
         steps = [(str(name), arrays[f"step_{index}"]) for index, name in enumerate(arrays["steps"])]
         parts: dict[str, Any] = {
             name.removeprefix("head_"): array for name, array in arrays.items() if name.startswith("head_")
