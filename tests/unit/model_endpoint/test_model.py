@@ -78,6 +78,7 @@ def test_a_wrong_golden_answer_is_an_error_of_its_own(models: Models) -> None:
         wrong.verify()
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_rows_that_the_predictor_refuses_are_a_request_error(models: Models) -> None:
     with pytest.raises(
         RequestError, match="the model refuses these rows: row 1 gives a result that is not finite"
