@@ -32,7 +32,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flotilla.fleet.plugins.filter.fleet import endpoint_name
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import endpoint_name
 from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
 from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
     certificate_pem,

@@ -8,9 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-
-HostVars = Mapping[str, Mapping[str, Any]]
-Groups = Mapping[str, Sequence[str]]
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    endpoint_name,
+    fleet_hosts,
+    host_address,
+    image_builder,
+    machine,
+    machines,
+    peer_addresses,
+    standby_first,
+    status_port,
+    tls_port,
+    virtual_address,
+    with_port,
+)
 
 ENDPOINTS = "/etc/flotilla/endpoints"
 """Where the certificates of a machine's endpoints lie, one folder an endpoint, which its containers mount."""
@@ -20,42 +32,6 @@ BALANCER = "/etc/flotilla/nginx/tls"
 
 ENDPOINT_USER, NGINX_USER = 10001, 10002
 """Who reads the keys, by the number of the user in the container."""
-
-
-def host_address(hostvars: HostVars, host: str, variable: str = "ansible_host") -> str:
-    """Return the address of `host`: `variable` if it is set, else ansible_host, else the host's name."""
-    variables = hostvars[host]
-    return str(variables.get(variable) or variables.get("ansible_host") or host)
-
-
-def with_port(address: str, port: int | str) -> str:
-    """Return `address` and `port` as one word, an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def image_builder(groups: Groups) -> str:
-    """Return the host that builds images and holds the registry: image_builder's, else the first load balancer.
-
-    Raises:
-        AnsibleFilterError: when there is neither.
-    """
-    for group in ("image_builder", "load_balancers"):
-        if groups.get(group):
-            return groups[group][0]
-    raise AnsibleFilterError("no host builds images: put one into load_balancers or image_builder")
-
-
-def fleet_hosts(groups: Groups) -> list[str]:
-    """Return the hosts of the fleet, each once; an inventory may hold others that are none of its business."""
-    members = [
-        host for group in ("load_balancers", "model_nodes", "image_builder") for host in groups.get(group, ())
-    ]
-    return list(dict.fromkeys(members))
-
-
-def machine(hostvars: HostVars, host: str) -> str:
-    """Return what tells the machine of `host` from others: its address and SSH port."""
-    return f"{host_address(hostvars, host)} {hostvars[host].get('ansible_port', '')}".strip()
 
 
 def guarded_ports(
@@ -84,7 +60,7 @@ def guarded_ports(
         guarded.setdefault(host_address(hostvars, host), []).append(entry)
 
     for node in groups["model_nodes"]:
-        port = int(hostvars[node].get("model_endpoint_port", 5001))
+        port = setting(hostvars, node, "model_endpoint_port")
         guard(node, host_address(hostvars, node, "model_endpoint_address"), f"{port}:{port + 1}", balancers)
 
     builder = image_builder(groups)
@@ -94,68 +70,6 @@ def guarded_ports(
             address, _, port_of_registry = name.rpartition(":")
             guard(builder, address, port_of_registry, sources)
     return guarded
-
-
-def machines(hostvars: HostVars, hosts: Sequence[str]) -> list[dict[str, str]]:
-    """Return, for each of `hosts`, a dict of `host`, `group` and `first`: the first host of the machine that it is.
-
-    What is done to a machine is done through that one, which is in the group flotilla_machines; others of the
-    same machine are in flotilla_twins.
-    """
-    first: dict[str, str] = {}
-    found = []
-    for host in sorted(hosts):
-        mine = first.setdefault(machine(hostvars, host), host)
-        group = "flotilla_machines" if mine == host else "flotilla_twins"
-        found.append({"host": host, "group": group, "first": mine})
-    return found
-
-
-def status_port(hostvars: HostVars, groups: Groups, host: str) -> int:
-    """Return the port where Nginx on the machine of `host` tells which configuration it serves, 0 without an Nginx."""
-    balancers = _balancers_at(hostvars, groups, machine(hostvars, host))
-    return int(balancers[0].get("nginx_lb_status_port", 8090)) if balancers else 0
-
-
-def tls_port(hostvars: HostVars, groups: Groups, host: str) -> int:
-    """Return the port where Nginx on the machine of `host` speaks TLS with clients, 0 where it does not."""
-    for variables in _balancers_at(hostvars, groups, machine(hostvars, host)):
-        if variables.get("nginx_lb_tls") in ("own", "internal"):
-            return int(variables.get("nginx_lb_tls_port", 443))
-    return 0
-
-
-def _balancers_at(hostvars: HostVars, groups: Groups, place: str) -> list[Mapping[str, Any]]:
-    """The variables of the load balancers on one `machine`."""
-    return [
-        hostvars[balancer]
-        for balancer in groups.get("load_balancers", ())
-        if machine(hostvars, balancer) == place
-    ]
-
-
-def virtual_address(hostvars: HostVars, groups: Groups) -> str:
-    """Return the address that moves between the load balancers, without its prefix; empty where none is wanted."""
-    balancer = hostvars[groups["load_balancers"][0]]
-    return str(balancer.get("virtual_address_ip") or "").partition("/")[0]
-
-
-def peer_addresses(hostvars: HostVars, groups: Groups, host: str) -> list[str]:
-    """Return the addresses of the load balancers other than `host`."""
-    return [
-        host_address(hostvars, peer, "nginx_lb_address") for peer in groups["load_balancers"] if peer != host
-    ]
-
-
-def holds_address(hostvars: HostVars, host: str) -> bool:
-    """Tell whether `host`, a load balancer, had the virtual address when its machine was looked at."""
-    address = virtual_address(hostvars, {"load_balancers": [host]})
-    return address in hostvars[host].get("flotilla_machine", {}).get("addresses", {})
-
-
-def standby_first(balancers: Sequence[str], hostvars: HostVars) -> list[str]:
-    """Return load balancers in the order in which they are changed: the one that holds the address last."""
-    return sorted(balancers, key=lambda host: holds_address(hostvars, host))
 
 
 def door_certificates(hostvars: HostVars, groups: Groups) -> list[dict[str, Any]]:
@@ -199,25 +113,17 @@ def _file_state(file: Mapping[str, Any]) -> str:
     return f"{digest}:{int(file.get('mode', '0644'), 8):04o}:{file.get('owner', 0)}"
 
 
-def endpoint_name(node: str) -> str:
-    """Return the name in the certificate of `node`'s endpoint, by which load balancers know it.
-
-    Two endpoints may share an address, and one may move to another's.
-    """
-    return f"{node}.endpoint.flotilla"
-
-
 def fleet_certificates(hostvars: HostVars, groups: Groups, registry_address: str) -> list[dict[str, Any]]:
     """Return the certificates the fleet needs, as module internal_ca takes them.
 
     The registry and each endpoint have one to serve with, and each machine one to pull images with. Those that ask
     endpoints and push images are signed by authorities of their own, so that a node's does neither.
     """
-    machines = sorted({host_address(hostvars, host) for host in fleet_hosts(groups)})
+    addresses = sorted({host_address(hostvars, host) for host in fleet_hosts(groups)})
     return [
         {"name": "registry", "usage": "server", "addresses": [registry_address]},
         {"name": "builder", "usage": "client", "authority": "builder"},
-        *({"name": f"machine-{address}", "usage": "client"} for address in machines),
+        *({"name": f"machine-{address}", "usage": "client"} for address in addresses),
         *(
             {"name": f"endpoint-{node}", "usage": "server", "names": [endpoint_name(node)]}
             for node in groups["model_nodes"]

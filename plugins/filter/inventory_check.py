@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
-import yaml
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import role_specs
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -97,16 +96,6 @@ def inventory_errors(
     _check_endpoint_ports(endpoints, report)
     _check_other_ports(others, endpoints, report)
     return report.lines()
-
-
-def role_specs(roles: str) -> dict[str, dict[str, Option]]:
-    """The options of every role in a folder, those of all its entry points, by the role's name."""
-    specs: dict[str, dict[str, Option]] = {}
-    for path in sorted(Path(roles).glob("*/meta/argument_specs.yml")):
-        role = specs[path.parent.parent.name] = {}
-        for entry_point in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
-            role.update(entry_point.get("options", {}))
-    return specs
 
 
 class Report:

@@ -12,15 +12,17 @@ from ansible_collections.flotilla.fleet.plugins.filter.fleet import (
     door_certificates,
     file_states,
     fleet_certificates,
-    fleet_hosts,
     guarded_ports,
-    holds_address,
     holds_certificates,
+    machine_certificates,
+    out_of_date,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    fleet_hosts,
+    holds_address,
     host_address,
     image_builder,
-    machine_certificates,
     machines,
-    out_of_date,
     peer_addresses,
     standby_first,
     status_port,
@@ -94,7 +96,7 @@ def test_hosts_of_one_address_and_ssh_port_are_one_machine() -> None:
     }
     assert machines(hostvars, ["b", "c", "a"]) == [
         {"host": "a", "group": "flotilla_machines", "first": "a"},
-        {"host": "b", "group": "flotilla_twins", "first": "a"},
+        {"host": "b", "group": "flotilla_cohosted", "first": "a"},
         {"host": "c", "group": "flotilla_machines", "first": "c"},
     ]
     assert machines(hostvars, ["b"]) == [{"host": "b", "group": "flotilla_machines", "first": "b"}]

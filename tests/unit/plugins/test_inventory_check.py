@@ -12,13 +12,13 @@ import yaml
 from ansible_collections.flotilla.fleet.plugins.filter.inventory_check import (
     RULES,
     inventory_errors,
-    role_specs,
 )
 from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
     certificate_pem,
     issue,
     make_authority,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import role_specs
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -562,12 +562,12 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert len(errors((hosts, {**groups, "load_balancers": []}))) == 4
 
 
-def test_options_of_all_entry_points_are_known(tmp_path: Path) -> None:
+def test_the_settings_of_a_role_are_the_options_of_main(tmp_path: Path) -> None:
     meta = tmp_path / "box" / "meta"
     meta.mkdir(parents=True)
     entries = {"main": {"options": {"box_a": {"type": "int"}}}, "stop": {"options": {"box_b": {}}}, "go": {}}
     (meta / "argument_specs.yml").write_text(yaml.safe_dump({"argument_specs": entries}))
-    assert role_specs(str(tmp_path)) == {"box": {"box_a": {"type": "int"}, "box_b": {}}}
+    assert role_specs(str(tmp_path)) == {"box": {"box_a": {"type": "int"}}}
 
 
 @pytest.mark.parametrize("broken", [False, True])
