@@ -88,8 +88,6 @@ ROLES: EntryPoints = entry_points(Path(__file__).parents[2] / "roles")
 
 SPECS = settings_in(ROLES)
 
-PARAMETERS = parameters_in(ROLES)
-
 
 def setting(hostvars: HostVars, host: str, name: str) -> Any:
     """Return the value of the setting `name` on `host`: the inventory's, else the default, in the spec's type.

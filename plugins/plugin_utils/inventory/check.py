@@ -6,8 +6,6 @@ its line, because a wrong group variable is one mistake and not a thousand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.fleet import (
     check_addresses,
     check_groups,
@@ -24,25 +22,21 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.variables
     check_variables,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import (
-    PARAMETERS,
-    SPECS,
+    ROLES,
+    EntryPoints,
     Groups,
     HostVars,
-    Specs,
 )
 
 
-def inventory_errors(
-    hostvars: HostVars, groups: Groups, specs: Specs = SPECS, parameters: Mapping[str, str] = PARAMETERS
-) -> list[str]:
+def inventory_errors(hostvars: HostVars, groups: Groups, roles: EntryPoints = ROLES) -> list[str]:
     """Return the mistakes of an inventory, a line for each. An inventory without mistakes may be deployed.
 
-    `specs` are the settings of the roles. `parameters` are the variables that playbooks give to roles and no
-    inventory may hold: the role's name, by the variable's.
+    `roles` say which variables there are: settings, which an inventory may hold, and parameters, which it may not.
     """
     report = Report()
-    members = read_members(hostvars, groups, list(specs))
-    variables = KnownVariables(specs, parameters)
+    members = read_members(hostvars, groups, list(roles))
+    variables = KnownVariables(roles)
     check_groups(groups, members.nodes, report)
     check_names(members.nodes, report)
     check_variables(members, variables, report)

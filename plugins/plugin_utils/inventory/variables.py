@@ -13,15 +13,22 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report im
     Unreadable,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.rules import RULES, type_fix
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Option, Specs
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import (
+    EntryPoints,
+    Option,
+    parameters_in,
+    settings_in,
+)
 
 
 class KnownVariables:
     """What the roles say of the variables whose names begin with a role's."""
 
-    def __init__(self, specs: Specs, parameters: Mapping[str, str]) -> None:
-        self.options = {name: option for role in specs.values() for name, option in role.items()}
-        self.parameters = parameters
+    def __init__(self, roles: EntryPoints) -> None:
+        self.options = {
+            name: option for options in settings_in(roles).values() for name, option in options.items()
+        }
+        self.parameters = parameters_in(roles)
         self._nearest: dict[str, str] = {}
 
     def misplaced(self, name: str) -> str | None:

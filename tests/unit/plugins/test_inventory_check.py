@@ -51,6 +51,12 @@ SPECS: dict[str, dict[str, Option]] = {
     "release": {"release_lock_wait": {"type": "int", "default": 0}},
 }
 
+
+def roles(specs: Mapping[str, Mapping[str, Option]]) -> dict[str, dict[str, Mapping[str, Option]]]:
+    """Roles whose entry points `main` have these options."""
+    return {role: {"main": options} for role, options in specs.items()}
+
+
 SETTINGS = {name for options in OWN_SPECS.values() for name in options}
 
 Inventory = tuple[dict[str, dict[str, Any]], dict[str, list[str]]]
@@ -70,7 +76,7 @@ def fleet(**changes: Mapping[str, Any]) -> Inventory:
 
 
 def errors(inventory: Inventory) -> list[str]:
-    return inventory_errors(*inventory, SPECS)
+    return inventory_errors(*inventory, roles(SPECS))
 
 
 def only_error(inventory: Inventory) -> str:
@@ -385,13 +391,15 @@ def test_a_renamed_variable_is_refused_with_its_new_name(old: str, new: str) -> 
 def test_a_renamed_variable_is_not_read() -> None:
     hosts, groups = fleet()
     broken = FailingTemplates({"ansible_host": "192.0.2.11"}, {"nginx_lb_min_nodes"})
-    found = inventory_errors({**hosts, "n1": broken}, groups, SPECS)
+    found = inventory_errors({**hosts, "n1": broken}, groups, roles(SPECS))
     assert found == ["n1: nginx_lb_min_nodes is now release_min_nodes: rename it"]
 
 
 def test_a_parameter_of_a_role_is_refused() -> None:
-    parameters = {"model_endpoint_slot": "model_endpoint"}
-    (found,) = inventory_errors(*fleet(n1={"model_endpoint_slot": "blue"}), SPECS, parameters)
+    known = roles(SPECS)
+    known["model_endpoint"]["stop"] = {"model_endpoint_slot": {"type": "str"}, "model_endpoint_port": {}}
+    hosts, groups = fleet(n1={"model_endpoint_slot": "blue", "model_endpoint_port": 6001})
+    (found,) = inventory_errors(hosts, groups, known)
     assert found == (
         "n1: model_endpoint_slot is a parameter, which playbooks give to role model_endpoint: remove it from the "
         "inventory"
@@ -568,7 +576,7 @@ class FailingTemplates(Mapping[str, object]):
 def test_a_template_that_fails_is_one_error(variable: str) -> None:
     hosts, groups = fleet()
     broken = FailingTemplates({"ansible_host": "192.0.2.11"}, {variable})
-    found = inventory_errors({**hosts, "n1": broken}, groups, SPECS)
+    found = inventory_errors({**hosts, "n1": broken}, groups, roles(SPECS))
     assert found == [
         f"n1: {variable} is a template that fails ('nope' is undefined): write a value that needs no facts "
         "and no other host's variables"
@@ -589,7 +597,7 @@ def test_a_template_that_fails_inside_a_list_is_one_error() -> None:
 def test_a_broken_template_of_another_variable_is_not_read() -> None:
     hosts, groups = fleet()
     broken = FailingTemplates({"ansible_host": "192.0.2.11"}, {"my_variable"})
-    assert inventory_errors({**hosts, "n1": broken}, groups, SPECS) == []
+    assert inventory_errors({**hosts, "n1": broken}, groups, roles(SPECS)) == []
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
@@ -669,7 +677,7 @@ def test_good_frontend_settings_have_no_errors() -> None:
         "nginx_lb_quotas": {"/invocations": 5, "/v2/models/iris": "2"},
         "nginx_lb_client_connections": 0,
     }
-    assert inventory_errors(*fleet(lb=settings), SECRETS) == []
+    assert inventory_errors(*fleet(lb=settings), roles(SECRETS)) == []
 
 
 @pytest.mark.parametrize(
@@ -687,7 +695,7 @@ def test_good_frontend_settings_have_no_errors() -> None:
     ],
 )
 def test_a_mistake_with_keys_shows_none(variable: str, value: object, fix: str) -> None:
-    (found,) = inventory_errors(*fleet(lb={variable: value}), SECRETS)
+    (found,) = inventory_errors(*fleet(lb={variable: value}), roles(SECRETS))
     assert found.startswith(f"lb: {variable} is (hidden): ")
     assert fix in found
     assert KEY[1:] not in found
@@ -721,7 +729,7 @@ def with_tls(mode: object, **settings: object) -> Inventory:
     ],
 )
 def test_good_tls_settings_have_no_errors(inventory: Inventory) -> None:
-    assert inventory_errors(*inventory, SECRETS) == []
+    assert inventory_errors(*inventory, roles(SECRETS)) == []
 
 
 @pytest.mark.parametrize(
@@ -787,14 +795,14 @@ def test_good_tls_settings_have_no_errors(inventory: Inventory) -> None:
     ],
 )
 def test_tls_settings_that_can_not_work_are_reported_without_a_key(inventory: Inventory, error: str) -> None:
-    (found,) = inventory_errors(*inventory, SECRETS)
+    (found,) = inventory_errors(*inventory, roles(SECRETS))
     assert error in found
     assert "KEY-----" not in found
 
 
 def test_tls_is_the_same_on_all_load_balancers() -> None:
     hosts, groups = fleet(lb={"nginx_lb_tls": "internal"})
-    (found,) = inventory_errors(hosts, {**groups, "load_balancers": ["lb", "n1"]}, SECRETS)
+    (found,) = inventory_errors(hosts, {**groups, "load_balancers": ["lb", "n1"]}, roles(SECRETS))
     assert found == (
         "lb (internal), n1 (off): nginx_lb_tls is not the same on all: set it for the group load_balancers"
     )
@@ -809,7 +817,7 @@ def test_a_key_whose_template_fails_is_reported_without_the_error() -> None:
 
     hosts, groups = with_tls("own", certificate=OURS, key="")
     hosts["lb"] = Broken(hosts["lb"])
-    (found,) = inventory_errors(hosts, groups, SECRETS)
+    (found,) = inventory_errors(hosts, groups, roles(SECRETS))
     assert found.startswith(
         "lb: nginx_lb_tls_key is (hidden): its template fails; to see why, run: ansible load_balan"
     )
