@@ -43,7 +43,7 @@ Ansible itself is less strict: it takes true for the number 1, and 'a, b' for a 
 
 
 def type_fix(value: object, option: Option) -> str | None:
-    """Return how to fix a value that has not the type of its option, or is none of its choices."""
+    """Return how to fix a value that does not have the type of its option, or is not one of its choices."""
     if value is None and option.get("default") is None and not option.get("required"):
         return None
     kind = option.get("type", "str")
