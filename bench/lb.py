@@ -33,12 +33,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.flotilla.fleet.plugins.filter.fleet import endpoint_name
-from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     make_authority,
 )
+from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
 
 from certificates import pem
 from chart import Bar, bars

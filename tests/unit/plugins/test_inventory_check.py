@@ -14,7 +14,7 @@ from ansible_collections.flotilla.fleet.plugins.filter.inventory_check import (
     inventory_errors,
     role_specs,
 )
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     make_authority,
