@@ -13,7 +13,7 @@ from ansible_collections.flotilla.fleet.plugins.filter.status import (
     fleet_status,
     status_table,
 )
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     make_authority,
