@@ -20,11 +20,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.flotilla.fleet.plugins.plugin_utils import settings as role_settings
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import HostVars, Specs, setting
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    container_name,
+    drained_nodes,
+    endpoint_address,
+    other_slot,
+    read_once,
+)
 
 State = dict[str, Any]
 Release = dict[str, Any]
-HostVars = Mapping[str, Mapping[str, Any]]
-Specs = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 KEPT = 5
 """How many releases a fleet can go back among, the live one included."""
@@ -57,12 +64,6 @@ CONTAINER_SETTINGS = (
 )
 """The variables of role model_endpoint, without its name, that make the container what it is."""
 
-CASTS: Mapping[str, Callable[[Any], Any]] = {
-    "int": int,
-    "float": float,
-    "bool": lambda value: str(value).lower() in {"true", "yes", "on", "1"},
-}
-
 
 def latest_state(states: Iterable[State | None]) -> State:
     """Return the state that was written last, of those the load balancers hold; an empty one where none has any."""
@@ -87,17 +88,8 @@ def is_settled(plan: Mapping[str, Any], machines: Iterable[Mapping[str, Any]]) -
 
 
 def settings_of(hostvars: HostVars, host: str, specs: Specs, role: str) -> dict[str, Any]:
-    """Return a role's variables for `host`, without the role's name: the inventory's value, else the spec's default.
-
-    Values have the spec's type. A variable with neither value nor default is None.
-    """
-    variables = hostvars[host]
-    settings = {}
-    for name, option in specs[role].items():
-        value = variables.get(name, option.get("default"))
-        cast = CASTS.get(str(option.get("type")))
-        settings[name.removeprefix(f"{role}_")] = cast(value) if cast and value is not None else value
-    return settings
+    """Return `plugin_utils.settings.settings_of`, with the specs that the caller read."""
+    return role_settings.settings_of(hostvars, host, role, specs)
 
 
 def container_settings(
@@ -334,11 +326,6 @@ def _steps(state: State, target: Release, request: Mapping[str, Any]) -> list[di
     return steps
 
 
-def other_slot(slot: str) -> str:
-    """Return the slot that `slot` is not."""
-    return "green" if slot == "blue" else "blue"
-
-
 def with_reference(plan: Mapping[str, Any], reference: str) -> dict[str, Any]:
     """Return the plan with its target's image named by digest, now that the registry has it."""
     return {**plan, "target": {**plan["target"], "reference": reference}}
@@ -390,7 +377,7 @@ def _is_none_of_it(plan: Mapping[str, Any], node: str) -> bool:
 
 def container_state(machine: Mapping[str, Any] | None, node: str, slot: str, release: str) -> str:
     """Return "running", "stopped" or "missing", for `node`'s container of `release` in `slot`."""
-    container = (machine or {}).get("containers", {}).get(f"flotilla-{node}-{slot}")
+    container = (machine or {}).get("containers", {}).get(container_name(node, slot))
     if not container or container["labels"].get("flotilla.release") != release:
         return "missing"
     return "running" if container["running"] else "stopped"
@@ -628,39 +615,9 @@ def ramp_left(state: State) -> int:
     )
 
 
-def read_once(hostvars: HostVars, hosts: Iterable[str]) -> HostVars:
-    """Return the variables of `hosts`. Ansible puts a host's together anew each time, in up to a millisecond."""
-    return {host: hostvars[host] for host in hosts}
-
-
-def drained_nodes(hostvars: HostVars, nodes: Sequence[str], state: State) -> list[str]:
-    """Return the nodes that run on and get no traffic, by the inventory or by playbooks/drain.yml."""
-    return [
-        node
-        for node in nodes
-        if node in state["drained"] or hostvars[node].get("model_endpoint_state", "present") == "drained"
-    ]
-
-
 def _weight(hostvars: HostVars, node: str) -> int:
     """The share of the traffic that the inventory gives `node`, relative to the others."""
-    return int(hostvars[node].get("model_endpoint_weight", 1))
-
-
-def endpoint_address(hostvars: HostVars, node: str, slot: str) -> dict[str, Any]:
-    """Return the address and port at which the load balancers find `node`'s endpoint in `slot`."""
-    variables = hostvars[node]
-    address = variables.get("model_endpoint_address") or variables.get("ansible_host") or node
-    return {
-        "name": node,
-        "address": str(address),
-        "port": int(variables.get("model_endpoint_port", 5001)) + (slot == "green"),
-    }
-
-
-def endpoint_addresses(nodes: Sequence[str], hostvars: HostVars, slot: str) -> list[dict[str, Any]]:
-    """Return `endpoint_address` of each of `nodes`."""
-    return [endpoint_address(hostvars, node, slot) for node in nodes]
+    return int(setting(hostvars, node, "model_endpoint_weight"))
 
 
 def _concurrency(settings: Mapping[str, Any]) -> int:
@@ -723,7 +680,9 @@ def stray_slots(
         node: other
         for node in nodes
         if staged_in_vain
-        or hostvars[node]["flotilla_machine"]["containers"].get(f"flotilla-{node}-{other}", {}).get("running")
+        or hostvars[node]["flotilla_machine"]["containers"]
+        .get(container_name(node, other), {})
+        .get("running")
     }
 
 
@@ -790,9 +749,6 @@ class FilterModule:
         return {
             "container_settings": container_settings,
             "container_state": container_state,
-            "drained_nodes": drained_nodes,
-            "endpoint_address": endpoint_address,
-            "endpoint_addresses": endpoint_addresses,
             "gate": gate,
             "is_settled": is_settled,
             "kept_releases": kept_releases,
@@ -802,7 +758,6 @@ class FilterModule:
             "next_state": next_state,
             "node_reports": node_reports,
             "numbered": numbered,
-            "other_slot": other_slot,
             "outcome": outcome,
             "ramp_left": ramp_left,
             "ramped": ramped,

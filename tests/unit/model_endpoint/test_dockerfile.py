@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.flotilla.fleet.plugins.filter.fleet import ENDPOINT_USER
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import ENDPOINT_USER
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "model_endpoint" / "Dockerfile").read_text()

@@ -10,13 +10,10 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flotilla.fleet.plugins.filter.inventory_check import role_specs
 from ansible_collections.flotilla.fleet.plugins.filter.release import (
     KEPT,
     NOTHING,
     container_settings,
-    drained_nodes,
-    endpoint_address,
     gate,
     is_settled,
     kept_releases,
@@ -39,6 +36,8 @@ from ansible_collections.flotilla.fleet.plugins.filter.release import (
     upstream_servers,
     with_reference,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Option, role_specs
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import drained_nodes, endpoint_address
 
 SPECS = role_specs(str(Path(__file__).parents[3] / "roles"))
 READY = {"ready": True, "reason": "", "log": []}
@@ -343,7 +342,7 @@ def test_a_release_is_its_content_whatever_the_order_and_time() -> None:
 
 
 def test_settings_are_the_inventory_s_or_the_spec_s_in_the_spec_s_type() -> None:
-    specs: dict[str, dict[str, dict[str, Any]]] = {
+    specs: dict[str, dict[str, Option]] = {
         "box": {
             "box_n": {"type": "int", "default": 1},
             "box_x": {"type": "float"},
