@@ -154,7 +154,7 @@ def serve(certificates: Certificates) -> Iterator[Serve]:
 
 @pytest.fixture
 def closed() -> dict[str, Any]:
-    """An endpoint that nobody listens for."""
+    """An endpoint whose port is closed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return {"name": "gone", "address": "127.0.0.1", "port": free.getsockname()[1]}
