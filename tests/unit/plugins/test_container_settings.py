@@ -141,7 +141,14 @@ def test_files_that_are_newer_than_the_start_are_seen_in_folders_mounted_read_on
 
 
 def test_sizes_are_read_as_docker_reads_them() -> None:
-    sizes = {"512m": 1 << 29, "512MB": 1 << 29, "1g": 1 << 30, "1.5GiB": 3 << 29, "4096": 4096, 4096: 4096}
+    sizes: dict[str | int, int] = {
+        "512m": 1 << 29,
+        "512MB": 1 << 29,
+        "1g": 1 << 30,
+        "1.5GiB": 3 << 29,
+        "4096": 4096,
+        4096: 4096,
+    }
     assert {size: size_in_bytes(size) for size in sizes} == sizes
     with pytest.raises(ValueError, match="'much' is no size"):
         size_in_bytes("much")

@@ -1,4 +1,4 @@
-"""A container is as it should be when its image, its settings and the files that it has read are those of the service."""
+"""A container is as it should be when its image, its settings and the files it has read are the service's."""
 
 from __future__ import annotations
 
