@@ -15,6 +15,9 @@ from typing import Any, TypedDict
 
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
+CONFIGURATION = "/etc/flotilla/"
+"""Where the files of the fleet's services are."""
+
 RESTART_POLICY = "unless-stopped"
 LOG_DRIVER = "json-file"
 LOG_FILES = "3"
@@ -117,13 +120,13 @@ def different_settings(found: Mapping[str, Any], wanted: ContainerSettings) -> l
     )
 
 
-def has_newer_files(container: Mapping[str, Any]) -> bool:
-    """Return whether a file that `container` has mounted read-only was written after the container was started."""
+def has_newer_files(container: Mapping[str, Any], configuration: str = CONFIGURATION) -> bool:
+    """Return whether a file below `configuration` that `container` mounts read-only is newer than its start."""
     started = datetime.datetime.fromisoformat(container["State"]["StartedAt"]).timestamp()
     return any(
         path.is_file() and path.stat().st_mtime > started
         for bind in (container["HostConfig"].get("Binds") or ())
-        if bind.endswith(":ro")
+        if bind.endswith(":ro") and bind.startswith(configuration)
         for path in pathlib.Path(bind.partition(":")[0]).rglob("*")
     )
 

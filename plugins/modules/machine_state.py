@@ -91,7 +91,7 @@ containers:
     - The fleet's containers (those with a label flotilla.role), running or not, by name. One that fails and is
       started again and again is not running between its attempts.
     - Its C(settings) are how it runs, in the form of module_utils/container_settings.py. C(newer_files) tells whether a
-      file that it has mounted read-only was written after it was started.
+      file of its configuration was written after it was started.
   returned: always
   type: dict
   sample:

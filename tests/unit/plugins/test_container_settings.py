@@ -126,18 +126,23 @@ def test_a_limit_that_the_kernel_can_not_set_is_no_difference(key: str) -> None:
     assert different_settings(inspected_settings(inspected), wanted_settings(NGINX)) == []
 
 
-def test_files_that_are_newer_than_the_start_are_seen_in_folders_mounted_read_only(tmp_path: Path) -> None:
+def test_configuration_that_is_newer_than_the_start_is_seen(tmp_path: Path) -> None:
     inspected = copy.deepcopy(NGINX_INSPECTED)
-    inspected["HostConfig"]["Binds"] = [f"{tmp_path}/files:/etc/nginx:ro", f"{tmp_path}/logs:/logs:rw"]
+    inspected["HostConfig"]["Binds"] = [
+        f"{tmp_path}/etc/files:/etc/nginx:ro",
+        f"{tmp_path}/etc/logs:/logs:rw",
+        f"{tmp_path}/images:/images:ro",
+    ]
     started = 1735732800.123
-    for name, written in (("files/deep/old", started - 1), ("logs/new", started + 1)):
+    written_at = {"etc/files/deep/old": started - 1, "etc/logs/new": started + 1, "images/new": started + 1}
+    for name, written in written_at.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True)
         path.write_text(name)
         os.utime(path, (written, written))
-    assert not has_newer_files(inspected)
-    os.utime(tmp_path / "files/deep/old", (started + 1, started + 1))
-    assert has_newer_files(inspected)
+    assert not has_newer_files(inspected, f"{tmp_path}/etc/")
+    os.utime(tmp_path / "etc/files/deep/old", (started + 1, started + 1))
+    assert has_newer_files(inspected, f"{tmp_path}/etc/")
 
 
 def test_sizes_are_read_as_docker_reads_them() -> None:
