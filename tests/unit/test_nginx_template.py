@@ -45,7 +45,6 @@ STATES = {
     "most 5": BLUE,
     "most 1": BLUE,
 }
-PAIR = {"certificate": "certificate\n", "private_key": "key\n"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "most 5": {"nginx_lb_max_conns": 5},
     "most 1": {"nginx_lb_max_conns": 1},
@@ -58,7 +57,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "nginx_lb_tls_key": "key",
         "nginx_lb_tls_hsts_seconds": 60,
     },
-    "internal": {"nginx_lb_tls": "internal", "__internal_ca": {"certificates": {"door-lb": PAIR}}},
+    "internal": {"nginx_lb_tls": "internal"},
 }
 HOSTS = """
 [load_balancers]
@@ -83,8 +82,8 @@ def configurations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 "mode": "0644",
             },
             "vars": {
-                "__nginx_lb_state": state,
-                "release_canary_key": "X-API-Key",
+                "nginx_lb_state": state,
+                "nginx_lb_sticky_header": "X-API-Key",
                 **SETTINGS.get(name, {}),
             },
         }
@@ -212,9 +211,11 @@ def test_a_quota_is_for_what_lies_below_its_route(configurations: dict[str, str]
     assert "limit_req zone" not in configurations["blue"]
 
 
-def test_what_the_door_shows_is_named_by_what_it_says(configurations: dict[str, str]) -> None:
+def test_the_file_of_the_certificate_that_clients_are_shown_is_named_by_its_content(
+    configurations: dict[str, str],
+) -> None:
     digest = hashlib.sha256(b"certificate\nkey\n").hexdigest()[:16]
-    for name, port, file in (("tls", 8443, f"door/{digest}.pem"), ("internal", 443, "tls/door.pem")):
+    for name, port, file in (("tls", 8443, f"frontend/{digest}.pem"), ("internal", 443, "tls/frontend.pem")):
         assert f"listen {port} ssl default_server;" in configurations[name]
         assert f"    ssl_certificate /etc/nginx/{file};" in configurations[name]
         assert f"    ssl_certificate_key /etc/nginx/{file};" in configurations[name]
