@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     key_pem,
