@@ -203,7 +203,9 @@ def _paragraphs(description: object) -> list[str]:
     if description is None:
         return []
     paragraphs = description if isinstance(description, list) else [description]
-    return [re.sub(r"\b[CV]\((.*?)\)", r"`\1`", " ".join(str(text).split())) for text in paragraphs]
+    return [
+        re.sub(r"\b[CV]\((\{\{.*?\}\}|.*?)\)", r"`\1`", " ".join(str(text).split())) for text in paragraphs
+    ]
 
 
 if __name__ == "__main__":

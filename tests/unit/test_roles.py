@@ -168,7 +168,11 @@ def role(tmp_path: Path) -> Path:
     """A role `box` in a folder of its own, without a README."""
     (tmp_path / "box" / "meta").mkdir(parents=True)
     options = {
-        "box_port": {"type": "int", "default": 80, "description": "Where it listens, say C(80)."},
+        "box_port": {
+            "type": "int",
+            "default": 80,
+            "description": "Where it listens, say C(80), C({{ f(1) }}).",
+        },
         "box_names": {
             "type": "list",
             "elements": "str",
@@ -199,7 +203,7 @@ def test_a_missing_readme_is_written_and_then_current(role: Path, capsys: pytest
 
 def test_the_table_tells_type_default_choices_and_description(role: Path) -> None:
     lines = role_docs.readme_text(role, "").splitlines()
-    assert "| `box_port` | int | `80` | Where it listens, say `80`. |" in lines
+    assert "| `box_port` | int | `80` | Where it listens, say `80`, `{{ f(1) }}`. |" in lines
     assert "| `box_names` | list of str | `[]` | Who. All of it. |" in lines
     assert "| `box_mode` | str | `a\\|b` | How. One of `a\\|b`, `c`. |" in lines
     assert "| `box_key` | str | required | The key. |" in lines
@@ -215,7 +219,7 @@ def test_the_page_of_settings_has_those_of_main_by_subject(
     monkeypatch.setitem(role_docs.SUBJECTS, "box", "Boxes")
     lines = role_docs.settings_text(role.parent).splitlines()
     assert "## Boxes" in lines
-    assert "| `box_port` | int | `80` | Where it listens, say `80`. |" in lines
+    assert "| `box_port` | int | `80` | Where it listens, say `80`, `{{ f(1) }}`. |" in lines
     assert "box_thing" not in "\n".join(lines)
     logs = "| `lines` | `logs.yml` | int | `100` | How many lines of each container's log are shown. |"
     assert logs in lines
