@@ -32,13 +32,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import endpoint_name
 from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
 from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
     certificate_pem,
     issue,
     make_authority,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import endpoint_name
 
 from certificates import pem
 from chart import Bar, bars

@@ -26,7 +26,6 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     container_name,
     drained_nodes,
     endpoint_address,
-    endpoint_addresses,
     other_slot,
     read_once,
 )
@@ -750,9 +749,6 @@ class FilterModule:
         return {
             "container_settings": container_settings,
             "container_state": container_state,
-            "drained_nodes": drained_nodes,
-            "endpoint_address": endpoint_address,
-            "endpoint_addresses": endpoint_addresses,
             "gate": gate,
             "is_settled": is_settled,
             "kept_releases": kept_releases,
@@ -762,7 +758,6 @@ class FilterModule:
             "next_state": next_state,
             "node_reports": node_reports,
             "numbered": numbered,
-            "other_slot": other_slot,
             "outcome": outcome,
             "ramp_left": ramp_left,
             "ramped": ramped,

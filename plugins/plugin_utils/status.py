@@ -101,7 +101,7 @@ def certificate_warnings(
             given[name] = variables["nginx_lb_tls_certificate"]
         elif variables.get("nginx_lb_tls") == "internal":
             issued = variables.get("__internal_ca", {}).get("certificates", {})
-            given[name] = issued.get(f"door-{name}", {}).get("certificate", "")
+            given[name] = issued.get(f"frontend-{name}", {}).get("certificate", "")
     return _warnings(given, now)
 
 

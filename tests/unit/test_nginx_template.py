@@ -58,7 +58,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "nginx_lb_tls_key": "key",
         "nginx_lb_tls_hsts_seconds": 60,
     },
-    "internal": {"nginx_lb_tls": "internal", "__internal_ca": {"certificates": {"door-lb": PAIR}}},
+    "internal": {"nginx_lb_tls": "internal", "__internal_ca": {"certificates": {"frontend-lb": PAIR}}},
 }
 HOSTS = """
 [load_balancers]
@@ -214,7 +214,7 @@ def test_a_quota_is_for_what_lies_below_its_route(configurations: dict[str, str]
 
 def test_what_the_door_shows_is_named_by_what_it_says(configurations: dict[str, str]) -> None:
     digest = hashlib.sha256(b"certificate\nkey\n").hexdigest()[:16]
-    for name, port, file in (("tls", 8443, f"door/{digest}.pem"), ("internal", 443, "tls/door.pem")):
+    for name, port, file in (("tls", 8443, f"door/{digest}.pem"), ("internal", 443, "tls/frontend.pem")):
         assert f"listen {port} ssl default_server;" in configurations[name]
         assert f"    ssl_certificate /etc/nginx/{file};" in configurations[name]
         assert f"    ssl_certificate_key /etc/nginx/{file};" in configurations[name]

@@ -85,7 +85,7 @@ def url(address: str) -> str:
 def test_the_key_passes_through_a_run_unseen(fleet: Fleet) -> None:
     output = deploy(fleet, INTERNAL)
     assert "PRIVATE KEY" not in output
-    door = "find /etc/flotilla/nginx/tls/door.pem -printf '%m %U\\n'"
+    door = "find /etc/flotilla/nginx/tls/frontend.pem -printf '%m %U\\n'"
     assert fleet.load_balancer.run("sh", "-c", door).split() == ["400", "10002"]
     held = "docker inspect flotilla-nginx; docker logs flotilla-nginx 2>&1; ps -ef; "
     held += "cat /etc/flotilla/nginx/nginx.conf /var/log/flotilla/*"

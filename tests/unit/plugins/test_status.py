@@ -178,7 +178,7 @@ def test_a_certificate_that_ends_soon_is_warned_of(days_left: float, words: str)
 def test_a_run_warns_of_what_it_gave_the_load_balancers_to_show() -> None:
     text = certificate_pem(CERTIFICATE)
     own = {"nginx_lb_tls": "own", "nginx_lb_tls_certificate": text}
-    issued = {"__internal_ca": {"certificates": {"door-lb2": {"certificate": text}}}}
+    issued = {"__internal_ca": {"certificates": {"frontend-lb2": {"certificate": text}}}}
     for variables, warned in (
         (own, True),
         ({"nginx_lb_tls": "internal", **issued}, True),
