@@ -1,7 +1,7 @@
-"""Filters that compare two releases by what they answered to the same requests.
+"""Runs on the controller: compares two releases by what they answered to the same requests.
 
 Nginx sends a share of the requests to a second release as well. Both releases then log the request in a line with
-`"shadow": true` and the answer (`model_endpoint/src/model_endpoint/record.py`), and the request's id joins the two.
+`"shadow": true` and the answer (package model_endpoint), and the request's id joins the two.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,11 +143,3 @@ def _is_number(value: Any) -> bool:
 def _percentile(values: Sequence[float], share: float) -> float | None:
     """Return the smallest of `values` that `share` of them do not exceed, None for no values."""
     return sorted(values)[math.ceil(share * len(values)) - 1] if values else None
-
-
-class FilterModule:
-    """What Ansible looks for in a filter plugin."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
-        return {"compare_shadows": compare_shadows, "shadow_lines": shadow_lines}

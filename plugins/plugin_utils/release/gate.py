@@ -18,9 +18,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import drained_nodes
 
 
-def unseen_endpoints(
-    hostvars: HostVars, balancers: Sequence[str], release: str
-) -> dict[str, dict[str, str]]:
+def unseen_endpoints(hostvars: HostVars, balancers: Sequence[str], release: str) -> dict[str, dict[str, str]]:
     """Return, by node and load balancer, why a load balancer can't use what was staged on the node.
 
     Read from each load balancer's release_probe.
@@ -69,9 +67,7 @@ def node_reports(
     }
 
 
-def gate(
-    plan: Plan, reports: Mapping[str, NodeReport], settings: ReleaseSettings, now: float
-) -> GateResult:
+def gate(plan: Plan, reports: Mapping[str, NodeReport], settings: ReleaseSettings, now: float) -> GateResult:
     """Judge whether the traffic may change, and return who gets it then. `reports` are by host of model_nodes."""
     before = plan["baseline"]["nodes"]
     in_scope = [node for node, report in reports.items() if report["in_scope"]]

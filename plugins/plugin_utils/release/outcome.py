@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import is_live
@@ -10,7 +10,6 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
     Outcome,
     Plan,
     State,
-    Watched,
 )
 
 
@@ -24,7 +23,7 @@ def outcome(
     reloaded: bool,
     faults: Sequence[str],
     warnings: Sequence[str] = (),
-    watched: Watched | None = None,
+    watched: Mapping[str, object] | None = None,
     now: float = 0,
 ) -> Outcome:
     """Return how a run ended.
@@ -35,7 +34,9 @@ def outcome(
     """
     live = state["live"]["id"] if state["live"] else ""
     candidate, percent = (
-        (state["candidate"]["release"]["id"], state["candidate"]["percent"]) if state["candidate"] else ("", 0)
+        (state["candidate"]["release"]["id"], state["candidate"]["percent"])
+        if state["candidate"]
+        else ("", 0)
     )
     said = [
         f"release {live} is live on {len(serving)} of {len(nodes)} nodes" if live else "nothing is live",
@@ -55,7 +56,7 @@ def outcome(
         "previous": [release["id"] for release in state["previous"]],
         "nodes": state["nodes"],
         "warnings": list(warnings),
-        "watched": watched,
+        "watched": watched or {},
     }
 
 

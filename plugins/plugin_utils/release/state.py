@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
@@ -81,9 +81,7 @@ def serves_state(state: State, written: WrittenState | None, served: str) -> boo
 
     A load balancer does not where a run was interrupted before Nginx had read what that run wrote.
     """
-    return (
-        written is not None and written["serial"] == state["serial"] and written.get("version") == served
-    )
+    return written is not None and written["serial"] == state["serial"] and written.get("version") == served
 
 
 def numbered(state: State, before: State) -> State:
@@ -113,3 +111,19 @@ def is_live(plan: Plan, state: State) -> bool:
 def gets_traffic(plan: Plan, state: State) -> bool:
     """Tell whether load balancers that hold `state` send requests to the plan's target."""
     return state["candidate"] is not None or is_live(plan, state)
+
+
+def unneeded_images(images: Sequence[str], state: State, push_endpoint: str) -> list[str]:
+    """Return those of a node's `images` that no kept release needs, by digest.
+
+    Images by the name of `push_endpoint`, where the builder pushes them, are left to the builder, which removes them
+    with their tags.
+    """
+    kept = {release["reference"] for release in kept_releases(state)}
+    return [
+        image
+        for image in images
+        if "/flotilla/model-endpoint@" in image
+        and not image.startswith(f"{push_endpoint}/")
+        and image not in kept
+    ]

@@ -170,9 +170,7 @@ def upstream_servers(hostvars: HostVars, nodes: Sequence[str], state: State) -> 
     return servers
 
 
-def _server(
-    hostvars: HostVars, node: str, slot: str, release: Release | None, entry: NodeEntry
-) -> Server:
+def _server(hostvars: HostVars, node: str, slot: str, release: Release | None, entry: NodeEntry) -> Server:
     """Return the server of Nginx's configuration that `node` is in `slot`."""
     assert release is not None
     return {

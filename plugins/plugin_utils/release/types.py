@@ -240,7 +240,8 @@ class Outcome(TypedDict):
     previous: list[str]
     nodes: dict[str, NodeEntry]
     warnings: list[str]
-    watched: Watched | None
+    watched: Mapping[str, object]
+    """How the release did over its last bake (a Watched), or empty."""
 
 
 class ReleaseSettings(TypedDict):
@@ -275,8 +276,10 @@ class Facts(TypedDict, total=False):
     """How the run ends, where a step knows already: returned, else empty."""
     release_probe: Probed
     release_access_log: AccessLog
-    release_sample_before: Sample
+    release_log_before: AccessLog
     """The traffic in the minute before the flip."""
+    release_undone: State | None
+    """The state that took the target out of the traffic again."""
     release_apply_error: str
     """Why this load balancer did not take the state that was applied last, or empty."""
     release_watched: Watched

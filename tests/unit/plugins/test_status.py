@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.filter.status import (
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
     audit_entries,
     certificate_warnings,
     fleet_status,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.filter import watch
-from ansible_collections.flotilla.fleet.plugins.filter.watch import judge, merge_samples, percentile
+from ansible_collections.flotilla.fleet.plugins.plugin_utils import watch
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.watch import judge, merge_samples, percentile
 from ansible_collections.flotilla.fleet.plugins.modules import access_log
 
 LIMITS = {"min_requests": 50, "failure_points": 1.0, "p95_factor": 2.0, "p95_floor": 0.02}

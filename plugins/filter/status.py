@@ -1,0 +1,23 @@
+"""Runs on the controller: makes plugin_utils/status.py filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
+    audit_entries,
+    status_step,
+    status_table,
+)
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., object]]:
+        """Return the filters by name."""
+        return {
+            "audit_entries": audit_entries,
+            "status_step": status_step,
+            "status_table": status_table,
+        }
