@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
+
+from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import wanted_state
 
 
 class File(TypedDict):
@@ -23,14 +24,9 @@ def out_of_date(files: Sequence[File], present: Mapping[str, str]) -> list[str]:
 
     `present` is what machine_state found: SHA-256, mode and owner of each file, by path.
     """
-    return [file["path"] for file in files if present.get(file["path"]) != _state(file)]
+    return [file["path"] for file in files if present.get(file["path"]) != wanted_state(file)]
 
 
 def file_states(files: Sequence[File]) -> dict[str, str]:
     """Return what machine_state finds of these `files` once they are written."""
-    return {file["path"]: _state(file) for file in files}
-
-
-def _state(file: File) -> str:
-    digest = hashlib.sha256(file["content"].encode()).hexdigest()
-    return f"{digest}:{int(file.get('mode', '0644'), 8):04o}:{file.get('owner', 0)}"
+    return {file["path"]: wanted_state(file) for file in files}

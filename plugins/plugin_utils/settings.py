@@ -38,6 +38,9 @@ class Option(TypedDict, total=False):
 Specs = Mapping[str, Mapping[str, Option]]
 """The settings of every role, by the role's name."""
 
+EntryPoints = Mapping[str, Mapping[str, Mapping[str, Option]]]
+"""The options of every role, by the names of the role and of the entry point."""
+
 CASTS: Mapping[str, Callable[[Any], Any]] = {
     "int": int,
     "float": float,
@@ -46,21 +49,44 @@ CASTS: Mapping[str, Callable[[Any], Any]] = {
 """How a value gets the type that the spec gives it. Values of the other types stay as they are."""
 
 
-def role_specs(roles: Path | str) -> dict[str, dict[str, Option]]:
-    """Return the settings of every role in the folder `roles`, by the role's name.
+def entry_points(roles: Path) -> dict[str, dict[str, Mapping[str, Option]]]:
+    """Return the options of each entry point of each role in the folder `roles`, by their names."""
+    found: dict[str, dict[str, Mapping[str, Option]]] = {}
+    for path in sorted(roles.glob("*/meta/argument_specs.yml")):
+        specs = yaml.load(path.read_text(encoding="utf-8"), SafeLoader)["argument_specs"]
+        found[path.parent.parent.name] = {name: spec.get("options") or {} for name, spec in specs.items()}
+    return found
 
-    The settings of a role are the options of its entry point `main`. The options of its other entry points are
-    parameters, which playbooks and other roles give.
+
+def settings_in(roles: EntryPoints) -> Specs:
+    """Return the settings of each role: the options of its entry point `main`."""
+    return {role: points.get("main", {}) for role, points in roles.items()}
+
+
+def parameters_in(roles: EntryPoints) -> dict[str, str]:
+    """Return the parameters of the roles, which playbooks give to them: the role's name, by the parameter's.
+
+    A parameter is an option of an entry point other than `main` that is no role's setting.
     """
-    specs: dict[str, dict[str, Option]] = {}
-    for path in sorted(Path(roles).glob("*/meta/argument_specs.yml")):
-        entry_points = yaml.load(path.read_text(encoding="utf-8"), SafeLoader)["argument_specs"]
-        specs[path.parent.parent.name] = entry_points.get("main", {}).get("options", {})
-    return specs
+    settings = {name for options in settings_in(roles).values() for name in options}
+    return {
+        name: role
+        for role, points in roles.items()
+        for options in points.values()
+        for name in options
+        if name not in settings
+    }
 
 
-SPECS: Specs = role_specs(Path(__file__).parents[2] / "roles")
-"""The settings of this collection. Read with the module, so that the processes that Ansible forks share them."""
+def role_specs(roles: str) -> Specs:
+    """Return the settings of every role in the folder `roles`, by the role's name."""
+    return settings_in(entry_points(Path(roles)))
+
+
+ROLES: EntryPoints = entry_points(Path(__file__).parents[2] / "roles")
+"""The roles of this collection. Read with the module, so that the processes that Ansible forks share them."""
+
+SPECS = settings_in(ROLES)
 
 
 def setting(hostvars: HostVars, host: str, name: str) -> Any:

@@ -105,6 +105,18 @@ def test_a_machine_gets_the_files_of_its_hosts_and_no_key_of_another_machine() -
     assert node["/etc/docker/certs.d/10.0.0.1:5000/client.key"]["mode"] == "0600"
 
 
+def test_a_load_balancer_with_tls_of_the_internal_ca_gets_a_frontend_certificate() -> None:
+    hostvars = {**HOSTVARS, "lb2": {**HOSTVARS["lb2"], "nginx_lb_tls": "internal"}}
+    found = machine_certificates(hostvars, GROUPS, issued(hostvars), *REGISTRIES)
+    assert found["10.0.0.2"][-1] == {
+        "path": "/etc/flotilla/nginx/tls/frontend.pem",
+        "content": "key frontend-lb2\ncertificate frontend-lb2\n",
+        "mode": "0400",
+        "owner": 10002,
+    }
+    assert not any("frontend" in file["path"] for file in found["10.0.0.1"])
+
+
 def test_written_files_are_up_to_date() -> None:
     files = machine_certificates(HOSTVARS, GROUPS, issued(HOSTVARS), *REGISTRIES)["10.0.0.2"]
     assert out_of_date(files, file_states(files)) == []

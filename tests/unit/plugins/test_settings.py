@@ -8,8 +8,10 @@ import pytest
 import yaml
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import (
     Option,
-    role_specs,
+    entry_points,
+    parameters_in,
     setting,
+    settings_in,
     settings_of,
 )
 
@@ -37,9 +39,18 @@ def test_a_setting_of_this_collection_is_the_inventory_s_else_the_spec_s() -> No
         setting(hostvars, "a", "model_endpoint_prot")
 
 
-def test_the_settings_of_a_role_are_the_options_of_main(tmp_path: Path) -> None:
-    meta = tmp_path / "box" / "meta"
-    meta.mkdir(parents=True)
-    entries = {"main": {"options": {"box_a": {"type": "int"}}}, "stop": {"options": {"box_b": {}}}, "go": {}}
-    (meta / "argument_specs.yml").write_text(yaml.safe_dump({"argument_specs": entries}))
-    assert role_specs(tmp_path) == {"box": {"box_a": {"type": "int"}}}
+def test_the_options_of_main_are_settings_and_those_of_other_entry_points_parameters(tmp_path: Path) -> None:
+    def write(role: str, **options: list[str]) -> None:
+        meta = tmp_path / role / "meta"
+        meta.mkdir(parents=True)
+        entries: dict[str, object] = {
+            name: {"options": {option: {} for option in names}} for name, names in options.items()
+        }
+        (meta / "argument_specs.yml").write_text(yaml.safe_dump({"argument_specs": entries | {"go": {}}}))
+
+    write("box", main=["box_a"], stop=["box_a", "box_b", "lid_c"])
+    write("lid", main=["lid_c"])
+    write("nail", hit=["nail_d"])
+    roles = entry_points(tmp_path)
+    assert settings_in(roles) == {"box": {"box_a": {}}, "lid": {"lid_c": {}}, "nail": {}}
+    assert parameters_in(roles) == {"box_b": "box", "nail_d": "nail"}
