@@ -10,15 +10,20 @@ import http.client
 import json
 import os
 import pathlib
+import platform
 import socket
 import ssl
 import stat
 import struct
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import (
+    has_newer_files,
+    inspected_settings,
+)
 
 DOCUMENTATION = r"""
 module: machine_state
@@ -64,6 +69,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+distribution:
+  description: The distribution and its version as /etc/os-release names them, "debian-13" for one.
+  returned: always
+  type: str
 engine:
   description: Whether a Docker engine answers on /run/docker.sock. Without one, what concerns it is empty.
   returned: always
@@ -81,12 +90,15 @@ containers:
   description:
     - The fleet's containers (those with a label flotilla.role), running or not, by name. One that fails and is
       started again and again is not running between its attempts.
+    - Its C(settings) are how it runs, in the form of module_utils/container_settings.py. C(newer_files) tells whether a
+      file of its configuration was written after it was started.
   returned: always
   type: dict
   sample:
     flotilla-node1-blue:
       {running: true, health: healthy, image: "10.0.0.1:5000/flotilla/model-endpoint@sha256:…",
-       labels: {flotilla.role: endpoint}, restarts: 0, started: "2025-01-01T12:00:00.123456789Z"}
+       labels: {flotilla.role: endpoint}, restarts: 0, started: "2025-01-01T12:00:00.123456789Z",
+       settings: {memory: 536870912, read_only: true}, newer_files: false}
 images:
   description: Tags and digests of the fleet's images in the engine, sorted.
   returned: always
@@ -199,6 +211,8 @@ def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
             "labels": container["Config"]["Labels"],
             "restarts": container["RestartCount"],
             "started": state["StartedAt"],
+            "settings": inspected_settings(container),
+            "newer_files": has_newer_files(container),
         }
     return found
 
@@ -334,6 +348,11 @@ def shown_certificate(port: int) -> str:
         return ""
 
 
+def distribution(os_release: Mapping[str, str]) -> str:
+    """Return the distribution and its version, "debian-13" for one, from the entries of /etc/os-release."""
+    return f"{os_release.get('ID', 'linux')}-{os_release.get('VERSION_ID', '')}".rstrip("-")
+
+
 def installed_packages(listing: str) -> list[str]:
     """Return the installed packages in `listing`, sorted; its lines are a package and dpkg's short status ("ii")."""
     rows = (line.split() for line in listing.splitlines())
@@ -366,6 +385,7 @@ def main() -> None:
     try:
         module.exit_json(
             changed=False,
+            distribution=distribution(platform.freedesktop_os_release()),
             **engine_state(Engine()),
             addresses=own_addresses(),
             packages=installed_packages(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
 from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
     certificate_pem,
     issue,
@@ -22,6 +23,7 @@ from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
 from ansible_collections.flotilla.fleet.plugins.modules.machine_state import (
     Engine,
     bridge_address,
+    distribution,
     engine_state,
     file_states,
     fleet_state,
@@ -41,6 +43,7 @@ def inspected(name: str, **state: Any) -> dict[str, Any]:
         "Name": f"/{name}",
         "RestartCount": 2,
         "Config": {"Image": f"{REPOSITORY}@sha256:1", "Labels": {"flotilla.role": "endpoint"}},
+        "HostConfig": {"Memory": 1 << 29},
         "State": {"StartedAt": "2025-01-01T00:00:00Z", **state},
     }
 
@@ -118,6 +121,8 @@ def test_the_fleet_s_containers_are_told_and_one_that_has_gone_meanwhile_is_not(
         "labels": {"flotilla.role": "endpoint"},
         "restarts": 2,
         "started": "2025-01-01T00:00:00Z",
+        "settings": inspected_settings(inspected("any")),
+        "newer_files": False,
     }
     assert state["engine"]
     assert state["containers"] == {
@@ -247,3 +252,8 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
         " served certificate"
     )
     assert set(told.split()) <= result.keys()
+
+
+def test_a_distribution_is_named_with_its_version_where_it_has_one() -> None:
+    assert distribution({"ID": "debian", "VERSION_ID": "13"}) == "debian-13"
+    assert distribution({"ID": "arch"}) == "arch"
