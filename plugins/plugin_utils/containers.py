@@ -16,7 +16,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
 IMAGE_LABEL = "flotilla.image"
 """The label that holds the name of a service's image. The engine tells the digest that the container was made of."""
 
-MAKER = "ade83539ba3f9d8aa599b4521389d92e85741da42ca7857af815b3fe231151a3"
+MAKER = "414bf297b6345843e53a66d4fe187bcafc54a2d11ae889824cab9297819b167a"
 """Stands for what module debian_image makes of a recipe. Change it together with what the module makes: every image
 of Debian packages then gets a new name, and is made anew. Nginx and keepalived are restarted for it. (It is the hash
 of the module's text in the version that the first fleets were deployed with, whose images have it in their names.)"""

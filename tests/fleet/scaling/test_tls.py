@@ -85,8 +85,13 @@ def url(address: str) -> str:
 def test_the_key_passes_through_a_run_unseen(fleet: Fleet) -> None:
     output = deploy(fleet, INTERNAL)
     assert "PRIVATE KEY" not in output
+<<<<<<< HEAD
     door = "find /etc/flotilla/nginx/tls/frontend.pem -printf '%m %U\\n'"
     assert fleet.load_balancer.run("sh", "-c", door).split() == ["400", "10002"]
+=======
+    file = "find /etc/flotilla/nginx/tls/frontend.pem -printf '%m %U\\n'"
+    assert fleet.load_balancer.run("sh", "-c", file).split() == ["400", "10002"]
+>>>>>>> refs/heads/roles
     held = "docker inspect flotilla-nginx; docker logs flotilla-nginx 2>&1; ps -ef; "
     held += "cat /etc/flotilla/nginx/nginx.conf /var/log/flotilla/*"
     assert "PRIVATE KEY" not in fleet.load_balancer.run("sh", "-c", held)
@@ -164,7 +169,7 @@ def test_a_renewed_certificate_costs_no_request_and_its_end_is_told(
     assert tls.agree(address, tls.client()).certificate == second["nginx_lb_tls_certificate"]
     warning = "lb1: the certificate that clients see ends in 20 days"
     assert f"warning: {warning}" in output.splitlines()[-1]
-    assert fleet.load_balancer.run("sh", "-c", "ls /etc/flotilla/nginx/door | wc -l").strip() == "1"
+    assert fleet.load_balancer.run("sh", "-c", "ls /etc/flotilla/nginx/frontend | wc -l").strip() == "1"
 
     told = tmp_path / "status.json"
     inventory = with_settings(fleet, second).inventory
