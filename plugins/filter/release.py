@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import release_settings
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
+    container_recipe,
+    release_settings,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import (
     container_state,
     missing_container,
@@ -58,6 +61,7 @@ class FilterModule:
         return {
             "apply_errors": apply_errors,
             "baseline_step": baseline_step,
+            "container_recipe": container_recipe,
             "commit_step": commit_step,
             "container_state": container_state,
             "finish_step": finish_step,

@@ -85,13 +85,8 @@ def url(address: str) -> str:
 def test_the_key_passes_through_a_run_unseen(fleet: Fleet) -> None:
     output = deploy(fleet, INTERNAL)
     assert "PRIVATE KEY" not in output
-<<<<<<< HEAD
-    door = "find /etc/flotilla/nginx/tls/frontend.pem -printf '%m %U\\n'"
-    assert fleet.load_balancer.run("sh", "-c", door).split() == ["400", "10002"]
-=======
     file = "find /etc/flotilla/nginx/tls/frontend.pem -printf '%m %U\\n'"
     assert fleet.load_balancer.run("sh", "-c", file).split() == ["400", "10002"]
->>>>>>> refs/heads/roles
     held = "docker inspect flotilla-nginx; docker logs flotilla-nginx 2>&1; ps -ef; "
     held += "cat /etc/flotilla/nginx/nginx.conf /var/log/flotilla/*"
     assert "PRIVATE KEY" not in fleet.load_balancer.run("sh", "-c", held)

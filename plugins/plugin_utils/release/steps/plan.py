@@ -48,7 +48,7 @@ class Asked(TypedDict):
     image: str
     """For deploy, the hash of what the image is built from."""
     recipe: str
-    """A hash of the tasks that run an endpoint's container."""
+    """A hash of how containers are run (see container_recipe)."""
     state_elsewhere: str
     """The state file of the first load balancer, where the run is about no load balancer; else empty."""
 
@@ -101,8 +101,8 @@ def plan_step(
         "refusal": refusal,
         "state": state,
         "plan": plan,
-        "shown": _shown(plan, nodes),
-        "hosts": step_hosts(plan, hostvars, nodes, present),
+        "shown": [] if refusal else _shown(plan, nodes),
+        "hosts": [] if refusal else step_hosts(plan, hostvars, nodes, present),
     }
 
 
