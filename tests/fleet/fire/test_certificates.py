@@ -48,7 +48,7 @@ def test_a_rotation_that_is_killed_again_and_again_is_finished_by_the_next(fleet
     before = shown(fleet)
     with under_load(fleet.urls) as load:
         for step in (1, 2, 3):
-            for play in ("Install the certificates", "Have Nginx ask with it"):
+            for play in ("Install the certificates", "Have Nginx use the new certificates"):
                 run = Deployment(fleet, ROTATE)
                 run.wait_for(f"PLAY [{play}]", times=step)
                 run.kill()

@@ -17,7 +17,7 @@ STEPS = (
     "Take the deploy lock",
     "Build the images",
     "Stage the release",
-    "Pass the gate",
+    "Gate: check the staged release on every node",
     "Flip the traffic",
     "Watch the release",
     "Commit the release",
