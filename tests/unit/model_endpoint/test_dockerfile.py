@@ -12,11 +12,11 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "model_endpoint" / "Dockerfile").read_text()
-ROLE = ROOT / "roles" / "model_endpoint"
+SERVICE = ROOT / "roles" / "model_endpoint" / "vars" / "main" / "service.yml"
 
 
 def test_the_image_the_role_and_the_keys_have_one_user() -> None:
-    variables = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+    variables = yaml.safe_load(SERVICE.read_text())
     users = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     assert users == [(str(ENDPOINT_USER), str(ENDPOINT_USER))]
     assert variables["__model_endpoint_user"] == ENDPOINT_USER
@@ -24,7 +24,7 @@ def test_the_image_the_role_and_the_keys_have_one_user() -> None:
 
 def test_the_image_and_the_role_have_one_health_check() -> None:
     (command,) = re.findall(r"^HEALTHCHECK .* CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
-    (test,) = re.findall(r"^ +test: \[CMD, (.*)\]$", (ROLE / "tasks" / "run.yml").read_text(), re.MULTILINE)
+    (test,) = re.findall(r"^ +test: \[CMD, (.*)\]$", SERVICE.read_text(), re.MULTILINE)
     assert yaml.safe_load(command) == test.split(", ")
 
 
@@ -33,7 +33,7 @@ def test_the_image_and_the_role_have_one_health_check() -> None:
     [
         ROOT / "model_endpoint" / "Dockerfile",
         ROOT / "model_endpoint" / "README.md",
-        ROLE / "tasks" / "run.yml",
+        SERVICE,
     ],
 )
 def test_every_program_that_is_named_exists(path: Path) -> None:
