@@ -33,12 +33,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import wanted_settings
-from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     make_authority,
 )
+from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import endpoint_name
 
 from certificates import pem
@@ -146,7 +146,7 @@ def run_options(service: dict[str, Any]) -> list[str]:
     """Return the options of `docker run` that give any container the rights and limits of a role's `service`."""
     settings = wanted_settings(service)
     log = dict(settings["log"])
-    values = {
+    values: dict[str, list[Any]] = {
         "user": [settings["user"]],
         "network": [settings["network"]],
         "tmpfs": [f"{path}:{options}" for path, options in settings["tmpfs"].items()],

@@ -27,8 +27,17 @@ def image_name(recipe: Mapping[str, Any], repository: str) -> str:
 
     The same recipe has the same name, and another one has another.
     """
-    text = json.dumps({**recipe, "maker": MAKER}, sort_keys=True)
+    text = json.dumps({**_templated(recipe), "maker": MAKER}, sort_keys=True)
     return f"{repository}:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _templated(value: Any) -> Any:
+    """Return `value` with plain containers. Ansible's own template an item only when the item is read."""
+    if isinstance(value, Mapping):
+        return {key: _templated(value[key]) for key in value}
+    if isinstance(value, list):
+        return [_templated(value[index]) for index in range(len(value))]
+    return value
 
 
 def container_differences(

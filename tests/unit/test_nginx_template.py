@@ -123,6 +123,7 @@ def configurations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         for name, state in STATES.items()
     ]
     facts = {
+        "image": "{{ __nginx_lb_image }}",
         "current": "{{ __nginx_lb_current }}",
         "current_with_more_memory": "{{ __nginx_lb_current }}",
         "files_left": "{{ __nginx_lb_frontend_files_left }}",
@@ -306,6 +307,11 @@ def test_each_endpoint_is_expected_to_show_its_own_name(
 def test_the_version_is_left_for_the_module_to_fill_in(configurations: dict[str, str], name: str) -> None:
     assert block(configurations[name], "location = /_lb/version") == [r"return 200 '@VERSION@\n';"]
     assert configurations[name].count("{") == configurations[name].count("}")
+
+
+def test_the_image_has_the_name_that_earlier_versions_gave_it(configurations: dict[str, str]) -> None:
+    """Where this fails, the recipe or a script has changed: Nginx is restarted at the next deployment of a fleet."""
+    assert configurations["image"] == "flotilla/nginx:44702f4fc887"
 
 
 def test_the_container_of_an_earlier_version_is_kept_if_it_is_as_it_should_be(

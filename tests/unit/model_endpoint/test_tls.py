@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     Pair,
     certificate_pem,
     issue,

@@ -147,9 +147,9 @@ def test_machines_with_certificates_of_endpoints_or_load_balancers_are_found() -
 
 
 def test_a_key_belongs_to_the_user_of_the_container_that_reads_it() -> None:
-    def user(role: str) -> object:
-        return yaml.safe_load((ROOT / "roles" / role / "vars" / "main.yml").read_text())[f"__{role}_user"]
+    def user(role: str, file: str) -> object:
+        return yaml.safe_load((ROOT / "roles" / role / "vars" / file).read_text())[f"__{role}_user"]
 
     (in_image,) = re.findall(r"^USER (\d+):", (ROOT / "model_endpoint" / "Dockerfile").read_text(), re.M)
-    assert int(in_image) == user("model_endpoint") == ENDPOINT_USER
-    assert user("nginx_lb") == NGINX_USER
+    assert int(in_image) == user("model_endpoint", "main/service.yml") == ENDPOINT_USER
+    assert user("nginx_lb", "main.yml") == NGINX_USER

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import (
     different_settings,
     has_newer_files,
@@ -15,6 +16,8 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
     size_in_bytes,
     wanted_settings,
 )
+
+ROOT = Path(__file__).parents[3]
 
 NGINX: dict[str, Any] = {
     "name": "flotilla-nginx",
@@ -157,3 +160,22 @@ def test_sizes_are_read_as_docker_reads_them() -> None:
     assert {size: size_in_bytes(size) for size in sizes} == sizes
     with pytest.raises(ValueError, match="'much' is no size"):
         size_in_bytes("much")
+
+
+def test_role_container_gives_every_container_what_is_compared() -> None:
+    tasks = yaml.safe_load((ROOT / "roles" / "container" / "tasks" / "run.yml").read_text())
+    (run,) = [task["community.docker.docker_container"] for task in tasks if is_run(task)]
+    wanted = wanted_settings({"user": 1, "memory": "1m", "pids_limit": 1})
+    same = {"read_only", "cap_drop", "restart_policy"}
+    assert {name: run[name] for name in same} == {
+        name: value for name, value in wanted.items() if name in same
+    }
+    assert run["log_driver"] == wanted["log"]["driver"]
+    assert run["log_options"]["max-file"] == wanted["log"]["max-file"]
+    assert f"default('{wanted['log']['max-size']}')" in run["log_options"]["max-size"]
+    assert str(wanted["security_opts"]) in run["security_opts"]
+    assert run["memory_swap"] == run["memory"]
+
+
+def is_run(task: dict[str, Any]) -> bool:
+    return "community.docker.docker_container" in task

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.endpoint_probe import (
-    probe,
-    probe_all,
-    requests_in_flight,
-)
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     Pair,
     certificate_pem,
     issue,
     key_pem,
     make_authority,
+)
+from ansible_collections.flotilla.fleet.plugins.modules.endpoint_probe import (
+    probe,
+    probe_all,
+    requests_in_flight,
 )
 
 METRICS = """# TYPE flotilla_requests_in_flight gauge

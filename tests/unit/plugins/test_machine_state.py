@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     key_pem,
     make_authority,
 )
 from ansible_collections.flotilla.fleet.plugins.modules.machine_state import (
-    Engine,
     bridge_address,
     distribution,
     engine_state,
@@ -30,7 +30,6 @@ from ansible_collections.flotilla.fleet.plugins.modules.machine_state import (
     installed_packages,
     link_targets,
     own_addresses,
-    served_version,
     shown_certificate,
 )
 
@@ -192,25 +191,6 @@ def test_the_state_is_read_and_one_that_cannot_be_is_named_with_the_cure(tmp_pat
         path.write_text(broken)
         with pytest.raises(ValueError, match=r"state\.json .*copy it from another load balancer"):
             fleet_state(path)
-
-
-def test_the_served_version_is_what_nginx_says() -> None:
-    class Nginx(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            assert self.path == "/_lb/version"
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"0c0ffee01234\n")
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Nginx) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        port = server.server_address[1]
-        assert served_version(port) == "0c0ffee01234"
-    assert served_version(port) == ""
-    assert served_version(0) == ""
 
 
 def test_the_certificate_is_the_one_that_clients_are_shown(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     make_authority,
