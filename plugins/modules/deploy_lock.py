@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import pathlib
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -105,9 +105,9 @@ def read_holder(lock: pathlib.Path) -> dict[str, Any]:
         holder = None
     if isinstance(holder, dict) and holder:
         return holder
-    since = datetime.datetime.fromtimestamp(lock.stat().st_mtime, datetime.UTC)
+    since = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(lock.stat().st_mtime))
     unknown = dict.fromkeys(("user", "controller", "playbook"), "unknown")
-    return {**unknown, "pid": 0, "time": since.isoformat(timespec="seconds")}
+    return {**unknown, "pid": 0, "time": since}
 
 
 def same_run(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -54,11 +54,11 @@ options:
     default: 2
   ready_timeout:
     description: Seconds to wait until all endpoints are ready. 0 does not wait.
-    type: int
+    type: float
     default: 0
   idle_timeout:
     description: Seconds to wait until no endpoint that answers has a request in flight. 0 does not wait.
-    type: int
+    type: float
     default: 0
 """
 
@@ -170,8 +170,8 @@ def main() -> None:
             "certificate": {"type": "path", "default": "/etc/flotilla/nginx/tls/client.pem"},
             "authority": {"type": "path", "default": "/etc/flotilla/nginx/tls/servers.crt"},
             "timeout": {"type": "float", "default": 2},
-            "ready_timeout": {"type": "int", "default": 0},
-            "idle_timeout": {"type": "int", "default": 0},
+            "ready_timeout": {"type": "float", "default": 0},
+            "idle_timeout": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )

@@ -322,6 +322,7 @@ def test_a_second_run_is_refused_or_waits_by_choice(tmp_path: Path) -> None:
     appears(fleet.started)
     assert fleet.holder()["pid"] == first.pid
 
+    third = fleet.start(release_lock_wait=60, flotilla_playbook="rollback.yml")
     begun = time.monotonic()
     code, output = fleet.run(release_lock_wait=2)
     assert code != 0
@@ -331,7 +332,6 @@ def test_a_second_run_is_refused_or_waits_by_choice(tmp_path: Path) -> None:
     assert "ansible-playbook flotilla.fleet.unlock" in output
     assert "TASK [Deploy" not in output
 
-    third = fleet.start(release_lock_wait=60, flotilla_playbook="rollback.yml")
     assert third.stdout
     for line in third.stdout:
         if "lb1: waiting for " in line:
@@ -368,9 +368,6 @@ def test_another_controllers_lock_is_released_by_playbook_unlock_which_names_its
     fleet = Fleet(tmp_path)
     (tmp_path / "lb1").mkdir()
     (tmp_path / "lb1" / "lock.json").write_text(json.dumps(owner()))
-    code, output = fleet.run()
-    assert code != 0
-    assert "ann@desk has been deploying since 2024-01-02T03:04:05+00:00" in output
     code, output = fleet.run("unlock")
     assert code == 0
     assert (
@@ -402,7 +399,7 @@ def test_a_run_that_is_refused_releases_the_locks_it_has_acquired(tmp_path: Path
     (tmp_path / "lb3" / "lock.json").write_text(json.dumps(owner()))
     code, output = fleet.run()
     assert code != 0
-    assert "lb3: ann@desk has been deploying since" in output
+    assert "lb3: ann@desk has been deploying since 2024-01-02T03:04:05+00:00" in output
     assert (tmp_path / "lb2").exists()
     assert not (tmp_path / "lb4").exists()  # or two runs could refuse each other
     assert "PLAY [Deploy]" not in output

@@ -299,7 +299,7 @@ def test_the_module_waits_for_one_that_is_at_work(call: Call, tmp_path: Path) ->
     next_run = threading.Thread(target=lambda: results.append(call("install")))
     with locked(tmp_path / "nginx"):
         next_run.start()
-        next_run.join(timeout=1)
+        next_run.join(timeout=0.3)
         assert next_run.is_alive()
         assert not (tmp_path / "nginx" / "nginx.conf").exists()
     next_run.join()
