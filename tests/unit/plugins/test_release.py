@@ -818,7 +818,7 @@ def runs(node: str, *slots: str) -> Any:
     return {"n1": {"flotilla_machine": {"containers": containers}}}
 
 
-def test_the_slot_that_is_not_live_is_stray_unless_a_canary_is_in_it(fleet: Fleet) -> None:
+def test_the_slot_that_is_not_live_is_retired_unless_a_canary_is_in_it(fleet: Fleet) -> None:
     plan = fleet.plan("deploy")
     both = runs("n1", "blue", "green")
     assert retired_slots(plan, fleet.state, both, ["n1"]) == {"n1": "green"}
@@ -831,7 +831,7 @@ def test_the_slot_that_is_not_live_is_stray_unless_a_canary_is_in_it(fleet: Flee
     assert retired_slots(plan, fleet.state, both, ["n1"]) == {}
 
 
-def test_what_a_release_that_did_not_stay_live_was_staged_in_is_stray(fleet: Fleet) -> None:
+def test_what_a_release_that_did_not_stay_live_was_staged_in_is_retired(fleet: Fleet) -> None:
     fleet.image = "image-2"
     plan = fleet.plan("deploy")
     # The machine was looked at before anything was staged on it.
@@ -1094,6 +1094,18 @@ def test_an_interrupted_rolling_release_goes_on_and_can_still_be_given_back(flee
     assert rolling.servers([]) == {"blue": {"n1": 100, "n2": 100, "n3": 100}}
     assert fleet.live == first
     assert fleet.state["candidate"] is None
+
+
+def test_half_of_a_rolling_release_is_not_undone_but_rolled_back(fleet: Fleet) -> None:
+    rolling = roll(fleet)
+    rolling.servers(["n1"])
+    assert gets_traffic(rolling.plan, fleet.state)
+    assert undo_step(rolling.run.hostvars, rolling.run.present, 7) is None
+    # What was not rolled back is said to have failed, whatever was tried.
+    rolling.run.share(release_failure="n2: no", release_result="returned")
+    assert rolling.run.finish()["verdict"]["result"] == "failed"
+    rolling.servers([])
+    assert rolling.run.finish()["verdict"]["result"] == "returned"
 
 
 def test_two_releases_never_share_an_id(fleet: Fleet) -> None:
