@@ -1,0 +1,15 @@
+"""The plays and files that these tests name. A unit test sees to it that each of them exists."""
+
+LOCK = "Take the deploy lock"
+BUILD = "Build the images"
+STAGE = "Stage the release"
+GATE = "Pass the gate"
+FLIP = "Flip the traffic"
+WATCH = "Watch the release"
+COMMIT = "Commit the release"
+INSTALL_CERTIFICATES = "Install the certificates"
+APPLY_CERTIFICATES = "Have Nginx ask with it"
+PLAYS = (LOCK, BUILD, STAGE, GATE, FLIP, WATCH, COMMIT, INSTALL_CERTIFICATES, APPLY_CERTIFICATES)
+
+INSTALL_STATE = "roles/release/tasks/send_to_one.yml"
+"""The tasks that one load balancer after another runs to use a new state."""
