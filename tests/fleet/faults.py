@@ -14,15 +14,14 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from model_endpoint import fastlane, plain
-from model_endpoint.errors import RequestError
+from model_endpoint.models.errors import RequestError
+from model_endpoint.web import fast_path, plain
 
 if TYPE_CHECKING:
-    from model_endpoint.answer import Answer
-    from model_endpoint.model import Models
-    from model_endpoint.predictors import Outputs, Predictor, Rows
-    from model_endpoint.settings import Settings
+    from model_endpoint.models.model import Models
+    from model_endpoint.models.predictor import Outputs, Predictor, Rows
+    from model_endpoint.runtime.settings import Settings
+    from model_endpoint.web.responses import PredictionResponse
 
 WRONG = 0.021  # every prediction is versicolor
 TARDY = 0.022  # every prediction takes 0.4 s
@@ -70,13 +69,13 @@ def tardy(right: Predictor) -> Predictor:
     return predictor
 
 
-Predict = Callable[["Models", bytes], "Answer"]
+Predict = Callable[["Models", bytes], "PredictionResponse"]
 
 
 def failing(right: Predict) -> Predict:
     numbers = count(1)
 
-    def predict(models: Models, body: bytes) -> Answer:
+    def predict(models: Models, body: bytes) -> PredictionResponse:
         if next(numbers) % 5 == 0:
             raise RuntimeError("this release fails on purpose")
         return right(models, body)
@@ -85,9 +84,9 @@ def failing(right: Predict) -> Predict:
 
 
 def draining(right: Predict) -> Predict:
-    fastlane.PHRASES[503] = "503 SERVICE UNAVAILABLE"
+    fast_path.PHRASES[503] = "503 SERVICE UNAVAILABLE"
 
-    def predict(models: Models, body: bytes) -> Answer:
+    def predict(models: Models, body: bytes) -> PredictionResponse:
         raise RequestError("this endpoint is about to go", 503)
 
     return predict
@@ -96,7 +95,7 @@ def draining(right: Predict) -> Predict:
 def late(right: Predict) -> Predict:
     numbers = count(1)
 
-    def predict(models: Models, body: bytes) -> Answer:
+    def predict(models: Models, body: bytes) -> PredictionResponse:
         if next(numbers) % 50 == 0:
             time.sleep(LATE_SECONDS)
         return right(models, body)
@@ -105,7 +104,7 @@ def late(right: Predict) -> Predict:
 
 
 def slow(right: Predict, seconds: float = SLOW_SECONDS) -> Predict:
-    def predict(models: Models, body: bytes) -> Answer:
+    def predict(models: Models, body: bytes) -> PredictionResponse:
         time.sleep(seconds)
         return right(models, body)
 
@@ -115,7 +114,7 @@ def slow(right: Predict, seconds: float = SLOW_SECONDS) -> Predict:
 def disagreeing(right: Predict) -> Predict:
     slowly = slow(right)
 
-    def predict(models: Models, body: bytes) -> Answer:
+    def predict(models: Models, body: bytes) -> PredictionResponse:
         answer = slowly(models, body)
         return replace(answer, body=answer.body.replace(b'"setosa","virginica"', b'"virginica","setosa"'))
 

@@ -19,7 +19,11 @@ def with_faults(folder: Path) -> Path:
     package = source / "src" / "model_endpoint"
     shutil.copy(Path(__file__).with_name("faults.py"), package / "faults.py")
     main = package / "__main__.py"
-    _edit(main, "from model_endpoint import ", "from model_endpoint import faults, ")
+    _edit(
+        main,
+        "\nfrom model_endpoint.models import ",
+        "\nfrom model_endpoint import faults\nfrom model_endpoint.models import ",
+    )
     _edit(main, "    app = create_app(", "    faults.install(settings, models)\n    app = create_app(")
     return source
 

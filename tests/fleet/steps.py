@@ -11,5 +11,5 @@ INSTALL_CERTIFICATES = "Install the certificates"
 APPLY_CERTIFICATES = "Have Nginx ask with it"
 PLAYS = (LOCK, BUILD, STAGE, GATE, FLIP, WATCH, COMMIT, INSTALL_CERTIFICATES, APPLY_CERTIFICATES)
 
-INSTALL_STATE = "roles/release/tasks/send_to_one.yml"
+INSTALL_STATE = "roles/release/tasks/install_state.yml"
 """The tasks that one load balancer after another runs to use a new state."""

@@ -152,5 +152,5 @@ def show(node: Machine, certificate: str) -> None:
     """Have the node's endpoint serve with a certificate, and wait until all its workers do."""
     node.run("tee", f"/etc/flotilla/endpoints/{node.name}/server.pem", stdin=certificate)
     (name,) = node.container_names()
-    check = ("docker", "exec", name, "python3", "-m", "model_endpoint.gate", "--seconds", "5")
+    check = ("docker", "exec", name, "python3", "-m", "model_endpoint.runtime.golden_check", "--seconds", "5")
     wait_until(f"{node.name} serves with it", lambda: node.attempt(check).returncode == 0)

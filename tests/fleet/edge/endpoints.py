@@ -51,6 +51,6 @@ class Endpoint:
     def ready(self) -> bool:
         """Tell whether it answers, on its own machine, that it is ready."""
         asked = self.node.attempt(
-            ["docker", "exec", self.container, "python3", "-m", "model_endpoint.health"]
+            ["docker", "exec", self.container, "python3", "-m", "model_endpoint.runtime.health"]
         )
         return asked.returncode == 0

@@ -123,7 +123,7 @@ def test_no_secret_is_in_what_the_run_said_or_started(
 def test_no_secret_is_shown_by_a_machine(fleet: Fleet, planted: tuple[Outcome, set[str]]) -> None:
     secrets = sorted(PLANTED | private_keys(fleet))
     # In labels and the state; in a layer. That they are found shows that secrets would be.
-    release, layer = live(fleet), "class Bookkeeper:"
+    release, layer = live(fleet), "class RequestMiddleware:"
     for machine in fleet.machines:
         found = shown(machine, [*secrets, release, layer])
         assert release in found, machine.name

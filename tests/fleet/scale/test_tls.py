@@ -38,7 +38,7 @@ INTERNAL = {
 }
 NAME = "models.example"
 # Where the load balancer keeps the internal authority's certificate and its key.
-PEM = "tls/door.pem"
+PEM = "tls/frontend.pem"
 GOOD = "ECDHE-ECDSA-AES128-GCM-SHA256"
 
 
@@ -176,7 +176,7 @@ def test_a_renewed_certificate_costs_no_request_and_its_end_is_told(
     assert tls.agree(address, tls.client()).certificate == second["nginx_lb_tls_certificate"]
     warning = "lb1: the certificate that clients see ends in 20 days"
     assert f"warning: {warning}" in output.splitlines()[-1]
-    assert fleet.load_balancer.run("sh", "-c", "ls /etc/flotilla/nginx/door | wc -l").strip() == "1"
+    assert fleet.load_balancer.run("sh", "-c", "ls /etc/flotilla/nginx/frontend | wc -l").strip() == "1"
 
     told = tmp_path / "status.json"
     inventory = with_settings(fleet, second).inventory
