@@ -51,7 +51,7 @@ test-edge: .venv/test engine ## Take a load balancer away under load
 .PHONY: engine
 engine: .venv/deploy
 	tools/debian_packages.sh mmdebstrap openssh-client
-	ansible-playbook playbooks/look.yml playbooks/engine.yml --inventory inventory/local $(BECOME)
+	ansible-playbook playbooks/inspect.yml playbooks/engine.yml --inventory inventory/local $(BECOME)
 
 .PHONY: test-fast
 test-fast: .venv/test ## Run the linters and unit tests, which need no container, in about a minute

@@ -157,7 +157,7 @@ def make_sources(folder: Path) -> dict[str, Path]:
     path = {"PYTHONPATH": str(versions["model"] / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, retraining], check=True, env={**os.environ, **path}, stdout=sys.stderr)
     shutil.copytree(versions["model"], versions["code"])
-    with (versions["code"] / "src" / "model_endpoint" / "app.py").open("a") as file:
+    with (versions["code"] / "src" / "model_endpoint" / "web" / "app.py").open("a") as file:
         file.write("\n# Changed by the benchmark.\n")
     return versions
 

@@ -32,13 +32,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flotilla.fleet.plugins.filter.fleet import endpoint_name
-from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import wanted_settings
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     make_authority,
 )
+from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import endpoint_name
 
 from certificates import pem
 from chart import Bar, bars
@@ -77,24 +78,6 @@ CONNECTIONS = 32
 # Requests a second while something is reloaded or restarted, well below what any of them can take.
 RATE = 400
 DOCKER_PID = Path("/run/docker.pid")
-# The option of `docker run` for what docker_container calls otherwise; None is what each container has of its own.
-OPTIONS = {
-    "capabilities": "cap-add",
-    "cap_drop": "cap-drop",
-    "command": None,
-    "image": None,
-    "labels": None,
-    "log_driver": "log-driver",
-    "log_options": "log-opt",
-    "memory_swap": "memory-swap",
-    "name": None,
-    "network_mode": "network",
-    "pids_limit": "pids-limit",
-    "pull": None,
-    "read_only": "read-only",
-    "restart_policy": None,
-    "volumes": None,
-}
 
 
 @dataclass
@@ -159,20 +142,24 @@ class Endpoints:
             running.stop()
 
 
-def run_options(arguments: dict[str, Any]) -> list[str]:
-    """Return the options of `docker run` for what a role has docker_container do."""
-    options = []
-    for key, value in arguments.items():
-        option = OPTIONS.get(key, key)
-        if option is None:
-            continue
-        if isinstance(value, dict):
-            value = [f"{name}={entry}" for name, entry in value.items()]
-        entries = value if isinstance(value, list) else [value]
-        options += [
-            f"--{option}={json.dumps(entry) if isinstance(entry, bool) else entry}" for entry in entries
-        ]
-    return options
+def run_options(service: dict[str, Any]) -> list[str]:
+    """Return the options of `docker run` that give any container the rights and limits of a role's `service`."""
+    settings = wanted_settings(service)
+    log = dict(settings["log"])
+    values: dict[str, list[Any]] = {
+        "user": [settings["user"]],
+        "network": [settings["network"]],
+        "tmpfs": [f"{path}:{options}" for path, options in settings["tmpfs"].items()],
+        "cap-drop": settings["cap_drop"],
+        "cap-add": settings["capabilities"],
+        "security-opt": settings["security_opts"],
+        "memory": [settings["memory"]],
+        "memory-swap": [settings["memory"]],
+        "pids-limit": [settings["pids_limit"]],
+        "log-driver": [log.pop("driver")],
+        "log-opt": [f"{name}={value}" for name, value in log.items()],
+    }
+    return ["--read-only", *(f"--{name}={value}" for name, entries in values.items() for value in entries)]
 
 
 def write_inventory(folder: Path, nodes: dict[str, dict[str, Any]]) -> Path:
@@ -256,7 +243,7 @@ def contestants(folder: Path) -> tuple[list[Balancer], list[str]]:
     role = str(PROJECT / "roles" / "nginx_lb")
     variables = {"folder": str(folder), "cache": str(CACHE), "peers": PEERS, "role_path": role}
     run_playbook("bench/balancers/images.yml", inventory, variables)
-    container = json.loads((folder / "container.json").read_text())
+    service = json.loads((folder / "service.json").read_text())
     rendered, _ = render(folder, local_nodes())
     old_nginx, haproxy = (str(peer["image"]) for peer in PEERS)
 
@@ -281,14 +268,14 @@ def contestants(folder: Path) -> tuple[list[Balancer], list[str]]:
     return [
         Balancer(
             OURS,
-            container["image"],
-            container["command"],
+            service["image"],
+            service["command"],
             "/etc/nginx/nginx.conf",
             ours,
             FIRST_PORT,
             writable=("/var/log/nginx",),
         ),
-        naive(NAIVE, container["image"], FIRST_PORT + 1),
+        naive(NAIVE, service["image"], FIRST_PORT + 1),
         naive(OLD, old_nginx, FIRST_PORT + 2),
         Balancer(
             HAPROXY,
@@ -304,7 +291,7 @@ def contestants(folder: Path) -> tuple[list[Balancer], list[str]]:
             reload_signal="USR2",
             writable=("/run/haproxy",),
         ),
-    ], run_options(container)
+    ], run_options(service)
 
 
 def run(balancer: Balancer, options: Sequence[str], folder: Path, certificates: Path) -> None:

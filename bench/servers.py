@@ -167,7 +167,8 @@ def start(server: Server, port: int, model: str, folder: Path) -> Running:
         **server.environ,
     }
     if server.lock.parent == ENDPOINT and not served.exists():
-        build = "import sys, pathlib; from model_endpoint import image; image.build(*map(pathlib.Path, sys.argv[1:]))"
+        build = "import sys; from pathlib import Path; from model_endpoint.packing import image; "
+        build += "image.build(*map(Path, sys.argv[1:]))"
         arguments = [place["python"], "-c", build, str(MODELS), str(served)]
         subprocess.run(arguments, env=environ, check=True, stdout=subprocess.DEVNULL)
     log = folder / f"{port}.log"

@@ -12,8 +12,8 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from model_endpoint.bundle import pack
-from model_endpoint.cli import Table
+from model_endpoint.packing.bundle import pack
+from model_endpoint.packing.cli import Table
 
 MODELS = Path(__file__).parent / "models"
 

@@ -1,6 +1,6 @@
 """Certificates for those who ask an endpoint, or run one."""
 
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import Pair, certificate_pem, key_pem
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import Pair, certificate_pem, key_pem
 
 
 def pem(pair: Pair) -> str:

@@ -1,4 +1,4 @@
-"""The controller's half of `deploy_lock`: who this run is, whether the lock's holder is alive, and the wait for it."""
+"""Runs on the controller: the part of `deploy_lock` that knows processes, and waits for another run's lock."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from ansible.plugins.action import ActionBase
 
 PROC = pathlib.Path("/proc")
 POLL_SECONDS = 1.0
-SAY_SECONDS = 10.0
+REPORT_SECONDS = 10.0
+UNLOCK = "ansible-playbook flotilla.fleet.unlock"
+"""The command that breaks a lock, from the checkout and with the installed collection."""
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["held", "free", "taken"], "required": True},
+    "state": {"type": "str", "choices": ["acquired", "released", "broken"], "required": True},
     "wait": {"type": "int", "default": 0},
     "playbook": {"type": "str", "default": "site.yml"},
     "audit": {"type": "dict"},
@@ -30,8 +33,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 def main_process() -> int:
     """Return the number of the process that runs the playbook.
 
-    A task usually runs in a worker forked from it. The worker remembers its parent, so the number is right even when
-    the parent has been killed, and a worker now belongs to init.
+    A task usually runs in a worker that this process has forked. The worker remembers its parent, so the number is
+    right even after the parent was killed and init has adopted the worker.
     """
     parent = multiprocessing.parent_process()
     in_worker = isinstance(multiprocessing.current_process(), WorkerProcess)
@@ -41,20 +44,21 @@ def main_process() -> int:
 def process_start(pid: int) -> int | None:
     """Return when process `pid` started, in clock ticks since boot, or None when there is no such process.
 
-    A process that has died but that its parent has not asked about yet (a zombie) counts as none.
+    A zombie, which has ended but whose parent has not read its exit code yet, counts as no process (proc(5)).
     """
     try:
         stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+    fields = stat.rpartition(")")[2].split()  # the name before may contain spaces and brackets
     return None if fields[0] in "ZX" else int(fields[19])
 
 
 def pid_space() -> str:
     """Return a text that names the boot and the namespace in which process numbers mean the same as here.
 
-    Another machine may have this one's host name, and a container shares the boot with its machine.
+    A host name is not enough: two machines may have the same one. A boot is not enough: a container shares it with
+    its machine.
     """
     boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     namespace = (PROC / "self/ns/pid").readlink().name
@@ -65,7 +69,7 @@ def user_name() -> str:
     """Return the name of the user who runs the playbook, the one before sudo."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as in a container
+    except (KeyError, OSError):  # in a container, the user may have a number but no name
         return str(os.getuid())
 
 
@@ -75,10 +79,10 @@ def now() -> str:
 
 
 def this_run(playbook: str) -> dict[str, Any]:
-    """Return the owner of the locks this run takes.
+    """Return this run, as the owner of the locks it acquires.
 
     Raises:
-        AnsibleActionFail: when the run has been killed, and this is what is left of it.
+        AnsibleActionFail: when the run was killed and only this worker is left of it.
     """
     pid = main_process()
     started = process_start(pid)
@@ -96,19 +100,19 @@ def this_run(playbook: str) -> dict[str, Any]:
 
 
 def is_gone(holder: dict[str, Any]) -> bool:
-    """Tell whether the run that is `holder` has certainly ended; of another controller's runs nobody here can tell."""
+    """Tell whether the run `holder` has certainly ended. A run of another controller never counts as ended."""
     if holder.get("controller") != os.uname().nodename or holder.get("pid_space") != pid_space():
         return False
     return bool(process_start(int(holder["pid"])) != holder["started"])
 
 
-def whose(holder: dict[str, Any]) -> str:
-    """Return `holder` in words."""
+def describe(holder: dict[str, Any]) -> str:
+    """Return the run `holder` in words."""
     return "{user}@{controller} (process {pid}, {playbook}, since {time})".format(**holder)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
-    """Adds who this run is to the module's arguments, and acts on what the module answers."""
+    """Adds this run to the module's arguments, and acts on the module's answer."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -120,14 +124,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if arguments["audit"]:
             stamp = {key: owner[key] for key in ("time", "user", "controller", "playbook")}
             arguments["audit"] = {**stamp, **arguments["audit"]}
-        if arguments["state"] == "held":
-            return self._hold(arguments, owner, wait)
-        result = self._ask(arguments, owner)
-        if arguments["state"] == "taken" and not result.get("failed"):
-            self._say_whose(result)
+        if arguments["state"] == "acquired":
+            return self._acquire(arguments, owner, wait)
+        result = self._run_module(arguments, owner)
+        if arguments["state"] == "broken" and not result.get("failed"):
+            self._describe_broken(result)
         return result
 
-    def _ask(
+    def _run_module(
         self, arguments: dict[str, Any], owner: dict[str, Any], gone: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(
@@ -137,28 +141,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         )
         return result
 
-    def _hold(self, arguments: dict[str, Any], owner: dict[str, Any], wait: int) -> dict[str, Any]:
-        # Two runs that begin at the same time meet on the first load balancer. The one that is refused there
-        # keeps away from the others, or it would refuse them to the one that goes on.
+    def _acquire(self, arguments: dict[str, Any], owner: dict[str, Any], wait: int) -> dict[str, Any]:
+        # Two runs that begin at the same time meet on the first load balancer. The run that is refused there must
+        # not acquire the other locks, or the run that goes on would be refused them.
         refusal = pathlib.Path(constants.DEFAULT_LOCAL_TMP) / f"deploy_lock-{self._task._uuid}"
         if refusal.exists():
             return self._refused(
                 f"{self._host}: not asked for its deploy lock, {refusal.read_text()} refused"
             )
-        result = self._take(arguments, owner, wait)
+        result = self._acquire_within(arguments, owner, wait)
         if result.get("taken_over"):
             self._display.warning(
-                f"{self._host}: took over the deploy lock of {whose(result['taken_over'])}: that run is gone."
+                f"{self._host}: took over the deploy lock of {describe(result['taken_over'])}: that run is gone."
             )
         if result.get("failed"):
             refusal.write_text(self._host)
         return result
 
-    def _take(self, arguments: dict[str, Any], owner: dict[str, Any], wait: int) -> dict[str, Any]:
-        begun, said = time.monotonic(), 0.0
+    def _acquire_within(self, arguments: dict[str, Any], owner: dict[str, Any], wait: int) -> dict[str, Any]:
+        begun, next_report = time.monotonic(), 0.0
         gone: dict[str, Any] | None = None
         while True:
-            result = self._ask(arguments, owner, gone)
+            result = self._run_module(arguments, owner, gone)
             if "holder" not in result or result["held"] or self._task.check_mode:
                 return result
             holder = result["holder"]
@@ -170,13 +174,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 return self._refused(
                     f"{self._host}: {holder['user']}@{holder['controller']} has been deploying since {holder['time']}"
                     f" (process {holder['pid']}, {holder['playbook']}). Wait for it, or, if that run is gone,"
-                    " ansible-playbook playbooks/unlock.yml",
+                    f" break its lock: {UNLOCK}",
                     holder,
                 )
-            if waited >= said:
-                said += SAY_SECONDS
+            if waited >= next_report:
+                next_report += REPORT_SECONDS
                 self._display.display(
-                    f"{self._host}: waiting for {whose(holder)}, {wait - waited:.0f} s more at most"
+                    f"{self._host}: waiting for {describe(holder)}, {wait - waited:.0f} s more at most"
                 )
             time.sleep(min(POLL_SECONDS, wait - waited))
             this_run(owner["playbook"])  # ends the wait when this run is killed
@@ -192,11 +196,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             "msg": message,
         }
 
-    def _say_whose(self, result: dict[str, Any]) -> None:
+    def _describe_broken(self, result: dict[str, Any]) -> None:
         holder = result["holder"]
-        freed = "would free" if self._task.check_mode else "freed"
+        released = "would release" if self._task.check_mode else "released"
         result["msg"] = (
-            f"{self._host}: {freed} the deploy lock of {whose(holder)}."
+            f"{self._host}: {released} the deploy lock of {describe(holder)}."
             if holder
             else f"{self._host}: there was no deploy lock."
         )

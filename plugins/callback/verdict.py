@@ -1,30 +1,30 @@
-"""Says at the end of a run, in one line and in a JSON file, what came of it."""
+"""Runs on the controller: gives the result of a run at its end, in one line and in a JSON file."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
 import pathlib
-import tempfile
 from typing import Any
 
 from ansible import context
 from ansible.plugins.callback import CallbackBase
+from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
 
 DOCUMENTATION = r"""
 name: verdict
 type: aggregate
-short_description: Say in one line, and in a JSON file, what came of a run
+short_description: Give the result of a run in one line and in a JSON file
 description:
   - Acts in runs that ask for it through C(ansible.builtin.set_stats) with the key C(flotilla_verdict) and a dictionary
-    with any of C(path) (of the file, on the controller), C(result), C(live) (the release that is) and C(message). What
-    is set later overrides what was set before, key by key.
-  - The result is the one given. When a host has failed it is C(failed), unless C(returned) was given. A run that ends
-    before it has given a result has C(failed), too.
-  - To those keys the file adds C(failed) and C(unreachable) (error messages by host), C(left_out) (hosts that couldn't
-    be reached, and those given under this name), C(playbook), C(inventory), C(started) and C(ended).
-  - Of tasks with C(no_log) the message says no more than the task's name.
+    with any of C(path) (of the file, on the controller), C(result), C(live) (the live release) and C(message). A later
+    dictionary replaces the keys of an earlier one.
+  - The result is C(failed) when a host has failed, unless C(returned) was given, and when the run ends before it has
+    given a result. Otherwise it is the given one.
+  - The file has these keys (not C(path)), and C(failed) and C(unreachable) (error messages by host), C(left_out)
+    (unreachable hosts, and those given under this name), C(playbook) (its file name), C(inventory), C(started) and
+    C(ended).
+  - For a failed task with C(no_log), the message is only the task's name.
 requirements:
   - enabled in the configuration
 """
@@ -33,13 +33,13 @@ LINE_LENGTH = 300
 
 
 def one_line(text: str) -> str:
-    """Return `text` with its lines joined, cut to what a person reads at a glance."""
+    """Return `text` on one line, cut to LINE_LENGTH characters."""
     joined = " ".join(text.split())
     return joined if len(joined) <= LINE_LENGTH else f"{joined[: LINE_LENGTH - 1]}…"
 
 
 def error_message(result: Any) -> str:
-    """Return what a failed task's result says went wrong, nothing of it when the task hides its results."""
+    """Return the error message in a failed task's result, or only the task's name when the task hides its result."""
     outcome = result.result
     hidden = result.task_fields.get("no_log") or outcome.get("_ansible_no_log") or "censored" in outcome
     items = [
@@ -59,9 +59,12 @@ def _went_wrong(item: dict[str, Any]) -> bool:
 
 
 def conclude(given: dict[str, Any], failed: dict[str, str], unreachable: dict[str, str]) -> dict[str, Any]:
-    """Return the verdict: what the run has given, put right by what happened to its hosts.
+    """Return the verdict: what the run has given, corrected by the errors of its hosts.
 
-    `failed` and `unreachable` are error messages by host.
+    Args:
+        given: The dictionary that the run gave to set_stats.
+        failed: Error messages by host.
+        unreachable: The same for hosts that could not be reached.
     """
     result, live = given.get("result"), given.get("live") or "nothing"
     message = given.get("message") or f"{live} is live"
@@ -85,28 +88,13 @@ def conclude(given: dict[str, Any], failed: dict[str, str], unreachable: dict[st
     }
 
 
-def write(path: pathlib.Path, verdict: dict[str, Any]) -> None:
-    """Write `verdict` to `path` as JSON, whole or not at all, and the folders it lies in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, 0o644)
-            json.dump(verdict, file, ensure_ascii=False, indent=2)
-            file.write("\n")
-        pathlib.Path(part).replace(path)
-    except BaseException:
-        pathlib.Path(part).unlink(missing_ok=True)
-        raise
-
-
 def now() -> str:
     """Return the time, in ISO 8601, UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no types
-    """Collects errors while the run goes on, and concludes at its end."""
+    """Collects the errors of a run, and gives the verdict at its end."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -121,6 +109,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         self._started = now()
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
+        # A path, even if the run was started with a name such as flotilla.fleet.site.
         self._playbook = pathlib.Path(playbook._file_name).name
 
     def v2_playbook_on_play_start(self, play: Any) -> None:  # noqa: ARG002
@@ -134,7 +123,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         self._note(result)
 
     def _note(self, result: Any) -> None:
-        """Keep the first error a host has in a play: what it had in an earlier one, it has recovered from."""
+        """Keep the first error of a host in a play; it has recovered from its errors in earlier plays."""
         host = result.host.get_name()
         if host not in self._errors_of_play:
             self._errors_of_play.add(host)
@@ -153,11 +142,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         }
         if path := given.get("path"):
             try:
-                write(pathlib.Path(path).expanduser(), verdict)
+                content = json.dumps(verdict, ensure_ascii=False, indent=2) + "\n"
+                write_file(pathlib.Path(path).expanduser(), content)
             except OSError as error:
                 self._display.warning(f"The verdict can't be written to {path}: {error}")
         self._display.display(f"flotilla: {verdict['result']}: {verdict['message']}")
 
     def _errors_of(self, hosts: dict[str, int]) -> dict[str, str]:
-        """Return the error messages of `hosts`, in the order they came."""
+        """Return the error messages of `hosts`, in the order in which they happened."""
         return {host: error for host, error in self._errors.items() if host in hosts}

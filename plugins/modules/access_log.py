@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Count what Nginx's access log says of each slot, endpoint and release."""
+"""Runs on load balancers: counts requests and failures in Nginx's access log, by slot, endpoint and release."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: access_log
-short_description: Count what Nginx's access log says
+short_description: Count requests and failures in Nginx's access log
 description:
-  - Reads the last seconds of the access log and of those that were rotated, and counts requests and failures (answers
-    of 500 and above), by the slot Nginx chose, the endpoint that answered, and the release it named.
-  - Where there is no log, nobody has asked for anything.
+  - Runs on load balancers.
+  - Reads the last seconds of the access log and of the rotated logs, and counts requests and failures (answers of 500
+    and above), by the slot that Nginx chose, the endpoint that answered, and the release that the endpoint named.
+  - A log that does not exist counts as empty.
 options:
   seconds:
-    description: How far back to look, by this machine's clock.
+    description: How many seconds back to read, by this machine's clock.
     type: float
     required: true
   path:
-    description: The log. Those that were rotated have a number after its name.
+    description: The log. A rotated log has a number after this name.
     type: path
     default: /var/log/flotilla/access.log
 """
 
 EXAMPLES = r"""
 - name: Read the access log of the last minute
-  access_log:
+  flotilla.fleet.access_log:
     seconds: 60
 """
 
@@ -44,43 +45,55 @@ sample:
   description:
     - RV(sample.slots) has requests, failures and histogram by slot, RV(sample.releases) requests by release, and
       RV(sample.endpoints) requests, failures and last (the time of the last answer, since the epoch) by endpoint.
-    - A histogram counts requests by bucket; bucket n holds those that took from 1.02^n to 1.02^(n+1) milliseconds,
-      apart from the time lost on endpoints that no connection could be made to.
+    - A histogram counts requests by bucket. Bucket n holds the requests that took from 1.02^n to 1.02^(n+1)
+      milliseconds, without the time lost on endpoints to which no connection could be made.
   returned: always
   type: dict
 """
 
 STEP = 1.02
-KEPT = 3  # rotated logs, as in access_log.js of role nginx_lb
-# Most lines are too old, and to read each as JSON takes seven times as long.
+ROTATED_LOGS = 3  # as in access_log.js of role nginx_lb
+# Most lines are too old, and parsing a line as JSON takes seven times as long as this.
 AT = re.compile(r'"at":(\d+\.\d+)')
 
 
 def bucket(seconds: float) -> int:
-    """Return the number of the histogram's bucket, 2 % wide, that `seconds` falls into; below a millisecond it is 0."""
+    """Return the number of the histogram's bucket, 2 % wide, for a request that took so many seconds; at least 0."""
     return max(0, math.floor(math.log(max(seconds, 1e-9) * 1000, STEP)))
 
 
 def seconds_taken(entry: Mapping[str, Any]) -> float:
-    """Return how long a request took, less its tries at endpoints that could not be connected to.
+    """Return how long a request took, without its tries at endpoints to which no connection could be made.
 
-    Those would be the same whatever release is asked: a machine that dies in the meantime says nothing of it.
+    Such a try takes the same time whichever release it is for, so a dead machine would falsify the comparison of two
+    releases.
 
     Raises:
-        ValueError, KeyError, AttributeError: when the entry is none of a request.
+        ValueError, KeyError, TypeError: when the entry is not one of a request.
     """
-    # Nginx lists its tries in both, and has "-" where there was no connection.
+    # Nginx lists its tries in both values, and writes "-" where there was no connection.
     took, connected = (re.split("[,: ]+", entry[name]) for name in ("upstream_seconds", "connect_seconds"))
-    lost = sum(
-        float(seconds)
-        for seconds, connection in zip(took, connected, strict=True)
-        if connection == "-" and seconds != "-"
-    )
-    return float(entry["seconds"]) - lost
+    if len(took) != len(connected):
+        raise ValueError("upstream_seconds and connect_seconds list different numbers of tries")
+    tries = (took[number] for number, connection in enumerate(connected) if connection == "-")
+    return float(entry["seconds"]) - sum(float(seconds) for seconds in tries if seconds != "-")
+
+
+def chosen_slot(entry: Mapping[str, Any]) -> str:
+    """Return the slot that Nginx chose for a request, empty when it chose none.
+
+    An Nginx configured by release 0.1 calls it "colour". When a run upgrades such a fleet, the watch of its canary
+    reads lines that were written before the reload, or by old workers after it.
+
+    Raises:
+        KeyError: when the entry names neither.
+    """
+    slot: str = entry["slot"] if "slot" in entry else entry["colour"]
+    return slot
 
 
 def count(lines: Iterable[str]) -> dict[str, Any]:
-    """Return what the lines of an access log add up to; what is none of its lines is passed over."""
+    """Return the sample that RETURN describes, of the lines of an access log; other lines are skipped."""
     slots: dict[str, dict[str, Any]] = {}
     endpoints: dict[str, dict[str, Any]] = {}
     releases: dict[str, int] = {}
@@ -89,7 +102,7 @@ def count(lines: Iterable[str]) -> dict[str, Any]:
             continue
         try:
             entry = json.loads(line)
-            slot, endpoint, release = entry["slot"], entry["endpoint"], entry["release"]
+            slot, endpoint, release = chosen_slot(entry), entry["endpoint"], entry["release"]
             failed, seconds, at = entry["status"] >= 500, seconds_taken(entry), float(entry["at"])
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
@@ -110,16 +123,16 @@ def count(lines: Iterable[str]) -> dict[str, Any]:
 
 
 def recent(path: pathlib.Path, since: float) -> Iterator[str]:
-    """Yield the lines of what was answered at `since` (seconds since the epoch) or later, of rotated logs as well.
+    """Yield the lines of requests answered at `since` (seconds since the epoch) or later, of rotated logs as well.
 
-    Line by line, since a log may hold hundreds of thousands.
+    The lines are read one at a time, because a log may have hundreds of thousands.
 
     Raises:
         OSError: when a log can't be read.
     """
     seen = set()
-    # The youngest first: one that is rotated meanwhile comes a second time, and none is left out.
-    for name in [path.name, *(f"{path.name}.{number}" for number in range(1, 1 + KEPT))]:
+    # The newest log first: a log that is rotated meanwhile is found again under its new name, and no log is missed.
+    for name in [path.name, *(f"{path.name}.{number}" for number in range(1, 1 + ROTATED_LOGS))]:
         with contextlib.suppress(FileNotFoundError), path.with_name(name).open(errors="replace") as log:
             file = os.fstat(log.fileno())
             if file.st_ino in seen or file.st_mtime < since:

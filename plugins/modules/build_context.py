@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Hash a folder that an image is built from, and pack it with its wheels into one build context."""
+"""Runs on the controller and on the image builder: hashes the sources of an image, and packs its build context."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: build_context
-short_description: Hash what an image is built from, and pack it
+short_description: Hash the sources of an image, and pack its build context
 description:
+  - Runs on the controller to hash, and on the image builder to pack.
   - The hash covers every file below O(source) (its path, whether it may be executed, and its content) and
     O(recipe). The same files give the same hash on every machine, whatever their dates and owners.
   - With O(dest), those files and the ones of O(wheelhouse) are packed into one uncompressed tar for
@@ -25,12 +26,12 @@ options:
     type: path
     required: true
   recipe:
-    description: Anything else the image depends on, for instance the name of its base.
+    description: What else the image depends on, for example the name of its base image.
     type: dict
     default: {}
   wheelhouse:
     description:
-      - A folder of wheels, packed as C(wheelhouse/). The locked requirements in O(source) stand for it in the hash.
+      - A folder of wheels, packed as C(wheelhouse/). It is not hashed; the locked requirements in O(source) are.
     type: path
   dest:
     description: Where to write the tar.
@@ -38,8 +39,8 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Hash what the image is built from
-  build_context:
+- name: Hash the sources of the image
+  flotilla.fleet.build_context:
     source: model_endpoint
     recipe:
       base: flotilla/python:0c0ffee0
@@ -53,7 +54,7 @@ hash:
   type: str
 """
 
-# What tools leave behind in a work tree; none of it belongs in an image.
+# Files that tools leave in a work tree, and that do not belong in an image.
 LEFT_OUT = {"__pycache__", "build", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store"}
 
 
@@ -61,7 +62,7 @@ def source_files(source: pathlib.Path) -> list[pathlib.Path]:
     """Return the files below `source`, sorted by their path relative to it.
 
     Raises:
-        ValueError: when `source` is no folder or holds no file.
+        ValueError: when `source` is not a folder or has no file.
     """
     files = [
         path
@@ -89,7 +90,7 @@ def content_hash(source: pathlib.Path, recipe: dict[str, object]) -> str:
 def pack(source: pathlib.Path, wheelhouse: pathlib.Path, dest: pathlib.Path) -> None:
     """Write the files of `source`, and those of `wheelhouse` below wheelhouse/, to the tar `dest`.
 
-    Dates and owners are left out, so that an unchanged file gives an unchanged layer.
+    The tar has no dates and owners, so that an unchanged file gives an unchanged layer.
     """
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:

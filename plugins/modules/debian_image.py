@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Make a Docker image out of Debian packages, with mmdebstrap and nothing else."""
+"""Runs on the image builder: makes a Docker image of Debian packages, with mmdebstrap."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: debian_image
-short_description: Make a Docker image out of Debian packages
+short_description: Make a Docker image of Debian packages
 description:
-  - Unpacks the named packages and what they depend on with C(mmdebstrap --variant=extract) and imports the
-    result. No maintainer script runs and nothing essential is added, so the image holds no package manager.
-  - The tarball stays in O(cache), so an engine that lost the image gets it back without a download.
+  - Runs on the image builder.
+  - Unpacks the named packages and their dependencies with C(mmdebstrap --variant=extract), and imports the result. No
+    maintainer script runs and no essential package is added, so the image contains no package manager.
+  - The tarball stays in O(cache), so that an engine that lost the image gets it back without a download.
 options:
   image:
     description:
-      - Name and tag of the image. The tag has to change with the recipe, since an image that exists is kept.
+      - Name and tag of the image. The tag must change with the recipe, because an image that exists is not made again.
     type: str
     required: true
   suite:
@@ -27,7 +28,7 @@ options:
     type: str
     required: true
   packages:
-    description: The packages to unpack; their dependencies follow by themselves.
+    description: The packages to unpack. Their dependencies are added.
     type: list
     elements: str
     required: true
@@ -41,8 +42,8 @@ options:
     default: {}
   bytecode:
     description:
-      - Folders of Python modules, by path in the image, to compile with the image's own Python. Debian leaves that to a
-        maintainer script, and without it each start of a program compiles what it imports.
+      - Folders of Python modules, by path in the image, to compile with the image's own Python. In Debian a maintainer
+        script does this; without it, each start of a program compiles the modules that it imports.
     type: list
     elements: str
     default: []
@@ -54,7 +55,7 @@ options:
 
 EXAMPLES = r"""
 - name: Make the image of Nginx
-  debian_image:
+  flotilla.fleet.debian_image:
     image: flotilla/nginx:0c0ffee0
     suite: forky
     packages: [nginx]
@@ -70,14 +71,14 @@ image:
   type: str
 """
 
-# Documentation and translations are two thirds of the files, and nobody reads them in a container.
+# Documentation and translations are two thirds of the files, and a container needs neither.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 
-# Debian testing's index is valid for a week. A mirror or proxy that lags further behind would stop the build, so
-# the index may be this old (in seconds, 180 days); its signature is checked all the same. Stable's never expires.
+# The package index of Debian testing is valid for a week. So that a mirror or proxy that lags behind does not stop the
+# build, the index may be this old (in seconds: 180 days). Its signature is still checked. Stable's index never expires.
 INDEX_MAY_BE = 180 * 24 * 3600
 
-# The scripts that would make Debian's accounts don't run. Programs look these few up by name.
+# The maintainer scripts that make Debian's accounts don't run. Programs look these few up by name.
 ACCOUNTS = {
     "/etc/passwd": "root:x:0:0::/:/usr/sbin/nologin\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
     "/etc/group": "root:x:0:\nnogroup:x:65534:\n",
@@ -95,7 +96,7 @@ def mmdebstrap_command(
     """Return the command that unpacks `packages` of `suite` into the file `tarball`."""
     command = ["mmdebstrap", "--variant=extract", f'--aptopt=Acquire::Min-ValidTime "{INDEX_MAY_BE}"']
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
-    # base-files brings /lib64 and its like, without which no program finds its loader.
+    # base-files has /lib64 and similar links, without which no program finds its loader.
     command.append("--include=" + ",".join(["base-files", *packages]))
     for file, content in {**ACCOUNTS, **files}.items():
         folder = pathlib.PurePosixPath(file).parent
@@ -104,7 +105,7 @@ def mmdebstrap_command(
     for path, capability in sorted(capabilities.items()):
         command.append(f'--extract-hook=setcap {shlex.quote(capability)} "$1"{shlex.quote(path)}')
     for path in bytecode:
-        # The hash form ignores file times, as nobody changes the modules of an image.
+        # unchecked-hash ignores the files' times; the modules of an image never change.
         compiling = f"python3 -m compileall -q --invalidation-mode unchecked-hash {shlex.quote(path)}"
         command.append(f'--extract-hook=chroot "$1" {compiling}')
     return [*command, suite, tarball]
@@ -133,8 +134,8 @@ def main() -> None:
     cache.mkdir(mode=0o755, parents=True, exist_ok=True)
     tarball = cache / f"{image.replace('/', '-').replace(':', '-')}.tar"
     if not tarball.exists():
-        # Written beside its place and renamed, so that an interrupted run leaves no half tarball to import. The
-        # name ends in .tar because mmdebstrap chooses its format by it.
+        # mmdebstrap writes another file, which is renamed, so that an interrupted run leaves no part of a tarball to
+        # import. The name ends with .tar because mmdebstrap chooses the format by it.
         part = tarball.with_name(f"part-{os.getpid()}-{tarball.name}")
         # fmt: off
         command = mmdebstrap_command(

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ask endpoints how they are, all at once, from the machine that sends them requests."""
+"""Runs on load balancers: asks endpoints for their readiness and their requests in flight, all at the same time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: endpoint_probe
-short_description: Ask endpoints how they are
+short_description: Ask endpoints for their readiness and their requests in flight
 description:
-  - Asks every endpoint for its readiness and its metrics, from here and with the certificate that Nginx shows, so that
-    the answer is what this machine can use.
-  - Nothing fails when an endpoint does not answer; the result says so.
+  - Runs on load balancers.
+  - Asks every endpoint for its readiness and its metrics, with the certificate that Nginx shows. So the answer tells
+    whether this load balancer can use the endpoint.
+  - An endpoint that does not answer is a result, not a failure of the task.
 options:
   endpoints:
     description: The endpoints.
@@ -28,7 +29,7 @@ options:
     required: true
     suboptions:
       name:
-        description: What the result calls it. Its certificate has to hold this name, followed by C(.endpoint.flotilla).
+        description: Its name in the result. Its certificate must be valid for this name and C(.endpoint.flotilla).
         type: str
         required: true
       address:
@@ -40,30 +41,30 @@ options:
         type: int
         required: true
   certificate:
-    description: File with the certificate to show, and its key.
+    description: File with the certificate to show and its key.
     type: path
     default: /etc/flotilla/nginx/tls/client.pem
   authority:
-    description: File with the authorities whose endpoints are trusted.
+    description: File with the authorities that sign the endpoints' certificates.
     type: path
     default: /etc/flotilla/nginx/tls/servers.crt
   timeout:
-    description: Seconds that one answer may take.
+    description: Seconds an answer may take.
     type: float
     default: 2
   ready_timeout:
-    description: Seconds to wait until all are ready. With 0 nothing is waited for.
-    type: int
+    description: Seconds to wait until all endpoints are ready. 0 does not wait.
+    type: float
     default: 0
   idle_timeout:
-    description: Seconds to wait until none of those that answer has a request in flight. With 0 nothing is waited for.
-    type: int
+    description: Seconds to wait until no endpoint that answers has a request in flight. 0 does not wait.
+    type: float
     default: 0
 """
 
 EXAMPLES = r"""
 - name: Wait until the endpoint is idle
-  endpoint_probe:
+  flotilla.fleet.endpoint_probe:
     endpoints: [{name: node1, address: 192.0.2.21, port: 5001}]
     idle_timeout: 60
 """
@@ -71,8 +72,8 @@ EXAMPLES = r"""
 RETURN = r"""
 endpoints:
   description:
-    - By name, whether it is ready, its release, the requests in flight (null if unknown), when its certificate ends (in
-      seconds since the epoch, null if unknown) and the error.
+    - By name, RV(endpoints.ready), RV(endpoints.release), RV(endpoints.in_flight) (requests, null if unknown),
+      RV(endpoints.certificate_end) (seconds since the epoch, null if unknown) and RV(endpoints.error).
   returned: always
   type: dict
 idle:
@@ -80,25 +81,28 @@ idle:
   returned: always
   type: bool
 busy:
-  description: Names of those that have.
+  description: Names of the endpoints that have requests in flight.
   returned: always
   type: list
   elements: str
 """
 
+POLL_SECONDS = 0.2
 IN_FLIGHT = re.compile(r"^flotilla_requests_in_flight\{[^}]*\} (\d+)", re.MULTILINE)
 
 
 def requests_in_flight(metrics: str) -> int | None:
-    """Return how many requests the metrics count, but for the one that asked for them; None if they do not say."""
+    """Return how many requests the metrics count, without the scrape itself; None if they count none at all."""
     counts = IN_FLIGHT.findall(metrics)
     return max(0, sum(map(int, counts)) - 1) if counts else None
 
 
 class Connection(http.client.HTTPConnection):
-    """A connection to an endpoint, which is known by its name and not by its address."""
+    """A connection to an endpoint, whose certificate must be valid for its name, not for its address.
 
-    # No proxy that the machine is set up for is asked, since Nginx asks none either.
+    It uses no proxy, whatever the environment says, because Nginx uses none either.
+    """
+
     def __init__(self, endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> None:
         super().__init__(endpoint["address"], endpoint["port"], timeout=timeout)
         self._name = f"{endpoint['name']}.endpoint.flotilla"
@@ -113,9 +117,9 @@ class Connection(http.client.HTTPConnection):
 
 
 def probe(endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> dict[str, Any]:
-    """Return what one endpoint says of itself: ready, release, in_flight, certificate_end and error.
+    """Return the state of one endpoint, as RETURN describes it.
 
-    One that is not ready is asked for its requests all the same: it may still be at work on some.
+    An endpoint that is not ready is asked for its requests too, because it may still answer some.
     """
     found: dict[str, Any] = {
         "ready": False,
@@ -144,10 +148,10 @@ def probe(endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> 
 def probe_all(
     endpoints: list[dict[str, Any]], timeout: float, context: ssl.SSLContext
 ) -> dict[str, dict[str, Any]]:
-    """Return `probe` of every endpoint, by name."""
+    """Return the state of every endpoint, by name."""
     with ThreadPoolExecutor(max_workers=max(1, min(32, len(endpoints)))) as pool:
-        answers = pool.map(lambda endpoint: probe(endpoint, timeout, context), endpoints)
-        return {endpoint["name"]: answer for endpoint, answer in zip(endpoints, answers, strict=True)}
+        futures = {endpoint["name"]: pool.submit(probe, endpoint, timeout, context) for endpoint in endpoints}
+        return {name: future.result() for name, future in futures.items()}
 
 
 def main() -> None:
@@ -166,13 +170,13 @@ def main() -> None:
             "certificate": {"type": "path", "default": "/etc/flotilla/nginx/tls/client.pem"},
             "authority": {"type": "path", "default": "/etc/flotilla/nginx/tls/servers.crt"},
             "timeout": {"type": "float", "default": 2},
-            "ready_timeout": {"type": "int", "default": 0},
-            "idle_timeout": {"type": "int", "default": 0},
+            "ready_timeout": {"type": "float", "default": 0},
+            "idle_timeout": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Before site.yml has been here there is no certificate, and no endpoint that asks for one.
+    # Before the first deployment there is neither a certificate nor an endpoint that asks for one.
     with contextlib.suppress(FileNotFoundError):
         context.load_verify_locations(module.params["authority"])
         context.load_cert_chain(module.params["certificate"])
@@ -186,7 +190,7 @@ def main() -> None:
         )
         if not (await_ready or (busy and waited < module.params["idle_timeout"])):
             break
-        time.sleep(0.2)
+        time.sleep(POLL_SECONDS)
     module.exit_json(changed=False, endpoints=found, idle=not busy, busy=busy)
 
 

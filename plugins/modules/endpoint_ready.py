@@ -12,8 +12,8 @@ DOCUMENTATION = r"""
 module: endpoint_ready
 short_description: Wait until an endpoint has proved that it answers right
 description:
-  - Runs C(python3 -m model_endpoint.gate) in the endpoint's container until it passes, which asks every model its
-    golden requests.
+  - Runs C(python3 -m model_endpoint.runtime.golden_check) in the endpoint's container until it passes; this program
+    asks every model its golden requests.
   - Gives up before the time is over when an answer is wrong or slow, and when the container is gone, has ended or
     has restarted three times, since waiting mends none of these.
   - An endpoint that is not ready is a result and no failure, so that one task can judge all nodes.
@@ -63,7 +63,9 @@ log:
 """
 
 INTERVAL = 0.2  # seconds between two looks
-REFUSED = 3  # what model_endpoint.gate ends with when an answer is wrong or slow
+WRONG_OR_SLOW = 3  # the exit code of the golden check when an answer is wrong or slow
+# The program that checks, in images of this version and in images built before it had its present name.
+CHECKS = ("model_endpoint.runtime.golden_check", "model_endpoint.gate")
 RESTARTS = 3
 LONGEST = 300  # characters of a log line; one that holds an answer has thousands
 
@@ -77,24 +79,19 @@ def why_not(run: Run, container: str, timeout: int, answer_seconds: float) -> st
     output and errors.
     """
     until = time.monotonic() + timeout
-    gate = [
-        "docker",
-        "exec",
-        container,
-        "python3",
-        "-m",
-        "model_endpoint.gate",
-        "--seconds",
-        str(answer_seconds),
-    ]
+    check, former_check = CHECKS
     while True:
         # An engine that hangs must not hold up the run.
         left = max(until - time.monotonic(), 1)
-        code, _, errors = run(["timeout", "--signal=KILL", f"{left:.1f}", *gate])
+        command = ["docker", "exec", container, "python3", "-m", check, "--seconds", str(answer_seconds)]
+        code, _, errors = run(["timeout", "--signal=KILL", f"{left:.1f}", *command])
         if code == 0:
             return ""
+        if check != former_check and "No module named" in errors:
+            check = former_check
+            continue
         reason = (errors.strip().splitlines() or ["it did not finish proving itself"])[-1]
-        if code == REFUSED:
+        if code == WRONG_OR_SLOW:
             return reason
         if end := _end(run, container):
             return end

@@ -1,32 +1,42 @@
 #!/usr/bin/python
-"""Look at a machine of the fleet once, and tell all that a run wants to know of it."""
+"""Runs on hosts: reads in one call what a run has to know of a machine."""
 
 from __future__ import annotations
 
 import array
 import fcntl
-import hashlib
 import http.client
 import json
 import os
 import pathlib
+import platform
 import socket
 import ssl
-import stat
 import struct
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import (
+    has_newer_files,
+    inspected_settings,
+)
+from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
+from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import present_state
+from ansible_collections.flotilla.fleet.plugins.module_utils.nginx_status import (
+    ANSWER_TIMEOUT,
+    served_version,
+)
 
 DOCUMENTATION = r"""
 module: machine_state
-short_description: Look at a machine once
+short_description: Read the state of a machine
 description:
-  - Tells in one call what a run compares with what it wants, so that it asks again for nothing and acts only where
-    something differs. Changes nothing.
-  - Needs Python alone, and root's rights; a machine without an engine or any package is looked at all the same.
+  - Runs on hosts, and changes nothing.
+  - Returns in one call what a run compares with what it wants, so that later tasks ask nothing again and act only where
+    there is a difference.
+  - Needs only Python and root's rights. A machine without a Docker engine or without any of the packages is read too.
 options:
   packages:
     description: The Debian packages to look for.
@@ -34,28 +44,28 @@ options:
     elements: str
     default: []
   folders:
-    description: The folders to look into, however deep. A single file may be named too.
+    description: The folders whose files to read, with their subfolders. A single file may be named too.
     type: list
     elements: path
     default: []
   links:
-    description: The symbolic links to look at.
+    description: The symbolic links to read.
     type: list
     elements: path
     default: []
   status_port:
-    description: The port on loopback where Nginx tells which configuration it serves. 0 asks nobody.
+    description: The port on loopback where Nginx tells which configuration it serves. 0 sends no request.
     type: int
     default: 0
   tls_port:
-    description: The port where Nginx speaks TLS with clients. 0 asks nobody.
+    description: The port where Nginx speaks TLS with clients. 0 opens no connection.
     type: int
     default: 0
 """
 
 EXAMPLES = r"""
-- name: Look at the machine
-  machine_state:
+- name: Read the state of the machine
+  flotilla.fleet.machine_state:
     packages: [iptables]
     folders: [/etc/flotilla]
     links: [/etc/systemd/system/multi-user.target.wants/flotilla-firewall.service]
@@ -64,8 +74,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+distribution:
+  description: The distribution and its version as /etc/os-release names them, "debian-13" for one.
+  returned: always
+  type: str
 engine:
-  description: Whether a Docker engine answers on /run/docker.sock. Without one, what concerns it is empty.
+  description: Whether a Docker engine answers on /run/docker.sock. Without one, the other results about it are empty.
   returned: always
   type: bool
 bridge:
@@ -79,14 +93,17 @@ addresses:
   sample: {127.0.0.1: lo, 192.0.2.11: eth0}
 containers:
   description:
-    - The fleet's containers (those with a label flotilla.role), running or not, by name. One that fails and is
-      started again and again is not running between its attempts.
+    - The fleet's containers (those with a label flotilla.role), running or not, by name. A container that Docker
+      restarts after a failure counts as not running.
+    - Its C(settings) are how it runs, in the form of module_utils/container_settings.py. C(newer_files) tells whether a
+      file of its configuration was written after it was started.
   returned: always
   type: dict
   sample:
     flotilla-node1-blue:
       {running: true, health: healthy, image: "10.0.0.1:5000/flotilla/model-endpoint@sha256:…",
-       labels: {flotilla.role: endpoint}, restarts: 0, started: "2025-01-01T12:00:00.123456789Z"}
+       labels: {flotilla.role: endpoint}, restarts: 0, started: "2025-01-01T12:00:00.123456789Z",
+       settings: {memory: 536870912, read_only: true}, newer_files: false}
 images:
   description: Tags and digests of the fleet's images in the engine, sorted.
   returned: always
@@ -116,74 +133,31 @@ firewall:
   returned: always
   type: bool
 state:
-  description: What /var/lib/flotilla/state.json says, null without that file.
+  description: The content of /var/lib/flotilla/state.json, null without that file.
   returned: always
   type: dict
 served:
-  description: The version of the configuration that Nginx serves, empty where none answers.
+  description: The version of the configuration that Nginx serves, empty where no Nginx answers.
   returned: always
   type: str
 certificate:
-  description: The certificate that Nginx shows clients, in PEM form, empty where it shows none.
+  description: The certificate that Nginx shows clients, in PEM form, empty where there is none.
   returned: always
   type: str
 """
 
-SOCKET = "/run/docker.sock"
 STATE_FILE = pathlib.Path("/var/lib/flotilla/state.json")
 BRIDGE = "docker0"
 SIOCGIFADDR = 0x8915
 SIOCGIFCONF = 0x8912
-# What SIOCGIFCONF tells of one address: the interface's name, and the address at byte 20.
+# Each address that SIOCGIFCONF returns (netdevice(7)): the interface's name, and at byte 20 the address.
 ADDRESS_BYTES = 40
 MOST_ADDRESSES = 4096
-# In seconds. An engine that is busy pulling may take a while; Nginx on loopback may not.
-ENGINE_TIMEOUT = 30
-STATUS_TIMEOUT = 2
-
-
-class Engine(http.client.HTTPConnection):
-    """A connection to the engine's interface, kept open for all questions."""
-
-    def __init__(self, path: str = SOCKET) -> None:
-        super().__init__("docker", timeout=ENGINE_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-    def _ask(self, path: str) -> tuple[int, bytes]:
-        self.request("GET", path)
-        answer = self.getresponse()
-        return answer.status, answer.read()
-
-    def answers(self) -> bool:
-        """Tell whether an engine answers."""
-        try:
-            return self._ask("/_ping")[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
-
-    def get(self, path: str) -> Any:
-        """Return what the engine says at `path`.
-
-        Raises:
-            FileNotFoundError: when the engine doesn't have what is asked for.
-            ValueError: when it refuses to tell.
-        """
-        status, body = self._ask(path)
-        if status == 404:
-            raise FileNotFoundError(f"the Docker engine has no {path}")
-        if status != 200:
-            message = body.decode(errors="replace").strip()
-            raise ValueError(f"the Docker engine answers {path} with {status}: {message}")
-        return json.loads(body)
+STATE_FIX = "copy it from another load balancer, or remove it to have the next run write it again"
 
 
 def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
-    """Return the containers with a label flotilla.role by name, as RETURN has them."""
+    """Return the containers with a label flotilla.role by name, as RETURN describes them."""
     filters = urllib.parse.quote(json.dumps({"label": ["flotilla.role"]}))
     found = {}
     for entry in engine.get(f"/containers/json?all=1&filters={filters}"):
@@ -199,6 +173,8 @@ def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
             "labels": container["Config"]["Labels"],
             "restarts": container["RestartCount"],
             "started": state["StartedAt"],
+            "settings": inspected_settings(container),
+            "newer_files": has_newer_files(container),
         }
     return found
 
@@ -206,8 +182,8 @@ def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
 def fleet_images(engine: Engine) -> tuple[list[str], dict[str, str]]:
     """Return the names of the fleet's images, sorted, and the digest of each tag that was pushed or pulled.
 
-    An image that came to have several digests in one repository is left out of the latter: which of them the
-    registry still holds, only the registry can tell.
+    An image that has several digests in one repository has none in the latter: only the registry can tell which of
+    them it still holds.
     """
     names: set[str] = set()
     published = {}
@@ -234,22 +210,22 @@ def bridge_address(interface: str = BRIDGE) -> str:
 
 def own_addresses() -> dict[str, str]:
     """Return the network interface of each IPv4 address of this machine, by address."""
-    told = array.array("B", bytes(ADDRESS_BYTES * MOST_ADDRESSES))
-    place, length = told.buffer_info()
+    found = array.array("B", bytes(ADDRESS_BYTES * MOST_ADDRESSES))
+    place, length = found.buffer_info()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         answer = fcntl.ioctl(any_socket, SIOCGIFCONF, struct.pack("iL", length, place))
     filled, _ = struct.unpack("iL", answer)
     addresses = {}
     for start in range(0, filled, ADDRESS_BYTES):
-        entry = told[start : start + ADDRESS_BYTES].tobytes()
-        # An address may have a label of its own, such as eth0:1.
+        entry = found[start : start + ADDRESS_BYTES].tobytes()
+        # The name may end with a label, such as eth0:1.
         interface = entry[:16].partition(b"\0")[0].decode().partition(":")[0]
         addresses[socket.inet_ntoa(entry[20:24])] = interface
     return addresses
 
 
 def engine_state(engine: Engine) -> dict[str, Any]:
-    """Return what there is to tell of the engine, in the same form when none answers."""
+    """Return the engine's part of the result, in the same form when no engine answers."""
     if not engine.answers():
         empty = {"bridge": "", "containers": {}, "images": [], "published": {}}
         return {"engine": False, **empty}
@@ -272,17 +248,9 @@ def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def file_states(folders: Sequence[str]) -> dict[str, str]:
     """Return SHA-256, mode and owner ("5f70…:0644:0") of each regular file in `folders`, by path."""
-    states = {}
-    for folder in folders:
-        for path in _files(pathlib.Path(folder)):
-            try:
-                status = path.stat()
-                if stat.S_ISREG(status.st_mode):
-                    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                    states[str(path)] = f"{digest}:{stat.S_IMODE(status.st_mode):04o}:{status.st_uid}"
-            except FileNotFoundError:  # gone since it was listed, or a link that leads nowhere
-                continue
-    return states
+    paths = [path for folder in folders for path in _files(pathlib.Path(folder))]
+    states = {str(path): present_state(path) for path in paths}
+    return {path: state for path, state in states.items() if state}
 
 
 def link_targets(links: Sequence[str]) -> dict[str, str]:
@@ -301,48 +269,45 @@ def fleet_state(path: pathlib.Path = STATE_FILE) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ValueError(f"{path} can't be read ({error}): {_CURE}") from error
+        raise ValueError(f"{path} can't be read ({error}): {STATE_FIX}") from error
     if not isinstance(state, dict):
-        raise ValueError(f"{path} holds no JSON object: {_CURE}")
+        raise ValueError(f"{path} holds no JSON object: {STATE_FIX}")
     return state
 
 
-_CURE = "copy it from another load balancer, or remove it to have the next run write it anew"
-
-
-def served_version(port: int) -> str:
-    """Return the version of the configuration that Nginx serves, by its status server on `port`; 0 asks nobody."""
+def shown_certificate(port: int) -> str:
+    """Return the certificate that clients are shown on `port`, in PEM form; empty without one, and for port 0."""
     if not port:
         return ""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=STATUS_TIMEOUT)
+    # Clients decide whether to trust it; here it is only read.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     try:
-        connection.request("GET", "/_lb/version")
-        answer = connection.getresponse()
-        return answer.read().decode(errors="replace").strip() if answer.status == 200 else ""
-    except (OSError, http.client.HTTPException):
-        return ""
-    finally:
-        connection.close()
-
-
-def shown_certificate(port: int) -> str:
-    """Return the certificate that is shown to clients on `port`, in PEM form; 0 asks nobody."""
-    try:
-        # Whether it may be trusted is the clients' business.
-        return ssl.get_server_certificate(("127.0.0.1", port), timeout=STATUS_TIMEOUT) if port else ""
+        with (
+            socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT) as connection,
+            context.wrap_socket(connection) as tls,
+        ):
+            shown = tls.getpeercert(binary_form=True)
     except OSError:
         return ""
+    return ssl.DER_cert_to_PEM_cert(shown) if shown else ""
+
+
+def distribution(os_release: Mapping[str, str]) -> str:
+    """Return the distribution and its version, "debian-13" for one, from the entries of /etc/os-release."""
+    return f"{os_release.get('ID', 'linux')}-{os_release.get('VERSION_ID', '')}".rstrip("-")
 
 
 def installed_packages(listing: str) -> list[str]:
     """Return the installed packages in `listing`, sorted; its lines are a package and dpkg's short status ("ii")."""
     rows = (line.split() for line in listing.splitlines())
-    # The second letter is what is; the first is only what somebody wanted.
+    # The first letter is the wanted state, the second is the actual one (dpkg-query(1)).
     return sorted({row[0] for row in rows if len(row) > 1 and row[1][1:2] == "i"})
 
 
 def _output(module: AnsibleModule, program: str, *arguments: str) -> tuple[int, str]:
-    """Return how `program` ended and what it said; a program that is missing has failed."""
+    """Return the exit code and the output of `program`, 1 and "" where it is not installed."""
     path = module.get_bin_path(program)
     if path is None:
         return 1, ""
@@ -366,6 +331,7 @@ def main() -> None:
     try:
         module.exit_json(
             changed=False,
+            distribution=distribution(platform.freedesktop_os_release()),
             **engine_state(Engine()),
             addresses=own_addresses(),
             packages=installed_packages(
@@ -380,7 +346,7 @@ def main() -> None:
             certificate=shown_certificate(module.params["tls_port"]),
         )
     except (OSError, ValueError, http.client.HTTPException) as error:
-        module.fail_json(msg=f"this machine can't be looked at: {error}")
+        module.fail_json(msg=f"The state of this machine can't be read: {error}")
 
 
 if __name__ == "__main__":

@@ -1,31 +1,31 @@
 #!/usr/bin/python
-"""Test a configuration of Nginx, or put it in place together with the state it was rendered from."""
+"""Runs on load balancers: tests a configuration of Nginx, or installs it with the state it was rendered from."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import http.client
 import json
-import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
+from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
+from ansible_collections.flotilla.fleet.plugins.module_utils.nginx_status import served_version
 
 DOCUMENTATION = r"""
 module: nginx_configuration
-short_description: Test a configuration of Nginx, or put it in place
+short_description: Test a configuration of Nginx, or install it
 description:
-  - C(test) has the Nginx of O(image) read the whole configuration and fails if it finds fault with it.
-  - C(install) writes the configuration and the state, reloads a running Nginx that serves another version, and waits
-    until it serves this one. If it does not, both files and what is served go back to what they were.
-  - A failed reload is silent (C(nginx -t) passes with a port in use or a changed zone), which is why the version
-    that is served is asked for.
-  - Waits for another that is at work, since a run whose controller dies leaves one behind that goes on to its end.
+  - Runs on load balancers.
+  - V(test) has the Nginx of O(image) read the whole configuration, and fails with Nginx's message if it is wrong.
+  - V(install) writes the configuration and the state, reloads a running Nginx that serves another version, and waits
+    until it serves this one. If it does not, both files and what Nginx serves go back to what they were.
+  - A failed reload gives no error (C(nginx -t) passes although a port is in use or a shared zone has changed). So the
+    module asks Nginx for the version that it serves.
+  - Two calls never work at the same time. One waits for the other, which may belong to a run whose controller has died.
 options:
   action:
     description: What to do.
@@ -38,16 +38,16 @@ options:
     required: true
   state:
     description:
-      - What the configuration was rendered from. Its version is written with it, so that a run which ended before Nginx
-        had read it can be told.
+      - What the configuration was rendered from. It is written with the configuration's version, so that the next run
+        can tell a run that ended before Nginx had read the configuration.
     type: dict
     required: true
   image:
-    description: The image whose Nginx tests it.
+    description: The image whose Nginx tests the configuration.
     type: str
     required: true
   status_port:
-    description: Port on loopback where C(/_lb/version) tells the version that is served.
+    description: Port on loopback where C(/_lb/version) gives the version that Nginx serves.
     type: int
     required: true
   workers_gone:
@@ -59,14 +59,14 @@ options:
     type: path
     default: /etc/flotilla/nginx
   state_file:
-    description: Where the state is kept.
+    description: File of the state.
     type: path
     default: /var/lib/flotilla/state.json
 """
 
 EXAMPLES = r"""
 - name: Test the configuration
-  nginx_configuration:
+  flotilla.fleet.nginx_configuration:
     action: test
     configuration: "{{ lookup('ansible.builtin.template', 'nginx.conf.j2') }}"
     state: {serial: 3}
@@ -80,23 +80,24 @@ version:
   returned: always
   type: str
 reloaded:
-  description: Whether Nginx was reloaded, or in check mode would be.
+  description: Whether Nginx was reloaded, or in check mode would be reloaded.
   returned: always
   type: bool
 """
 
 CONTAINER = "flotilla-nginx"
 RELOAD_SECONDS = 10
+POLL_SECONDS = 0.1
 
 Run = Callable[[list[str]], tuple[int, str, str]]
 
 
 class NotTakenError(Exception):
-    """A configuration that can't be written, that Nginx refuses or does not take; the message is for the user."""
+    """The configuration can't be written, or Nginx refuses it or does not take it; the message is for the user."""
 
 
 class Nginx:
-    """The Nginx of this machine: its files, and how to talk to it."""
+    """The Nginx of this machine: its files, its container and its status server."""
 
     def __init__(self, run: Run, directory: pathlib.Path, state_file: pathlib.Path, status_port: int) -> None:
         self.run = run
@@ -104,25 +105,14 @@ class Nginx:
         self.state_file = state_file
         self.status_port = status_port
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes from the files meanwhile; waits until none is at work on them."""
-        folder = self.configuration_file.parent
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(opened)
-
     def test(self, text: str, image: str) -> None:
         """Have `image`'s Nginx read the configuration `text` and the files it names.
 
-        Raises NotTakenError with what it says.
+        Raises:
+            NotTakenError: with Nginx's or Docker's message, when Nginx did not accept it.
         """
         tested = self.configuration_file.with_name("tested.conf")
-        # To enter the container that runs takes a tenth of the time that another one takes to start.
+        # A command in the running container takes a tenth of the time that a new container takes to start.
         within = ["docker", "exec", CONTAINER]
         if not self.running(image):
             # fmt: off
@@ -141,39 +131,35 @@ class Nginx:
             tested.unlink()
         if code != 0:
             said = "\n".join(error.strip().splitlines()[-5:])
-            # Nginx ends with 1; anything else is Docker's, which did not get that far.
+            # Nginx's own exit code is 1; any other one is Docker's, which did not start Nginx.
             fault = "Nginx refuses it" if code == 1 else f"it can't be tested with {image}"
             raise NotTakenError(f"The old configuration stays in use, not the new one: {fault}:\n{said}")
 
     def served(self) -> str:
-        """Return the version that is being served, or "" when Nginx does not answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.status_port, timeout=2)
-        try:
-            connection.request("GET", "/_lb/version")
-            answer = connection.getresponse()
-            return answer.read().decode(errors="replace").strip() if answer.status == 200 else ""
-        except (OSError, http.client.HTTPException):
-            return ""
-        finally:
-            connection.close()
+        """Return the version that Nginx serves, or "" when it does not answer."""
+        return served_version(self.status_port)
 
     def running(self, image: str = "") -> bool:
-        """Return whether Nginx's container runs, and is of `image`, if given.
+        """Tell whether Nginx's container runs, and, if `image` is given, runs that image.
 
-        One that Docker starts again and again does not run.
+        A container that Docker restarts after a failure does not count as running.
         """
         state = "{{.State.Running}} {{.State.Restarting}} {{.Config.Image}}"
         found = self.run(["docker", "inspect", "--format", state, CONTAINER])[1].split()
         return found[:2] == ["true", "false"] and image in ("", found[2])
 
     def reload(self, wanted: str) -> None:
-        """Have Nginx read its configuration again and wait until it serves `wanted`; raises NotTakenError."""
+        """Have Nginx read its configuration again and wait until it serves version `wanted`.
+
+        Raises:
+            NotTakenError: with Nginx's last messages, when it does not.
+        """
         self.run(["docker", "exec", CONTAINER, "/usr/sbin/nginx", "-s", "reload"])
         if not wait_for(lambda: self.served() == wanted, RELOAD_SECONDS):
             _, output, error = self.run(["docker", "logs", "--tail", "5", CONTAINER])
             raise NotTakenError(
-                f"The old configuration stays in use: Nginx did not take {wanted} within {RELOAD_SECONDS} s. What it "
-                f"said last:\n{(output + error).strip()}"
+                f"The old configuration stays in use: Nginx did not take {wanted} within {RELOAD_SECONDS} s. Its "
+                f"last messages:\n{(output + error).strip()}"
             )
 
     def wait_for_old_workers(self, seconds: int) -> None:
@@ -181,17 +167,18 @@ class Nginx:
         wait_for(lambda: "is shutting down" not in self.run(["docker", "top", CONTAINER])[1], seconds)
 
     def install(self, text: str, state: str, version: str) -> bool:
-        """Put both files in place and have Nginx serve them, if it runs; return whether it was reloaded.
+        """Write both files and have Nginx serve them, if it runs; return whether it was reloaded.
 
-        Raises NotTakenError when it does not take them; then everything is as before.
+        Raises:
+            NotTakenError: when Nginx does not take them. Then both files are what they were.
         """
         before = {path: read(path) for path in (self.state_file, self.configuration_file)}
         reloaded = False
         try:
-            # The state first: of a run that ends here, the next one sees that Nginx serves something else.
+            # The state first: if this run ends here, the next one sees that Nginx serves another version.
             write(self.state_file, state)
             write(self.configuration_file, text)
-            # One that runs and does not answer has the status server on another port, and is to move it.
+            # If Nginx runs but does not answer, its status server is on another port, which the reload changes.
             if self.served() != version and self.running():
                 reloaded = True
                 self.reload(version)
@@ -205,46 +192,41 @@ class Nginx:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Return whether `condition` holds, asked every tenth of a second for `seconds`."""
+    """Wait until `condition` holds, for at most `seconds`; tell whether it does."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.1)
+        time.sleep(POLL_SECONDS)
     return True
 
 
 def version_of(configuration: str) -> str:
-    """Return the version of a configuration, which stands in it for @VERSION@."""
+    """Return the version of a configuration in which @VERSION@ is not yet replaced."""
     return hashlib.sha256(configuration.encode()).hexdigest()[:12]
 
 
 def read(path: pathlib.Path) -> str | None:
-    """Return what a file says, or None where there is none."""
-    return path.read_text() if path.exists() else None
+    """Return the content of a file, or None where there is none."""
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def write(path: pathlib.Path, content: str) -> None:
-    """Put a file in place, whole or not at all even if the power fails; raises NotTakenError when it can't be."""
-    part = path.with_name(f".{path.name}.part")
+    """Write a file.
+
+    Raises:
+        NotTakenError: when it can't be written.
+    """
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with part.open("w") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_file(path, content, durable=True)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise NotTakenError(
             f"The old configuration stays in use: {path} can't be written: {error}"
         ) from error
 
 
 def restore(path: pathlib.Path, content: str | None) -> None:
-    """Have a file say what it said before; None is that there was none."""
+    """Give a file its former content; None stands for no file."""
     if content is None:
         path.unlink(missing_ok=True)
     elif read(path) != content:
@@ -266,12 +248,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    nginx = Nginx(
-        module.run_command,
-        pathlib.Path(wanted["directory"]),
-        pathlib.Path(wanted["state_file"]),
-        wanted["status_port"],
-    )
+    directory, state_file = pathlib.Path(wanted["directory"]), pathlib.Path(wanted["state_file"])
+    nginx = Nginx(module.run_command, directory, state_file, wanted["status_port"])
     version = version_of(wanted["configuration"])
     files: dict[pathlib.Path, str] = {
         nginx.state_file: json.dumps({**wanted["state"], "version": version}, indent=1, sort_keys=True)
@@ -288,14 +266,14 @@ def main() -> None:
     try:
         if wanted["action"] == "test":
             if read(nginx.configuration_file) != text and not module.check_mode:
-                with nginx.alone():
+                with locked(directory):
                     nginx.test(text, wanted["image"])
             module.exit_json(changed=False, **result)
         if module.check_mode:
-            # Docker need not be here yet.
+            # Docker may not be installed yet.
             result["reloaded"] = nginx.served() not in ("", version)
         else:
-            with nginx.alone():
+            with locked(directory):
                 result["reloaded"] = nginx.install(text, files[nginx.state_file], version)
             if result["reloaded"]:
                 nginx.wait_for_old_workers(wanted["workers_gone"])

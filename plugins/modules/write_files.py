@@ -1,23 +1,28 @@
 #!/usr/bin/python
-"""Write several small files to a host at once."""
+"""Runs on hosts: writes several small files in one call."""
 
 from __future__ import annotations
 
-import os
 import pathlib
-import stat
-import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
+from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import (
+    DEFAULT_MODE,
+    DEFAULT_OWNER,
+    present_state,
+    wanted_state,
+)
 
 DOCUMENTATION = r"""
 module: write_files
 short_description: Write several small files at once
 description:
-  - Brings files to the content, owner and mode given, and makes the folders they lie in (root's, mode 0755).
-  - A file by C(ansible.builtin.copy) takes two round trips; over a fleet, with a dozen files a host, those are
-    most of a run that has nothing to do.
+  - Runs on hosts.
+  - Brings files to the given content, owner and mode, and makes the folders they lie in (root's, mode 0755).
+  - C(ansible.builtin.copy) takes two round trips for each file. With a dozen files on each host of a fleet, these take
+    most of the time of a run that changes nothing.
 options:
   files:
     description: The files.
@@ -26,26 +31,26 @@ options:
     required: true
     suboptions:
       path:
-        description: Where the file lies.
+        description: Path of the file.
         type: path
         required: true
       content:
-        description: What it says.
+        description: Content of the file.
         type: str
         required: true
       mode:
-        description: Its mode, as an octal number in quotes.
+        description: Permissions of the file, as an octal number in quotes.
         type: str
         default: "0644"
       owner:
-        description: Number of the user who owns it. The group is root.
+        description: Number of the user who owns the file. The group is root.
         type: int
         default: 0
 """
 
 EXAMPLES = r"""
 - name: Write the configuration
-  write_files:
+  flotilla.fleet.write_files:
     files:
       - path: /etc/thing/config.yml
         content: "{{ lookup('ansible.builtin.template', 'config.yml.j2') }}"
@@ -57,35 +62,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 written:
-  description: Paths of the files that were changed, or in check mode would be.
+  description: Paths of the files that were changed, or in check mode would be changed.
   returned: always
   type: list
   elements: str
 """
 
 
-def present_state(path: pathlib.Path) -> tuple[str, int, int] | None:
-    """Return the content, mode and owner of the file at `path`, or None where there is none."""
-    try:
-        status = path.stat()
-        return path.read_text(), stat.S_IMODE(status.st_mode), status.st_uid
-    except FileNotFoundError:
-        return None
-
-
-def write(path: pathlib.Path, content: str, mode: int, owner: int) -> None:
-    """Put a file in place, whole or not at all, and never readable by others than it is meant for."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            os.fchown(descriptor, owner, 0)
-            os.fchmod(descriptor, mode)
-            file.write(content)
-        pathlib.Path(part).replace(path)
-    except BaseException:
-        pathlib.Path(part).unlink(missing_ok=True)
-        raise
+def present_text(path: pathlib.Path) -> str:
+    """Return the content of the file at `path` for a diff, empty where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def main() -> None:
@@ -98,8 +84,8 @@ def main() -> None:
                 "options": {
                     "path": {"type": "path", "required": True},
                     "content": {"type": "str", "required": True},
-                    "mode": {"type": "str", "default": "0644"},
-                    "owner": {"type": "int", "default": 0},
+                    "mode": {"type": "str", "default": DEFAULT_MODE},
+                    "owner": {"type": "int", "default": DEFAULT_OWNER},
                 },
             }
         },
@@ -107,23 +93,16 @@ def main() -> None:
     )
     written: list[str] = []
     diffs: list[dict[str, Any]] = []
-    for wanted in module.params["files"]:
-        path, mode = pathlib.Path(wanted["path"]), int(wanted["mode"], 8)
+    for file in module.params["files"]:
+        path, content = pathlib.Path(file["path"]), file["content"]
         try:
-            before = present_state(path)
-            if before == (wanted["content"], mode, wanted["owner"]):
+            if present_state(path) == wanted_state(file):
                 continue
             written.append(str(path))
-            diffs.append(
-                {
-                    "before_header": str(path),
-                    "after_header": str(path),
-                    "before": before[0] if before else "",
-                    "after": wanted["content"],
-                }
-            )
+            headers = {"before_header": str(path), "after_header": str(path)}
+            diffs.append({**headers, "before": present_text(path), "after": content})
             if not module.check_mode:
-                write(path, wanted["content"], mode, wanted["owner"])
+                write_file(path, content, mode=int(file["mode"], 8), owner=file["owner"])
         except OSError as error:
             module.fail_json(msg=f"{path} can't be written: {error}", written=written)
     module.exit_json(changed=bool(written), written=written, diff=diffs)

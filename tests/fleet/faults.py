@@ -14,6 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from model_endpoint.models.errors import RequestError
 from model_endpoint.web import fast_path, plain
 

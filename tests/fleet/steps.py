@@ -3,12 +3,12 @@
 LOCK = "Take the deploy lock"
 BUILD = "Build the images"
 STAGE = "Stage the release"
-GATE = "Pass the gate"
+GATE = "Gate: check the staged release on every node"
 FLIP = "Flip the traffic"
 WATCH = "Watch the release"
 COMMIT = "Commit the release"
 INSTALL_CERTIFICATES = "Install the certificates"
-APPLY_CERTIFICATES = "Have Nginx ask with it"
+APPLY_CERTIFICATES = "Have Nginx use the new certificates"
 PLAYS = (LOCK, BUILD, STAGE, GATE, FLIP, WATCH, COMMIT, INSTALL_CERTIFICATES, APPLY_CERTIFICATES)
 
 INSTALL_STATE = "roles/release/tasks/install_state.yml"

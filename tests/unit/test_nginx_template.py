@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "nginx_lb"
@@ -45,7 +46,6 @@ STATES = {
     "most 5": BLUE,
     "most 1": BLUE,
 }
-PAIR = {"certificate": "certificate\n", "private_key": "key\n"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "most 5": {"nginx_lb_max_conns": 5},
     "most 1": {"nginx_lb_max_conns": 1},
@@ -58,7 +58,39 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "nginx_lb_tls_key": "key",
         "nginx_lb_tls_hsts_seconds": 60,
     },
-    "internal": {"nginx_lb_tls": "internal", "__internal_ca": {"certificates": {"door-lb": PAIR}}},
+    "internal": {"nginx_lb_tls": "internal"},
+}
+# As the engine tells of the container that an earlier version, which labelled it otherwise, has run.
+EARLIER_CONTAINER = {
+    "running": True,
+    "image": "10.0.0.1:5000/flotilla/nginx@sha256:1",
+    "labels": {"flotilla.role": "load_balancer", "flotilla.recipe": "0" * 64},
+    "newer_files": True,
+    "settings": inspected_settings(
+        {
+            "Config": {"Cmd": ["/usr/sbin/nginx"], "User": "10002:10002"},
+            "HostConfig": {
+                "Binds": ["/etc/flotilla/nginx:/etc/nginx:ro", "/var/log/flotilla:/var/log/nginx:rw"],
+                "CapAdd": ["NET_BIND_SERVICE"],
+                "CapDrop": ["ALL"],
+                "LogConfig": {"Type": "json-file", "Config": {"max-file": "3", "max-size": "50m"}},
+                "Memory": 512 * 1024 * 1024,
+                "NetworkMode": "host",
+                "PidsLimit": 256,
+                "ReadonlyRootfs": True,
+                "RestartPolicy": {"Name": "unless-stopped"},
+                "Tmpfs": {"/run/nginx": "uid=10002,gid=10002,mode=0700,size=256m"},
+            },
+        }
+    ),
+}
+EARLIER_FILES = [f"/etc/flotilla/nginx/{name}" for name in ("door/0123.pem", "tls/door.pem")]
+OTHER_FILES = [f"/etc/flotilla/nginx/{name}" for name in ("nginx.conf", "tls/client.pem", "tls/servers.crt")]
+# Fact flotilla_machine of a load balancer that also builds the images.
+MACHINE = {
+    "containers": {"flotilla-nginx": EARLIER_CONTAINER},
+    "files": dict.fromkeys([*EARLIER_FILES, *OTHER_FILES, "/etc/flotilla/nginx/frontend/0123.pem"], ""),
+    "published": "{{ {'10.0.0.1:5080/' ~ __nginx_lb_image: '10.0.0.1:5080/flotilla/nginx@sha256:1'} }}",
 }
 HOSTS = """
 [load_balancers]
@@ -83,19 +115,39 @@ def configurations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 "mode": "0644",
             },
             "vars": {
-                "__nginx_lb_state": state,
-                "release_canary_key": "X-API-Key",
+                "nginx_lb_state": state,
+                "nginx_lb_sticky_header": "X-API-Key",
                 **SETTINGS.get(name, {}),
             },
         }
         for name, state in STATES.items()
+    ]
+    facts = {
+        "image": "{{ __nginx_lb_image }}",
+        "current": "{{ __nginx_lb_current }}",
+        "current_with_more_memory": "{{ __nginx_lb_current }}",
+        "files_left": "{{ __nginx_lb_frontend_files_left }}",
+    }
+    tasks += [
+        {"name": "Pretend to inspect", "ansible.builtin.set_fact": {"flotilla_machine": MACHINE}},
+        *(
+            {
+                "name": f"Write {name}",
+                "ansible.builtin.copy": {"content": value, "dest": f"{folder}/{name}.conf", "mode": "0644"},
+                "vars": {
+                    "nginx_lb_tls": "internal",
+                    "nginx_lb_memory": "1g" if name == "current_with_more_memory" else "512m",
+                },
+            }
+            for name, value in facts.items()
+        ),
     ]
     play = {
         "name": "Render the configurations",
         "hosts": "lb",
         "connection": "local",
         "gather_facts": False,
-        "vars": {"ansible_python_interpreter": sys.executable},
+        "vars": {"ansible_python_interpreter": sys.executable, "role_path": str(ROLE)},
         "vars_files": [f"{ROLE}/defaults/main.yml", f"{ROLE}/vars/main.yml"],
         "tasks": tasks,
     }
@@ -111,7 +163,7 @@ def configurations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    return {name: (folder / f"{name}.conf").read_text() for name in STATES}
+    return {name: (folder / f"{name}.conf").read_text() for name in [*STATES, *facts]}
 
 
 def block(configuration: str, head: str) -> list[str]:
@@ -212,9 +264,11 @@ def test_a_quota_is_for_what_lies_below_its_route(configurations: dict[str, str]
     assert "limit_req zone" not in configurations["blue"]
 
 
-def test_what_the_door_shows_is_named_by_what_it_says(configurations: dict[str, str]) -> None:
+def test_the_file_of_the_certificate_that_clients_are_shown_is_named_by_its_content(
+    configurations: dict[str, str],
+) -> None:
     digest = hashlib.sha256(b"certificate\nkey\n").hexdigest()[:16]
-    for name, port, file in (("tls", 8443, f"door/{digest}.pem"), ("internal", 443, "tls/door.pem")):
+    for name, port, file in (("tls", 8443, f"frontend/{digest}.pem"), ("internal", 443, "tls/frontend.pem")):
         assert f"listen {port} ssl default_server;" in configurations[name]
         assert f"    ssl_certificate /etc/nginx/{file};" in configurations[name]
         assert f"    ssl_certificate_key /etc/nginx/{file};" in configurations[name]
@@ -253,3 +307,22 @@ def test_each_endpoint_is_expected_to_show_its_own_name(
 def test_the_version_is_left_for_the_module_to_fill_in(configurations: dict[str, str], name: str) -> None:
     assert block(configurations[name], "location = /_lb/version") == [r"return 200 '@VERSION@\n';"]
     assert configurations[name].count("{") == configurations[name].count("}")
+
+
+def test_the_image_has_the_name_that_earlier_versions_gave_it(configurations: dict[str, str]) -> None:
+    """Where this fails, the recipe or a script has changed: Nginx is restarted at the next deployment of a fleet."""
+    assert configurations["image"] == "flotilla/nginx:44702f4fc887"
+
+
+def test_the_container_of_an_earlier_version_is_kept_if_it_is_as_it_should_be(
+    configurations: dict[str, str],
+) -> None:
+    assert configurations["current"] == "True"
+    assert configurations["current_with_more_memory"] == "False"
+
+
+def test_files_of_certificates_that_are_no_longer_shown_are_found_by_their_earlier_names_too(
+    configurations: dict[str, str],
+) -> None:
+    wanted = {*EARLIER_FILES, "/etc/flotilla/nginx/frontend/0123.pem"}
+    assert set(json.loads(configurations["files_left"])) == wanted

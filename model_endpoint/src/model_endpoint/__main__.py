@@ -1,4 +1,7 @@
-"""Serve the models of this container: `python3 -m model_endpoint`."""
+"""Serve the models of this container: `python3 -m model_endpoint`. Runs as the parent of the workers, and in each.
+
+The parent loads the models, watches the certificates, and has granian fork and replace the workers.
+"""
 
 from __future__ import annotations
 
@@ -15,54 +18,50 @@ from typing import Any
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
-from model_endpoint import model, scikit, tls
-from model_endpoint.app import create_app
-from model_endpoint.door import Door
-from model_endpoint.errors import BundleError
-from model_endpoint.metrics import Metrics
-from model_endpoint.record import Recorder
-from model_endpoint.scikit import SharedCalls
-from model_endpoint.service import Service
-from model_endpoint.settings import SettingError, Settings
+from model_endpoint.models import model
+from model_endpoint.models.errors import BundleError, GoldenAnswerError
+from model_endpoint.runtime import tls
+from model_endpoint.runtime.metrics import Metrics
+from model_endpoint.runtime.request_log import RequestLog
+from model_endpoint.runtime.settings import SettingError, Settings
+from model_endpoint.runtime.worker_socket import WorkerSocket
+from model_endpoint.web.app import create_app
+from model_endpoint.web.service import Service
 
-DRAIN_SECONDS = 30  # how long a worker may take to finish what is in flight
+DRAIN_SECONDS = 30  # how long a worker may take to finish its requests in flight
+RESPAWN_SECONDS = 3.5  # from the start of a worker's successor until the worker is told to end
 
 
 def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> Callable[..., Any]:
-    """Make a forked worker ready and return its WSGI application; granian listens for it only after that.
+    """Make a forked worker ready and return its WSGI application; granian listens only after that.
 
-    A worker whose models answer their golden requests wrong ends instead.
+    A worker with a model that answers a golden request wrong prints that and ends.
     """
-    # Until granian sets its own handler, the one inherited from the parent would swallow a SIGTERM.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     worker = metrics.claim()
-    # Before granian reads them: should they change in between, it serves with newer ones than the worker says, and is
-    # replaced again.
+    # Read before granian reads them: if they change in between, the worker names older ones than it serves with and is
+    # replaced once more.
     certificates = tls.digest(settings.tls)
-    # Extreme values may overflow on the way; Model.predict finds out from the result.
+    # Extreme values may overflow inside a model; Model.predict tests the result.
     warnings.simplefilter("ignore", RuntimeWarning)
-    # A model fitted on a data frame says so of every array it is given.
+    # A model fitted on a data frame warns at every array.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
-    if not all(served.compiled for served in models.values()):
-        scikit.limit_threads(settings.workers)
     for name, served in models.items():
-        if not served.compiled:
-            served.predictor = SharedCalls(served.predictor, partial(metrics.count_call, name))
+        served.serve(settings.workers, partial(metrics.count_call, name))
         try:
             served.verify()
-        except BundleError as error:
+        except GoldenAnswerError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201
             os._exit(1)
-    recorder = Recorder(settings, worker)
-    recorder.start()
-    multiprocessing.util.Finalize(None, recorder.stop, exitpriority=0)
-    app = create_app(Service(settings, models, metrics, recorder))
-    Door(app, settings, worker, certificates).open()
+    request_log = RequestLog(settings, worker)
+    request_log.start()
+    multiprocessing.util.Finalize(None, request_log.stop, exitpriority=0)
+    app = create_app(Service(settings, models, metrics, request_log))
+    WorkerSocket(app, settings, worker, certificates).open()
     return app
 
 
 def main() -> int:
-    """Load the models, then serve until SIGTERM; returns 1 when the models or settings are no good."""
+    """Load the models, then serve until SIGTERM; returns 1 when a model, a setting or a certificate is wrong."""
     try:
         settings = Settings.from_environment()
         models = model.load(settings.models)
@@ -71,9 +70,11 @@ def main() -> int:
     except (BundleError, SettingError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    metrics = Metrics(models, settings.release, settings.slots)
-    # Workers are forked, so all of them share the memory of the models loaded above and start at once.
+    metrics = Metrics(models, settings.max_workers)
+    # Forked workers share the memory of the models loaded above, and start at once.
     multiprocessing.set_start_method("fork", force=True)
+    # Until granian sets a worker's own handler, the handler inherited from the parent would swallow a SIGTERM.
+    os.register_at_fork(after_in_child=partial(signal.signal, signal.SIGTERM, signal.SIG_DFL))
     server = Granian(
         "model_endpoint",
         address=settings.address,
@@ -83,6 +84,7 @@ def main() -> int:
         workers=settings.workers,
         blocking_threads=settings.threads,
         respawn_failed_workers=True,
+        respawn_interval=RESPAWN_SECONDS,
         workers_kill_timeout=DRAIN_SECONDS,
         websockets=False,
         ssl_cert=settings.tls and settings.tls / tls.SERVER,

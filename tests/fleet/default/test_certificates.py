@@ -1,12 +1,7 @@
 """Endpoints serve load balancers alone, and the registry takes images from its builder alone, firewall or not."""
 
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
-    Authority,
-    Pair,
-    Store,
-    issue,
-    make_authority,
-)
+from ansible_collections.flotilla.fleet.plugins.module_utils.certificate_store import Authority, Store
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import Pair, issue, make_authority
 
 from certificates import pem
 from fleet.fleet import Fleet

@@ -22,11 +22,12 @@ NODES: dict[str, dict[str, int]] = {
 def test_a_distribution_without_a_docker_package_is_named(fleet: Fleet) -> None:
     grown = fleet.with_nodes(NODES)
     node = grown.machine("node4")
-    version = node.run("cat", "/etc/debian_version")
-    node.run("tee", "/etc/debian_version", stdin="11.11\n")
+    release = node.run("cat", "/etc/os-release")
+    assert 'VERSION_ID="' in release
+    node.run("tee", "/etc/os-release", stdin=re.sub('VERSION_ID=".*"', 'VERSION_ID="11"', release))
     said = refusal("site.yml", grown.inventory, "--limit", "node4")
-    node.run("tee", "/etc/debian_version", stdin=version)
-    assert "node4: no Docker package is known for Debian 11" in said
+    node.run("tee", "/etc/os-release", stdin=release)
+    assert "node4: no Docker package is known for debian-11" in said
     assert "install a Docker engine on this host yourself" in said
 
 
@@ -61,6 +62,6 @@ def test_a_broken_model_fails_the_build_and_changes_no_endpoint(fleet: Fleet, tm
     model = source / "models" / "iris" / "model.skops"
     model.write_bytes(model.read_bytes()[:100])
     said = refusal("site.yml", fleet.inventory, "--extra-vars", f"model_image_source={source}")
-    assert f"could not be built from {source}. What runs goes on as it was. The build's last lines:" in said
+    assert f"could not be built from {source}. What runs stays as it is. The build's last lines:" in said
     assert "models/iris" in said
     fleet.assert_shares()

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from model_endpoint import compiler, image, model
-from model_endpoint.app import create_app
-from model_endpoint.metrics import Metrics
-from model_endpoint.model import Models
-from model_endpoint.record import Recorder
-from model_endpoint.service import Service
-from model_endpoint.settings import Settings
+from model_endpoint.models import model
+from model_endpoint.models.model import Models
+from model_endpoint.packing import image, proof
+from model_endpoint.runtime.metrics import Metrics
+from model_endpoint.runtime.request_log import RequestLog
+from model_endpoint.runtime.settings import Settings
+from model_endpoint.web.app import create_app
+from model_endpoint.web.service import Service
 
 BUNDLES = Path(__file__).parents[3] / "model_endpoint" / "models"
 
@@ -32,11 +33,11 @@ def bundles() -> Path:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped models as an image has them; proved on fewer rows than there, to keep the tests quick."""
+    """The shipped models as an image has them, but proved on fewer rows, to keep the tests quick."""
     directory = tmp_path_factory.mktemp("served")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiler, "RANDOM_ROWS", 1000)
-        patch.setattr(compiler, "SINGLE_ROWS", 20)
+        patch.setattr(proof, "RANDOM_ROWS", 1000)
+        patch.setattr(proof, "SINGLE_ROWS", 20)
         image.build(BUNDLES, directory)
     return directory
 
@@ -49,9 +50,16 @@ def models(served: Path) -> Models:
 @pytest.fixture(scope="session")
 def service(models: Models) -> Service:
     settings = Settings(endpoint="node-a", release="r1", log_sample=0)
-    return Service(settings, models, Metrics(models, settings.release, settings.slots), Recorder(settings))
+    return Service(settings, models, Metrics(models, settings.max_workers), RequestLog(settings))
 
 
 @pytest.fixture(scope="session")
 def client(service: Service) -> FlaskClient:
     return create_app(service).test_client()
+
+
+@pytest.fixture
+def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20,000 random rows are for the image's build; the tests have many models instead."""
+    monkeypatch.setattr(proof, "RANDOM_ROWS", 1000)
+    monkeypatch.setattr(proof, "SINGLE_ROWS", 20)

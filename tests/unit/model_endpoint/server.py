@@ -1,4 +1,4 @@
-"""A running server, for the tests that ask one from outside."""
+"""A running server, for the tests that are its clients."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,25 @@ from typing import Any
 SOURCE = Path(__file__).parents[3] / "model_endpoint" / "src"
 
 
+def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Return when `true` returns true; raises TimeoutError after `seconds`."""
+    until = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not true within {seconds} s")
+        time.sleep(0.02)
+
+
 class Server:
     """One running server of two workers."""
 
     def __init__(self, served: Path, *command: str, **environ: str) -> None:
         self.served = served
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        # Held until the server ends, so that the kernel gives the port to nothing else; the server may bind it as well.
+        self._port = socket.socket()
+        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._port.bind(("127.0.0.1", 0))
+        self.port: int = self._port.getsockname()[1]
         variables = {"FLOTILLA_MODELS": served, "FLOTILLA_PORT": self.port, "FLOTILLA_ADDRESS": "127.0.0.1"}
         variables |= {"FLOTILLA_WORKERS": 2, "FLOTILLA_THREADS": 4, "PYTHONPATH": SOURCE, **environ}
         self.process = subprocess.Popen(
@@ -46,14 +58,19 @@ class Server:
         return answer.status, json.loads(content) if content[:1] == b"{" else content.decode()
 
     def wait(self) -> None:
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            try:
-                if self.ask("GET", "/v2/health/ready")[0] == 200:
-                    return
-            except OSError:
-                time.sleep(0.05)
-        raise TimeoutError("the server did not become ready")
+        """Return when both workers listen and the server is ready."""
+        wait_until(lambda: self._listening() == 2 and self._ready())
+
+    def _listening(self) -> int:
+        """The number of sockets that listen on the port; each worker has one."""
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(fields[1].endswith(f":{self.port:04X}") and fields[3] == "0A" for fields in sockets)
+
+    def _ready(self) -> bool:
+        try:
+            return self.ask("GET", "/v2/health/ready")[0] == 200
+        except OSError:
+            return False
 
     def workers(self) -> list[int]:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()

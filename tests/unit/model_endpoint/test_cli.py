@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from model_endpoint import bundle
-from model_endpoint.cli import main
+from model_endpoint.packing import bundle
+from model_endpoint.packing.cli import main
 
 ROWS = np.random.default_rng(0).normal(size=(40, 2))
 
@@ -40,7 +40,7 @@ def test_a_model_is_packed_and_checked(files: Path, capsys: pytest.CaptureFixtur
     assert [feature.name for feature in card.features] == ["width", "height"]
     assert card.metrics == {"r2": 1.0}
     assert main(["check", str(files / "models" / "line")]) == 0
-    assert "line 1 is right, to be served by numpy linear" in capsys.readouterr().out
+    assert "line 1 is valid and will be served by numpy linear" in capsys.readouterr().out
     assert pack(files, "rows.npy") == 0
 
 
@@ -48,13 +48,13 @@ def test_a_model_is_packed_and_checked(files: Path, capsys: pytest.CaptureFixtur
     ("data", "more", "message"),
     [
         ("rows.csv", (), "predict refuses the data"),
-        ("rows.csv", ("--drop", "cost"), "no column 'cost' to drop; it has width, height, price"),
+        ("rows.csv", ("--drop", "cost"), "no column 'cost' to drop; its columns are width, height, price"),
         ("rows.npy", ("--metric", "r2=good"), "--metric r2=good: give it as NAME=NUMBER"),
         ("absent.npy", (), "absent.npy"),
-        ("line.joblib", (), "it is no CSV with a header"),
+        ("line.joblib", (), "line.joblib must be CSV with a header"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_cure(
+def test_an_error_names_what_is_wrong_and_the_fix(
     files: Path, data: str, more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert pack(files, data, *more) == 1

@@ -36,12 +36,14 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from model_endpoint import compiler
-from model_endpoint.compiler import NotCompilableError, compile_estimator, prove
-from model_endpoint.predictors import CompiledPredictor, SklearnPredictor
+from model_endpoint.models.compiled_predictor import CompiledPredictor
+from model_endpoint.packing import proof
+from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
+from unit.model_endpoint.proving import proof_of
 
 IRIS, CANCER, DIABETES = load_iris(), load_breast_cancer(), load_diabetes()
 NAMES = IRIS.target_names[IRIS.target]
+pytestmark = pytest.mark.usefixtures("fewer_rows")
 MANY = {"n_estimators": 12, "random_state": 0}
 
 CASES: list[tuple[Any, Any, Any]] = [
@@ -76,24 +78,13 @@ CASES: list[tuple[Any, Any, Any]] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The 20,000 rows are for the image; the tests have many models instead."""
-    monkeypatch.setattr(compiler, "RANDOM_ROWS", 1000)
-    monkeypatch.setattr(compiler, "SINGLE_ROWS", 20)
-
-
-def proof_of(estimator: Any, candidate: Any, data: Any) -> compiler.Proof:
-    return prove(estimator, candidate, data[::5], data.min(axis=0), data.max(axis=0))
-
-
 @pytest.mark.parametrize(("estimator", "data", "target"), CASES, ids=lambda value: type(value).__name__)
 def test_compiled_answers_are_scikit_learns(estimator: Any, data: Any, target: Any, tmp_path: Path) -> None:
     fitted = clone(estimator).fit(data, target)
     compile_estimator(fitted).save(tmp_path / "predictor.npz")
-    proof = proof_of(fitted, CompiledPredictor.load(tmp_path / "predictor.npz"), data)
-    assert proof.largest_difference <= compiler.TOLERANCE
-    assert proof.bit_for_bit == (proof.largest_difference == 0)
+    found = proof_of(fitted, CompiledPredictor.load(tmp_path / "predictor.npz"), data)
+    assert found.largest_difference <= proof.TOLERANCE
+    assert found.bit_for_bit == (found.largest_difference == 0)
 
 
 def test_the_shipped_kinds_agree_bit_for_bit() -> None:
@@ -102,14 +93,14 @@ def test_the_shipped_kinds_agree_bit_for_bit() -> None:
         assert proof_of(fitted, compile_estimator(fitted), data).bit_for_bit
 
 
-def test_many_rows_and_one_row_take_different_ways_to_the_same_answer(
+def test_both_ways_through_a_forest_give_the_same_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forest = RandomForestClassifier(**MANY).fit(CANCER.data, CANCER.target)
     candidate = compile_estimator(forest)
     expected = forest.predict_proba(CANCER.data[:9])
     for limit in (0, 10**9):
-        monkeypatch.setattr("model_endpoint.predictors.TEST_ALL_NODES", limit)
+        monkeypatch.setattr("model_endpoint.models.compiled_predictor.TEST_ALL_NODES", limit)
         np.testing.assert_array_equal(candidate(CANCER.data[:9])["predict_proba"], expected)
 
 
@@ -118,7 +109,7 @@ def test_many_rows_and_one_row_take_different_ways_to_the_same_answer(
     [KNeighborsClassifier(), make_pipeline(PCA(2), LogisticRegression(max_iter=5000))],
     ids=["neighbours", "pca"],
 )
-def test_what_has_no_rule_is_named(estimator: Any) -> None:
+def test_an_estimator_without_a_rule_is_named(estimator: Any) -> None:
     with pytest.raises(NotCompilableError, match=r"no rule for (KNeighborsClassifier|PCA)"):
         compile_estimator(estimator.fit(IRIS.data, NAMES))
 
@@ -130,39 +121,3 @@ def test_a_subclass_is_not_taken_for_its_base() -> None:
 
     with pytest.raises(NotCompilableError, match="Contrary"):
         compile_estimator(Contrary().fit(IRIS.data, NAMES))
-
-
-class Slightly:
-    """Scikit-learn's answers, off by a little: what a proof has to find."""
-
-    def __init__(self, estimator: Any, factor: float, flipped: int = 0) -> None:
-        self._predict = SklearnPredictor(estimator)
-        self._factor = factor
-        self._flipped = flipped
-
-    def __call__(self, rows: Any, probabilities: bool = True) -> Any:
-        outputs = self._predict(rows)
-        outputs["predict_proba"] = outputs["predict_proba"] * self._factor
-        outputs["predict"] = outputs["predict"].copy()
-        outputs["predict"][: self._flipped] = "nothing"
-        return outputs
-
-
-def test_a_proof_finds_a_wrong_probability_and_a_wrong_label() -> None:
-    model = LogisticRegression(max_iter=5000).fit(IRIS.data, NAMES)
-    proof = proof_of(model, Slightly(model, 1 + 1e-13), IRIS.data)
-    assert 0 < proof.largest_difference < compiler.TOLERANCE
-    assert not proof.bit_for_bit
-    with pytest.raises(NotCompilableError, match=r"predict_proba differs by 1\.0e-11 relative"):
-        proof_of(model, Slightly(model, 1 + 1e-11), IRIS.data)
-    with pytest.raises(NotCompilableError, match="predict differs for 1 of 30 verification rows"):
-        proof_of(model, Slightly(model, 1, flipped=1), IRIS.data)
-
-
-def test_a_proof_finds_a_tie_on_a_threshold_that_goes_the_wrong_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    forest = RandomForestClassifier(**MANY).fit(CANCER.data, CANCER.target)
-    candidate = compile_estimator(forest)
-    head: Any = candidate._head
-    head._threshold = np.nextafter(head._threshold, -np.inf)  # `<` where scikit-learn has `<=`
-    with pytest.raises(NotCompilableError, match="edge rows"):
-        proof_of(forest, candidate, CANCER.data)

@@ -1,4 +1,4 @@
-"""Whatever comes in, the answer is a 2xx or a 4xx in JSON, as /openapi.json says."""
+"""Every request is answered with a 2xx or a 4xx in JSON, as /openapi.json describes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
-from model_endpoint.app import create_app
-from model_endpoint.service import Service
+from model_endpoint.web.app import create_app
+from model_endpoint.web.service import Service
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 PATHS = ["/predict", "/invocations?model=iris", "/v2/models/iris/infer", "/v2/repository/index"]
@@ -38,7 +38,9 @@ JSON = st.recursive(
     body=JSON | st.binary(max_size=60),
     kind=st.sampled_from(["", "text/csv", "x"]),
 )
-def test_any_body(client: FlaskClient, path: str, body: Any, kind: str) -> None:
+def test_any_body_is_answered_or_refused_in_json(
+    client: FlaskClient, path: str, body: Any, kind: str
+) -> None:
     if isinstance(body, bytes):
         answer = client.post(path, data=body, content_type=kind)
     else:
@@ -49,7 +51,7 @@ def test_any_body(client: FlaskClient, path: str, body: Any, kind: str) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH"]), path=st.text(max_size=20))
-def test_any_path(client: FlaskClient, method: str, path: str) -> None:
+def test_any_unknown_path_is_refused_in_json(client: FlaskClient, method: str, path: str) -> None:
     answer = client.open("/v2/models/" + path, method=method)
     assert 400 <= answer.status_code < 500
     assert set(answer.get_json()) == {"error"}
@@ -60,7 +62,7 @@ def test_the_routes_are_as_described(service: Service) -> None:
     checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
     names = []
     for found in described.get_all_operations():
-        operation: Any = found.ok()  # type: ignore[union-attr]  # an operation that is no good fails the test here
+        operation: Any = found.ok()  # type: ignore[union-attr]  # raises, and so fails the test, for an invalid operation
         names.append(operation.label)
 
         @settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))

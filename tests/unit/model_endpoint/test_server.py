@@ -1,4 +1,4 @@
-"""The server as a container runs it: a process of its own, asked over HTTP."""
+"""The server as a container runs it: a process that is asked over HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,14 +18,14 @@ import numpy as np
 import pytest
 import tritonclient.http
 
-from model_endpoint.model import Models
-from unit.model_endpoint.server import SOURCE, Server
+from model_endpoint.models.model import Models
+from unit.model_endpoint.server import SOURCE, Server, wait_until
 
 SETOSA = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
-# The server with a model that takes its time, for what must not be cut off.
+# The server with a model that takes 0.7 s for two rows, so that requests are in flight when a test stops it.
 SLOW = """
 import sys, time
-from model_endpoint import model
+from model_endpoint.models import model
 from model_endpoint.__main__ import main
 predict = model.Model.predict
 def slow(self, rows, probabilities=True):
@@ -45,7 +44,7 @@ def server(served: Path) -> Iterator[Server]:
     server.stop()
 
 
-def test_tritonclient_with_its_defaults(server: Server, models: Models) -> None:
+def test_tritonclient_gets_its_answers_with_its_defaults(server: Server, models: Models) -> None:
     rows = np.array([[5.1, 3.5, 1.4, 0.2], [6.3, 2.9, 5.6, 1.8]], dtype=np.float32)
     with closing(tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.port}")) as client:
         assert client.is_server_live()
@@ -84,7 +83,7 @@ def test_a_chunked_body_over_the_limit_is_refused(server: Server) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_breaks_off_harms_nobody(server: Server) -> None:
+def test_a_client_that_breaks_off_ends_no_worker(server: Server) -> None:
     before = server.workers()
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
@@ -110,14 +109,17 @@ def test_a_worker_that_dies_is_replaced(served: Path) -> None:
     server.wait()
     victim, survivor = server.workers()
     os.kill(victim, signal.SIGKILL)
-    until = time.monotonic() + 10
-    while time.monotonic() < until and not (victim not in server.workers() and len(server.workers()) == 2):
-        time.sleep(0.05)
-    after = server.workers()
-    assert len(after) == 2
-    assert survivor in after
+    wait_until(lambda: victim not in server.workers() and len(server.workers()) == 2)
+    assert survivor in server.workers()
     assert server.ask("POST", "/predict", SETOSA)[0] == 200
     server.stop()
+
+
+def in_flight(server: Server) -> int:
+    """The number of requests that the workers are answering, other than the one that asks."""
+    lines = server.ask("GET", "/metrics")[1].splitlines()
+    counts = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("flotilla_requests_in_flight")]
+    return sum(map(int, counts)) - 1
 
 
 def test_sigterm_finishes_what_is_in_flight_and_logs_it(served: Path) -> None:
@@ -131,7 +133,7 @@ def test_sigterm_finishes_what_is_in_flight_and_logs_it(served: Path) -> None:
     ]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    wait_until(lambda: in_flight(server) == 3)
     output = server.stop()
     for thread in threads:
         thread.join()
@@ -146,10 +148,12 @@ def test_sigterm_finishes_what_is_in_flight_and_logs_it(served: Path) -> None:
     ("environ", "message"),
     [
         ({"FLOTILLA_WORKERS": "many"}, "FLOTILLA_WORKERS is 'many'"),
-        ({"FLOTILLA_MODELS": "/nowhere"}, "/nowhere: it holds no model"),
+        ({"FLOTILLA_MODELS": "/nowhere"}, "/nowhere holds no model"),
     ],
 )
-def test_what_can_not_start_says_why(served: Path, environ: dict[str, str], message: str) -> None:
+def test_a_wrong_setting_ends_the_start_with_its_reason(
+    served: Path, environ: dict[str, str], message: str
+) -> None:
     server = Server(served, **environ)
     output = server.process.communicate(timeout=20)[0]
     assert server.process.returncode == 1
@@ -157,7 +161,7 @@ def test_what_can_not_start_says_why(served: Path, environ: dict[str, str], mess
     assert "Traceback" not in output
 
 
-def test_wrong_golden_answers_keep_it_from_serving(served: Path, tmp_path: Path) -> None:
+def test_a_wrong_golden_answer_keeps_the_endpoint_from_serving(served: Path, tmp_path: Path) -> None:
     folder = tmp_path / "iris"
     folder.mkdir()
     for path in (served / "iris").iterdir():
@@ -172,8 +176,8 @@ def test_wrong_golden_answers_keep_it_from_serving(served: Path, tmp_path: Path)
     assert "Started worker" not in output
 
 
-def test_the_health_check(server: Server) -> None:
-    command = [sys.executable, "-m", "model_endpoint.health"]
+def test_the_health_check_fails_where_no_worker_listens(server: Server) -> None:
+    command = [sys.executable, "-m", "model_endpoint.runtime.health"]
     for port, status in ((server.port, 0), (1, 1)):
         environ = os.environ | {
             "FLOTILLA_ADDRESS": "127.0.0.1",

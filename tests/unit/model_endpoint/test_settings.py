@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model_endpoint.settings import SettingError, Settings
+from model_endpoint.runtime.settings import SettingError, Settings
 
 
 def test_absent_and_empty_variables_keep_the_defaults() -> None:
@@ -26,10 +26,10 @@ def test_a_wrong_number_is_named(value: str) -> None:
 
 def test_the_readme_names_every_variable_with_its_default(bundles: Path) -> None:
     text = (bundles.parent / "README.md").read_text()
-    told = dict(re.findall(r"^\| `FLOTILLA_(\w+)` \| `?([^`|]*?)`? \|", text, re.MULTILINE))
+    table = dict(re.findall(r"^\| `FLOTILLA_(\w+)` \| `?([^`|]*?)`? \|", text, re.MULTILINE))
     defaults = {field.name.upper(): getattr(Settings(), field.name) for field in fields(Settings)}
     shown = {name: str(value).replace("None", "none") for name, value in defaults.items()}
-    assert told == shown | {"FAST_LANE": "true"}
+    assert table == shown | {"FAST_PATH": "true"}
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_readme_names_every_variable_with_its_default(bundles: Path) -> None
         ("LOG_SAMPLE", "2"),
         ("LOG_SAMPLE", "nan"),
         ("CAPTURE_SAMPLE", "often"),
-        ("FAST_LANE", "yes"),
+        ("FAST_PATH", "yes"),
         ("PORT", "70000"),
     ],
 )

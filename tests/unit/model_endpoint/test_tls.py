@@ -1,234 +1,88 @@
-"""An endpoint with certificates: whom it serves, and how a change of them comes into effect while it serves."""
+"""The certificates of an endpoint: checked, told apart, and watched for a change."""
 
 from __future__ import annotations
 
-import http.client
 import os
-import socket
-import ssl
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
-    Pair,
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     make_authority,
 )
 
 from certificates import pem
-from model_endpoint import tls
-from unit.model_endpoint.server import SOURCE, Server
-
-NAME = "node_1.endpoint.flotilla"
-SETOSA = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
+from model_endpoint.runtime import tls
+from model_endpoint.runtime.settings import SettingError
 
 
-class Certificates:
-    """Two authorities, a folder of an endpoint's certificates, and clients'."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.fleet, self.balancers = make_authority("fleet"), make_authority("load balancers")
-        self.serve(issue(self.fleet, "endpoint-node_1", "server", names=[NAME]))
-        self.trust(self.balancers)
-
-    def serve(self, pair: Pair) -> None:
-        self._write(tls.SERVER, pem(pair))
-
-    def trust(self, *authorities: Pair) -> None:
-        self._write(tls.CLIENTS, "".join(certificate_pem(certificate) for certificate, _ in authorities))
-
-    def _write(self, name: str, content: str) -> None:
-        part = self.folder / f".{name}"
-        part.write_text(content)
-        part.replace(self.folder / name)
-
-    def client(self, pair: Pair | None) -> ssl.SSLContext:
-        """What a client brings along that trusts the fleet and has a certificate, or none."""
-        context = ssl.create_default_context(cadata=certificate_pem(self.fleet[0]))
-        if pair:
-            file = self.folder / "client.pem"
-            file.write_text(pem(pair))
-            context.load_cert_chain(file)
-            file.unlink()
-        return context
+class StoppedError(Exception):
+    """Ends a watch, which has no end of its own."""
 
 
-class Connection(http.client.HTTPConnection):
-    """A connection that expects a name other than that of the address."""
-
-    def __init__(self, port: int, context: ssl.SSLContext, name: str = NAME) -> None:
-        super().__init__("127.0.0.1", port, timeout=10)
-        self._context = context
-        self._name = name
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock: socket.socket = self._context.wrap_socket(self.sock, server_hostname=self._name)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    authority = make_authority("fleet")
+    (tmp_path / tls.SERVER).write_text(pem(issue(authority, "endpoint-a", "server", names=["a.flotilla"])))
+    (tmp_path / tls.CLIENTS).write_text(certificate_pem(authority[0]))
+    return tmp_path
 
 
-class SecureServer(Server):
-    """A server with certificates, asked with a load balancer's."""
-
-    def __init__(self, served: Path, folder: Path, **environ: str) -> None:
-        self.certificates = Certificates(folder)
-        self.balancer = self.certificates.client(issue(self.certificates.balancers, "balancer-lb1", "client"))
-        super().__init__(served, FLOTILLA_TLS=str(folder), **environ)
-
-    def connection(self) -> http.client.HTTPConnection:
-        return Connection(self.port, self.balancer)
-
-    def answers(self, pair: Pair | None) -> bool:
-        """Tell whether a client with this certificate, or none, gets an answer."""
-        connection = Connection(self.port, self.certificates.client(pair))
-        try:
-            connection.request("GET", "/v2/health/ready")
-            return connection.getresponse().status == 200
-        except ssl.SSLError:
-            return False
-        finally:
-            connection.close()
-
-    def serial_numbers(self) -> set[str]:
-        """The certificates that are shown, over enough connections to meet every worker."""
-        found = set()
-        for _ in range(20):
-            connection = Connection(self.port, self.balancer)
-            connection.connect()
-            assert isinstance(connection.sock, ssl.SSLSocket)
-            found.add(str((connection.sock.getpeercert() or {})["serialNumber"]))
-            connection.close()
-        return found
-
-    def inside(self, module: str, *arguments: str) -> int:
-        """Run one of the endpoint's own programs beside it, as in its container."""
-        environ = {"FLOTILLA_MODELS": self.served, "FLOTILLA_PORT": self.port, "FLOTILLA_WORKERS": 2}
-        environ |= {"FLOTILLA_TLS": self.certificates.folder, "PYTHONPATH": SOURCE}
-        environ |= {"FLOTILLA_ADDRESS": "127.0.0.1"}
-        return subprocess.run(
-            [sys.executable, "-m", f"model_endpoint.{module}", *arguments],
-            env=os.environ | {name: str(value) for name, value in environ.items()},
-            capture_output=True,
-            check=False,
-        ).returncode
-
-    def wait_for_change(self) -> None:
-        """Return once the gate passes again, as module endpoint_ready does."""
-        until = time.monotonic() + 90
-        while self.inside("gate", "--seconds", "5") != 0:
-            assert time.monotonic() < until, "the certificates did not come into effect"
+def renew(path: Path, content: str) -> None:
+    """Replace a file as a whole."""
+    part = path.with_name("part")
+    part.write_text(content)
+    part.replace(path)
 
 
-@pytest.fixture(scope="module")
-def server(served: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureServer]:
-    server = SecureServer(served, tmp_path_factory.mktemp("certificates"))
-    server.wait()
-    yield server
-    server.stop()
+@pytest.mark.parametrize("name", [tls.SERVER, tls.CLIENTS])
+def test_a_missing_or_broken_file_is_a_setting_error_that_names_the_folder(folder: Path, name: str) -> None:
+    tls.check(folder)
+    (folder / name).write_text("scrambled")
+    with pytest.raises(SettingError, match=str(folder)):
+        tls.check(folder)
+    (folder / name).unlink()
+    with pytest.raises(SettingError, match=str(folder)):
+        tls.check(folder)
 
 
-def test_a_load_balancer_alone_is_answered(server: SecureServer) -> None:
-    fleet, balancers = server.certificates.fleet, server.certificates.balancers
-    assert server.answers(issue(balancers, "balancer-lb1", "client"))
-    assert not server.answers(None)
-    # A node's, of its machine and of its own endpoint.
-    assert not server.answers(issue(fleet, "machine-10.0.0.2", "client"))
-    assert not server.answers(issue(fleet, "endpoint-node_2", "server", names=["node_2.endpoint.flotilla"]))
-    assert not server.answers(issue(balancers, "balancer-lb1", "client", days=-1))
-    assert not server.answers(issue(make_authority("load balancers"), "balancer-lb1", "client"))
-    assert not server.answers(issue(balancers, "balancer-lb1", "server"))
+def test_the_digest_changes_with_either_file_and_is_empty_without_a_folder(folder: Path) -> None:
+    digests = [tls.digest(folder)]
+    for name in (tls.SERVER, tls.CLIENTS):
+        (folder / name).write_text(f"another {name}")
+        digests.append(tls.digest(folder))
+    assert len(set(digests)) == 3
+    assert tls.digest(None) == ""
 
 
-def test_it_answers_by_its_own_name_alone(server: SecureServer) -> None:
-    assert server.ask("POST", "/predict", SETOSA)[0] == 200
-    connection = Connection(server.port, server.balancer, "node_2.endpoint.flotilla")
-    with pytest.raises(ssl.SSLCertVerificationError, match="certificate is not valid for"):
-        connection.connect()
+def test_the_workers_are_replaced_once_for_each_change_to_files_that_can_be_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = (folder / tls.SERVER).read_text()
+    signals: list[int] = []
+    changes: list[Callable[[], None]] = [
+        lambda: None,
+        lambda: renew(folder / tls.SERVER, "scrambled"),
+        (folder / tls.CLIENTS).unlink,
+        lambda: renew(folder / tls.SERVER, right),
+        lambda: renew(folder / tls.CLIENTS, certificate_pem(make_authority("fleet")[0])),
+        lambda: None,
+    ]
+    counts: list[int] = []
 
+    def sleep(seconds: float) -> None:
+        assert seconds == tls.POLL_SECONDS
+        counts.append(len(signals))
+        if not changes:
+            raise StoppedError
+        changes.pop(0)()
 
-def test_plain_http_is_not_answered(server: SecureServer) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.request("GET", "/v2/health/ready")
-    with pytest.raises((http.client.HTTPException, ConnectionError)):
-        connection.getresponse()
-
-
-def test_health_check_and_gate_need_no_certificate(server: SecureServer) -> None:
-    assert server.inside("health") == 0
-    assert server.inside("gate", "--seconds", "5") == 0
-
-
-def test_new_certificates_come_into_effect_and_no_request_is_lost(served: Path, tmp_path: Path) -> None:
-    server = SecureServer(served, tmp_path)
-    server.wait()
-    certificates = server.certificates
-    lost: list[str] = []
-    sent = 0
-    over = threading.Event()
-
-    def ask() -> None:
-        """As Nginx does: over a kept connection, and once more on another when the server has closed it."""
-        nonlocal sent
-        connection = server.connection()
-        while not over.is_set():
-            sent += 1
-            for last in (False, False, True):
-                try:
-                    connection.request("POST", "/predict", SETOSA)
-                    answer = connection.getresponse()
-                    answer.read()
-                    if answer.status != 200:
-                        lost.append(str(answer.status))
-                    break
-                except (OSError, http.client.HTTPException) as error:
-                    connection.close()
-                    if last:
-                        lost.append(repr(error))
-            over.wait(0.01)
-
-    clients = [threading.Thread(target=ask) for _ in range(4)]
-    for client in clients:
-        client.start()
-    try:
-        before = server.serial_numbers()
-        next_balancers = make_authority("load balancers, 2")
-        newcomer = issue(next_balancers, "balancer-lb1", "client")
-        assert not server.answers(newcomer)
-        # Half of a change, or a scrambled file, is not served with.
-        (tmp_path / tls.SERVER).write_text("scrambled")
-        time.sleep(2 * tls.LOOK_SECONDS)
-        assert server.serial_numbers() == before
-        certificates.serve(issue(certificates.fleet, "endpoint-node_1", "server", names=[NAME]))
-        certificates.trust(next_balancers, certificates.balancers)
-        server.wait_for_change()
-        after = server.serial_numbers()
-        assert len(after) == 1
-        assert before != after
-        assert server.answers(newcomer)
-    finally:
-        over.set()
-        for client in clients:
-            client.join()
-    assert not lost, f"{len(lost)} of {sent} lost: {lost[:3]}"
-    assert sent > 300
-    certificates.trust(next_balancers)
-    server.wait_for_change()
-    assert server.answers(newcomer)
-    assert not server.answers(issue(certificates.balancers, "balancer-lb1", "client"))
-    server.stop()
-    assert server.process.returncode == 0
-
-
-def test_without_its_certificates_it_does_not_start(served: Path, tmp_path: Path) -> None:
-    server = Server(served, FLOTILLA_TLS=str(tmp_path))
-    output = server.process.communicate(timeout=20)[0]
-    assert server.process.returncode == 1
-    assert (
-        f"error: FLOTILLA_TLS is {str(tmp_path)!r}: server.pem and clients.crt in it can't be used" in output
-    )
+    monkeypatch.setattr(tls, "sleep", sleep)
+    monkeypatch.setattr(os, "kill", lambda process, number: signals.append(number))
+    with pytest.raises(StoppedError):
+        tls._watch(folder, tls._file_states(folder))
+    assert counts == [0, 0, 0, 0, 0, 1, 1]
+    assert signals == [signal.SIGHUP]

@@ -1,16 +1,24 @@
-"""An access log adds up to requests, failures and times, and what is not of it does no harm."""
+"""Requests, failures and times are counted in an access log, and lines of other kinds are skipped."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.access_log import bucket, count, recent
+from ansible_collections.flotilla.fleet.plugins.modules.access_log import (
+    ROTATED_LOGS,
+    bucket,
+    count,
+    recent,
+)
+
+ROOT = Path(__file__).parents[3]
 
 
 def line(**fields: Any) -> str:
@@ -54,7 +62,13 @@ def test_a_request_that_no_endpoint_answered_is_a_failure_of_its_slot() -> None:
     assert (sample["endpoints"], sample["releases"]) == ({}, {})
 
 
-def test_a_request_without_a_slot_is_nobodys() -> None:
+def test_a_line_of_an_nginx_that_version_0_1_configured_is_counted() -> None:
+    old = line().replace('"slot"', '"colour"')
+    assert '"slot"' not in old
+    assert count([old, line()])["slots"]["blue"]["requests"] == 2
+
+
+def test_a_request_without_a_slot_counts_for_no_slot() -> None:
     assert count([line(status=404, slot="", endpoint="", release="")])["slots"] == {}
 
 
@@ -88,6 +102,8 @@ def test_time_lost_on_a_machine_that_is_dead_is_not_the_release_s(
         line(status=None),
         line(seconds="-"),
         line(upstream_seconds=None),
+        line(upstream_seconds="0.5, 0.1"),
+        line().replace('"slot"', '"other"'),
     ],
 )
 def test_what_is_not_of_the_log_is_passed_over(other: str) -> None:
@@ -121,10 +137,15 @@ def written(path: Path, *seconds_ago: float, **fields: Any) -> None:
 
 def test_of_the_log_what_is_recent_is_read(run_module: RunModule, log: Path) -> None:
     # Workers write in turn, so lines are not quite in order.
-    written(log, 120, 59, 61, 58, 1)
+    written(log, 120, 30, 90, 29, 1)
     result = run_module("access_log", seconds=60, path=str(log))
     assert not result["changed"]
     assert result["sample"]["releases"] == {"abc": 3}
+
+
+def test_a_line_is_recent_from_the_given_moment_on(log: Path) -> None:
+    log.write_text("".join(f"{line(at=at)}\n" for at in (1000.498, 1000.499, 1000.5, 1000.501)))
+    assert [json.loads(found)["at"] for found in recent(log, 1000.5)] == [1000.5, 1000.501]
 
 
 def test_logs_that_were_rotated_are_read_where_they_are_recent(run_module: RunModule, log: Path) -> None:
@@ -135,6 +156,14 @@ def test_logs_that_were_rotated_are_read_where_they_are_recent(run_module: RunMo
     written(log.with_name("access.log.old"), 20, release="of somebody else")
     result = run_module("access_log", seconds=60, path=str(log))
     assert result["sample"]["releases"] == {"now": 1, "before": 2}
+
+
+def test_as_many_rotated_logs_are_read_as_nginx_keeps(log: Path) -> None:
+    rotating = (ROOT / "roles/nginx_lb/files/access_log.js").read_text()
+    assert re.findall(r"const KEPT = (\d+);", rotating) == [str(ROTATED_LOGS)]
+    for number in range(1, ROTATED_LOGS + 2):
+        written(log.with_name(f"access.log.{number}"), 1)
+    assert len(list(recent(log, 0))) == ROTATED_LOGS
 
 
 def test_a_log_that_is_rotated_while_it_is_read_counts_once(log: Path) -> None:
@@ -148,7 +177,7 @@ def test_a_log_that_is_rotated_while_it_is_read_counts_once(log: Path) -> None:
     assert ["older" in line for line in lines] == [True]
 
 
-def test_where_there_is_no_log_nobody_has_asked(run_module: RunModule, log: Path) -> None:
+def test_a_log_that_does_not_exist_counts_as_empty(run_module: RunModule, log: Path) -> None:
     assert run_module("access_log", seconds=60, path=str(log))["sample"]["releases"] == {}
 
 

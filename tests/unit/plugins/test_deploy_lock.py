@@ -1,4 +1,4 @@
-"""Of two runs one deploys; the lock of a run that was killed holds nobody up."""
+"""One run deploys at a time, and the lock of a killed run does not stop the next one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 import yaml
 from ansible.executor.process.worker import WorkerProcess
 from ansible_collections.flotilla.fleet.plugins.action import deploy_lock as action
+from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
 from ansible_collections.flotilla.fleet.plugins.modules import deploy_lock as module
 
 ROOT = Path(__file__).parents[3]
@@ -58,17 +59,17 @@ def audit_log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "audit.jsonl").read_text().splitlines()]
 
 
-def test_a_lock_is_held_by_one_run_until_that_run_frees_it(lock: Lock, folder: Path) -> None:
-    first = lock("held", owner(1))
+def test_a_lock_is_held_by_one_run_until_that_run_releases_it(lock: Lock, folder: Path) -> None:
+    first = lock("acquired", owner(1))
     assert (first["held"], first["changed"], first["taken_over"]) == (True, False, {})
-    assert lock("held", owner(1))["held"]
-    second = lock("held", owner(2))
+    assert lock("acquired", owner(1))["held"]
+    second = lock("acquired", owner(2))
     assert (second["held"], second["holder"]) == (False, owner(1))
-    lock("free", owner(2))
+    lock("released", owner(2))
     assert (folder / "lock.json").exists()
-    lock("free", owner(1), audit={"result": "released"})
+    lock("released", owner(1), audit={"result": "released"})
     assert audit_log(folder) == [{"result": "released"}]
-    assert lock("held", owner(2))["held"]
+    assert lock("acquired", owner(2))["held"]
     assert sorted(path.name for path in folder.iterdir()) == ["audit.jsonl", "lock.json"]
 
 
@@ -80,8 +81,8 @@ def test_of_two_processes_that_race_for_a_lock_one_gets_it(folder: Path) -> None
         for number in range(rounds):
             start.wait()
             directory = folder / str(number)
-            with module.exclusive(directory):
-                if module.hold(directory, owner(pid), owner(9), check_mode=False)["held"]:
+            with locked(directory):
+                if module.acquire(directory, owner(pid), owner(9), check_mode=False)["held"]:
                     held.put(number)
 
     for number in range(rounds):
@@ -100,51 +101,62 @@ def test_of_two_processes_that_race_for_a_lock_one_gets_it(folder: Path) -> None
 
 
 def test_a_lock_is_taken_over_only_from_the_run_that_was_found_gone(lock: Lock, folder: Path) -> None:
-    lock("held", owner(1))
-    assert not lock("held", owner(2), gone=owner(3))["held"]
-    assert not lock("held", owner(2), gone=owner(1, started=99))["held"]
-    assert lock("held", owner(2), gone=owner(1))["taken_over"] == owner(1)
+    lock("acquired", owner(1))
+    assert not lock("acquired", owner(2), gone=owner(3))["held"]
+    assert not lock("acquired", owner(2), gone=owner(1, started=99))["held"]
+    assert lock("acquired", owner(2), gone=owner(1))["taken_over"] == owner(1)
     assert audit_log(folder)[0]["result"] == "taken over"
     assert "ann@desk, process 1, site.yml" in audit_log(folder)[0]["message"]
 
 
-def test_anyones_lock_is_taken_and_freed(lock: Lock, folder: Path) -> None:
-    lock("held", owner(1))
-    result = lock("taken", owner(2))
+def test_a_lock_file_that_version_0_1_wrote_is_understood(lock: Lock, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "lock.json").write_text(
+        '{"user": "ann", "controller": "desk", "pid": 1, "started": 100, "pid_space": "here",'
+        ' "time": "2024-01-02T03:04:05+00:00", "playbook": "site.yml"}\n'
+    )
+    assert lock("acquired", owner(2))["holder"] == owner(1)
+    assert lock("acquired", owner(1))["held"]
+    assert lock("acquired", owner(2), gone=owner(1))["taken_over"] == owner(1)
+
+
+def test_a_broken_lock_is_released_whoever_holds_it(lock: Lock, folder: Path) -> None:
+    lock("acquired", owner(1))
+    result = lock("broken", owner(2))
     assert (result["changed"], result["holder"], result["held"]) == (True, owner(1), False)
     assert not (folder / "lock.json").exists()
-    again = lock("taken", owner(2))
+    again = lock("broken", owner(2))
     assert (again["changed"], again["holder"]) == (False, {})
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"user'])
-def test_a_lock_that_cannot_be_read_is_somebodys_and_can_be_taken(
+def test_a_lock_that_cannot_be_read_is_held_by_an_unknown_run_and_can_be_broken(
     lock: Lock, folder: Path, content: str
 ) -> None:
     folder.mkdir()
     (folder / "lock.json").write_text(content)
-    refused = lock("held", owner(1))
+    refused = lock("acquired", owner(1))
     assert not refused["held"]
-    assert "unknown@unknown (process 0, unknown, since 20" in action.whose(refused["holder"])
-    assert lock("taken", owner(1))["changed"]
-    assert lock("held", owner(1))["held"]
+    assert "unknown@unknown (process 0, unknown, since 20" in action.describe(refused["holder"])
+    assert lock("broken", owner(1))["changed"]
+    assert lock("acquired", owner(1))["held"]
 
 
 def test_check_mode_writes_nothing(lock: Lock, folder: Path, run_module: Callable[..., Any]) -> None:
-    for state in ("held", "free", "taken"):
+    for state in ("acquired", "released", "broken"):
         run_module(
             "deploy_lock", check=True, state=state, directory=str(folder), owner=owner(), audit={"a": 1}
         )
         assert not folder.exists()
-    lock("held", owner(1))
-    result = run_module("deploy_lock", check=True, state="taken", directory=str(folder), owner=owner(2))
+    lock("acquired", owner(1))
+    result = run_module("deploy_lock", check=True, state="broken", directory=str(folder), owner=owner(2))
     assert result["changed"]
     assert [path.name for path in folder.iterdir()] == ["lock.json"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(lock: Lock, folder: Path) -> None:
     folder.write_text("a file where a folder should be")
-    result = lock("held", owner())
+    result = lock("acquired", owner())
     assert result["failed"]
     assert str(folder) in result["msg"]
 
@@ -183,7 +195,7 @@ def test_a_process_that_was_given_the_number_of_the_holder_is_not_the_holder(
 
 
 @pytest.mark.parametrize("other", [{"controller": "elsewhere"}, {"pid_space": "another boot"}])
-def test_of_a_holder_elsewhere_nobody_can_tell(other: dict[str, str]) -> None:
+def test_a_holder_elsewhere_never_counts_as_gone(other: dict[str, str]) -> None:
     holder = {**action.this_run("site.yml"), "pid": 2**22 + 1}
     assert action.is_gone(holder)
     assert not action.is_gone({**holder, **other})
@@ -246,7 +258,7 @@ class Fleet:
             "gather_facts": False,
             "tasks": [
                 {"ansible.builtin.shell": f"touch {self.started}; {wait}"},
-                {"flotilla.fleet.deploy_lock": {"state": "free", "audit": {"result": "released"}}},
+                {"flotilla.fleet.deploy_lock": {"state": "released", "audit": {"result": "released"}}},
             ],
         }
         self.playbook("site", [*self.real("lock"), work])
@@ -310,15 +322,16 @@ def test_a_second_run_is_refused_or_waits_by_choice(tmp_path: Path) -> None:
     appears(fleet.started)
     assert fleet.holder()["pid"] == first.pid
 
+    third = fleet.start(release_lock_wait=60, flotilla_playbook="rollback.yml")
     begun = time.monotonic()
     code, output = fleet.run(release_lock_wait=2)
     assert code != 0
     assert 2 < time.monotonic() - begun < 15
     assert f"lb1: {action.user_name()}@{os.uname().nodename} has been deploying since 20" in output
     assert f"(process {first.pid}, site.yml). Wait for it, or, if that run is gone" in output
+    assert "ansible-playbook flotilla.fleet.unlock" in output
     assert "TASK [Deploy" not in output
 
-    third = fleet.start(release_lock_wait=60, flotilla_playbook="rollback.yml")
     assert third.stdout
     for line in third.stdout:
         if "lb1: waiting for " in line:
@@ -349,16 +362,17 @@ def test_the_lock_of_a_run_that_was_killed_is_taken_over_and_named(tmp_path: Pat
     assert fleet.locks() == []
 
 
-def test_another_controllers_lock_is_freed_by_the_playbook_that_says_whose_it_was(tmp_path: Path) -> None:
+def test_another_controllers_lock_is_released_by_playbook_unlock_which_names_its_holder(
+    tmp_path: Path,
+) -> None:
     fleet = Fleet(tmp_path)
     (tmp_path / "lb1").mkdir()
     (tmp_path / "lb1" / "lock.json").write_text(json.dumps(owner()))
-    code, output = fleet.run()
-    assert code != 0
-    assert "ann@desk has been deploying since 2024-01-02T03:04:05+00:00" in output
     code, output = fleet.run("unlock")
     assert code == 0
-    assert "lb1: freed the deploy lock of ann@desk (process 1, site.yml, since 2024-01-02T03:04:05" in output
+    assert (
+        "lb1: released the deploy lock of ann@desk (process 1, site.yml, since 2024-01-02T03:04:05" in output
+    )
     assert "changed=1" in output
     code, output = fleet.run("unlock")
     assert "lb1: there was no deploy lock." in output
@@ -379,20 +393,20 @@ def test_of_two_runs_that_begin_at_once_one_goes_on(tmp_path: Path) -> None:
     assert fleet.locks() == []
 
 
-def test_a_run_that_is_refused_gives_back_what_it_took(tmp_path: Path) -> None:
+def test_a_run_that_is_refused_releases_the_locks_it_has_acquired(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, away=1, reachable=3)
     (tmp_path / "lb3").mkdir()
     (tmp_path / "lb3" / "lock.json").write_text(json.dumps(owner()))
     code, output = fleet.run()
     assert code != 0
-    assert "lb3: ann@desk has been deploying since" in output
+    assert "lb3: ann@desk has been deploying since 2024-01-02T03:04:05+00:00" in output
     assert (tmp_path / "lb2").exists()
     assert not (tmp_path / "lb4").exists()  # or two runs could refuse each other
     assert "PLAY [Deploy]" not in output
     assert fleet.locks() == ["lb3"]
 
 
-def test_a_load_balancer_out_of_reach_holds_up_nobody(tmp_path: Path) -> None:
+def test_an_unreachable_load_balancer_does_not_stop_a_run(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, away=1)
     fleet.finish.touch()
     code, output = fleet.run()
@@ -401,7 +415,7 @@ def test_a_load_balancer_out_of_reach_holds_up_nobody(tmp_path: Path) -> None:
     assert "failed=0" in output
 
 
-def test_a_run_ends_when_no_load_balancer_is_in_reach(tmp_path: Path) -> None:
+def test_a_run_ends_when_no_load_balancer_is_reachable(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, reachable=0, away=2)
     code, output = fleet.run()
     assert code == 4, output

@@ -1,8 +1,9 @@
-"""Endpoints are asked with a load balancer's certificate, all at once, and one that does not answer holds up nobody."""
+"""Endpoints are asked at the same time, with a load balancer's certificate, and need not answer."""
 
 from __future__ import annotations
 
 import http.server
+import re
 import socket
 import ssl
 import threading
@@ -13,19 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.endpoint_probe import (
-    probe,
-    probe_all,
-    requests_in_flight,
-)
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     Pair,
     certificate_pem,
     issue,
     key_pem,
     make_authority,
 )
+from ansible_collections.flotilla.fleet.plugins.modules.endpoint_probe import (
+    IN_FLIGHT,
+    probe,
+    probe_all,
+    requests_in_flight,
+)
 
+ROOT = Path(__file__).parents[3]
 METRICS = """# TYPE flotilla_requests_in_flight gauge
 flotilla_requests_in_flight{{model="iris",version="1",release="abc"}} {iris}
 flotilla_requests_in_flight{{model="",version="",release="abc"}} 1
@@ -77,7 +80,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 class Endpoint(http.server.ThreadingHTTPServer):
-    """An endpoint: what it says of its readiness, and, one scrape after another, of its requests for iris."""
+    """An endpoint: the statuses of its readiness, one probe after another, and the numbers of its requests for iris.
+
+    The last status and the last number stay.
+    """
 
     daemon_threads = True
 
@@ -85,20 +91,20 @@ class Endpoint(http.server.ThreadingHTTPServer):
         self,
         context: ssl.SSLContext,
         *,
-        status: int = 200,
+        statuses: tuple[int, ...] = (200,),
         requests: tuple[int, ...] = (0,),
-        delay: float = 0,
+        until: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         # The thread of a connection shakes hands.
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-        self.status = status
+        self.statuses = list(statuses)
         self.requests = list(requests)
-        self.delay = delay
+        self.until = until
 
-    def metrics(self) -> str:
-        """The last number stays."""
-        return METRICS.format(iris=self.requests.pop(0) if len(self.requests) > 1 else self.requests[0])
+    @staticmethod
+    def next_of(values: list[int]) -> int:
+        return values.pop(0) if len(values) > 1 else values[0]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -106,10 +112,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Endpoint
 
     def do_GET(self) -> None:
-        time.sleep(self.server.delay)
+        self.server.until()
         ready = self.path == "/v2/health/ready"
-        body = b"{}" if ready else self.server.metrics().encode()
-        self.send_response(self.server.status if ready else 200)
+        text = "{}" if ready else METRICS.format(iris=self.server.next_of(self.server.requests))
+        body = text.encode()
+        self.send_response(self.server.next_of(self.server.statuses) if ready else 200)
         self.send_header("X-Release", "abc")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -133,13 +140,8 @@ def serve(certificates: Certificates) -> Iterator[Serve]:
     """Start an endpoint and return how the module is told of it."""
     servers: list[Endpoint] = []
 
-    def start(
-        name: str = "node1", *, starts_late: bool = False, shows: str = "", **behaviour: Any
-    ) -> dict[str, Any]:
+    def start(name: str = "node1", *, shows: str = "", **behaviour: Any) -> dict[str, Any]:
         server = Endpoint(certificates.server(shows or name), **behaviour)
-        if starts_late:
-            server.status = 503
-            threading.Timer(0.5, setattr, (server, "status", 200)).start()
         servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return {"name": name, "address": "127.0.0.1", "port": server.server_port}
@@ -152,7 +154,7 @@ def serve(certificates: Certificates) -> Iterator[Serve]:
 
 @pytest.fixture
 def closed() -> dict[str, Any]:
-    """An endpoint that nobody listens for."""
+    """An endpoint whose port is closed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return {"name": "gone", "address": "127.0.0.1", "port": free.getsockname()[1]}
@@ -167,7 +169,7 @@ def test_a_ready_endpoint_names_its_release_and_is_idle(serve: Serve, certificat
 def test_an_endpoint_that_is_not_ready_still_tells_what_it_works_on(
     serve: Serve, certificates: Certificates
 ) -> None:
-    found = probe(serve(status=503, requests=(3,)), 2, certificates.client())
+    found = probe(serve(statuses=(503,), requests=(3,)), 2, certificates.client())
     assert (found["ready"], found["release"], found["in_flight"], found["error"]) == (False, "abc", 3, "")
 
 
@@ -207,10 +209,12 @@ def test_an_endpoint_that_cannot_be_reached_says_why(
 def test_an_endpoint_that_is_frozen_is_given_up_after_the_timeout(
     serve: Serve, certificates: Certificates
 ) -> None:
-    endpoint, client = serve(delay=3), certificates.client()
+    over = threading.Event()
+    endpoint, client = serve(until=over.wait), certificates.client()
     began = time.monotonic()
     assert "timed out" in probe(endpoint, 0.2, client)["error"]
     assert time.monotonic() - began < 1
+    over.set()
 
 
 def test_endpoints_are_asked_past_any_proxy(
@@ -220,13 +224,20 @@ def test_endpoints_are_asked_past_any_proxy(
     assert probe(serve(), 2, certificates.client())["ready"]
 
 
-def test_all_are_asked_at_once(serve: Serve, certificates: Certificates) -> None:
-    endpoints = [serve(name, delay=0.3) for name in ("node1", "node2", "node3", "node4")]
-    client = certificates.client()
-    began = time.monotonic()
-    found = probe_all(endpoints, 2, client)
+def test_all_are_asked_at_the_same_time(serve: Serve, certificates: Certificates) -> None:
+    together = threading.Barrier(
+        4, timeout=10
+    )  # breaks, and the answers with it, if one of the four is not asked
+    endpoints = [serve(name, until=together.wait) for name in ("node1", "node2", "node3", "node4")]
+    found = probe_all(endpoints, 20, certificates.client())
     assert all(answer["ready"] for answer in found.values())
-    assert time.monotonic() - began < 1.5
+
+
+def test_the_endpoint_gives_its_requests_in_flight_under_the_name_that_is_read() -> None:
+    name = re.match(r"\^(\w+)", IN_FLIGHT.pattern)
+    assert name
+    package = ROOT / "model_endpoint" / "src"
+    assert any(f'"{name[1]}"' in file.read_text() for file in package.rglob("*.py"))
 
 
 def test_metrics_that_do_not_count_requests_are_not_taken_for_none() -> None:
@@ -251,13 +262,13 @@ def test_a_look_waits_for_nothing(ask: Serve, serve: Serve, closed: dict[str, An
 
 
 def test_it_waits_until_all_are_ready(ask: Serve, serve: Serve) -> None:
-    endpoints = [serve(starts_late=True), serve("node2")]
+    endpoints = [serve(statuses=(503, 503, 200)), serve("node2")]
     result = ask(endpoints=endpoints, ready_timeout=20)
     assert [found["ready"] for found in result["endpoints"].values()] == [True, True]
 
 
 def test_it_waits_no_longer_than_it_may_for_one_that_is_gone(ask: Serve, closed: dict[str, Any]) -> None:
-    result = ask(endpoints=[closed], ready_timeout=1)
+    result = ask(endpoints=[closed], ready_timeout=0.3)
     assert not result["endpoints"]["gone"]["ready"]
 
 
@@ -268,7 +279,7 @@ def test_it_waits_until_none_that_answers_is_busy(ask: Serve, serve: Serve, clos
 
 
 def test_it_waits_no_longer_than_it_may(ask: Serve, serve: Serve) -> None:
-    result = ask(endpoints=[serve(requests=(1,))], idle_timeout=1)
+    result = ask(endpoints=[serve(requests=(1,))], idle_timeout=0.3)
     assert (result["idle"], result["busy"]) == (False, ["node1"])
 
 

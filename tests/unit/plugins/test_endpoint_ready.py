@@ -7,7 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.endpoint_ready import last_lines, why_not
+from ansible_collections.flotilla.fleet.plugins.modules.endpoint_ready import (
+    CHECKS,
+    WRONG_OR_SLOW,
+    last_lines,
+    why_not,
+)
+
+from model_endpoint.runtime import golden_check
 
 Result = tuple[int, str, str]
 PASSED: Result = (0, "", "")
@@ -53,11 +60,29 @@ def test_an_endpoint_that_passes_costs_one_command() -> None:
         "flotilla-node1-blue",
         "python3",
         "-m",
-        "model_endpoint.gate",
+        "model_endpoint.runtime.golden_check",
         "--seconds",
         "0.5",
     ]
     assert machine.asked == [["timeout", "--signal=KILL", "30.0", *gate]]
+
+
+def test_an_endpoint_of_an_older_image_is_asked_by_the_former_name_at_once(now: list[float]) -> None:
+    missing = (
+        1,
+        "",
+        "/usr/bin/python3: Error while finding module specification for "
+        f"'{CHECKS[0]}' (ModuleNotFoundError: No module named 'model_endpoint.runtime')\n",
+    )
+    machine = Machine([missing, REFUSED, PASSED], [RUNNING])
+    assert machine.why_not() == ""
+    assert [command[8] for command in machine.asked if "exec" in command] == [CHECKS[0], CHECKS[1], CHECKS[1]]
+    assert now[0] == pytest.approx(0.2)
+
+
+def test_the_exit_code_and_the_name_of_the_golden_check_are_the_endpoint_s() -> None:
+    assert golden_check.WRONG_OR_SLOW == WRONG_OR_SLOW
+    assert golden_check.__name__ == CHECKS[0]
 
 
 def test_it_is_asked_again_until_it_is_ready(now: list[float]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import issue, make_authority, still_good
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import issue, make_authority, still_good
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization

@@ -1,24 +1,22 @@
-"""Every mistake in an inventory is named with its host, variable, value and cure."""
+"""Every mistake in an inventory is named with its host, variable, value and fix."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from ansible_collections.flotilla.fleet.plugins.filter.inventory_check import (
-    RULES,
-    inventory_errors,
-    role_specs,
-)
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     make_authority,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.check import inventory_errors
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.renamed import RENAMED
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.rules import RULES
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import SPECS as OWN_SPECS
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Option
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -26,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-SPECS: dict[str, dict[str, dict[str, Any]]] = {
+SPECS: dict[str, dict[str, Option]] = {
     "model_endpoint": {
         "model_endpoint_address": {"type": "str"},
         "model_endpoint_port": {"type": "int", "default": 5001},
@@ -53,6 +51,14 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
     "release": {"release_lock_wait": {"type": "int", "default": 0}},
 }
 
+
+def roles(specs: Mapping[str, Mapping[str, Option]]) -> dict[str, dict[str, Mapping[str, Option]]]:
+    """Roles whose entry points `main` have these options."""
+    return {role: {"main": options} for role, options in specs.items()}
+
+
+SETTINGS = {name for options in OWN_SPECS.values() for name in options}
+
 Inventory = tuple[dict[str, dict[str, Any]], dict[str, list[str]]]
 
 
@@ -70,7 +76,7 @@ def fleet(**changes: Mapping[str, Any]) -> Inventory:
 
 
 def errors(inventory: Inventory) -> list[str]:
-    return inventory_errors(*inventory, SPECS)
+    return inventory_errors(*inventory, roles(SPECS))
 
 
 def only_error(inventory: Inventory) -> str:
@@ -133,7 +139,7 @@ def test_a_virtual_address_that_both_load_balancers_have_is_fine(address: str | 
         "2001:db8::1",
         "",
         192,
-        "door.example",
+        "frontend.example",
     ],
 )
 def test_a_virtual_address_that_is_no_ipv4_address(address: object) -> None:
@@ -143,10 +149,10 @@ def test_a_virtual_address_that_is_no_ipv4_address(address: object) -> None:
     )
 
 
-def test_a_virtual_address_needs_somebody_to_hand_it_to() -> None:
+def test_a_virtual_address_needs_two_load_balancers() -> None:
     assert only_error(fleet(lb={"virtual_address_ip": "192.0.2.100"})) == (
-        "lb: virtual_address_ip is '192.0.2.100': there is nobody to hand it to: add a second host to "
-        "load_balancers, or delete this"
+        "lb: virtual_address_ip is '192.0.2.100': only one load balancer could have this address: "
+        "add a second host to load_balancers, or delete virtual_address_ip"
     )
 
 
@@ -160,10 +166,10 @@ def test_a_virtual_address_is_the_same_on_all_load_balancers(second: dict[str, s
 
 
 @pytest.mark.parametrize(("address", "owner"), [("192.0.2.2/24", "lb2"), ("192.0.2.12", "n2")])
-def test_a_virtual_address_is_no_machine_s_own(address: str, owner: str) -> None:
+def test_a_virtual_address_is_not_the_address_of_a_machine(address: str, owner: str) -> None:
     variables = {"virtual_address_ip": address}
     assert only_error(two_balancers(variables, variables)) == (
-        f"lb, lb2: virtual_address_ip is '{address}': this is {owner}'s own address: "
+        f"lb, lb2: virtual_address_ip is '{address}': this is the address of {owner}: "
         "set one that no machine has"
     )
 
@@ -197,7 +203,7 @@ def test_one_host_in_every_group_named_by_its_address_is_fine() -> None:
 def test_a_weight_that_is_no_whole_number_of_at_least_1(weight: object, shown: str) -> None:
     assert only_error(fleet(n2={"model_endpoint_weight": weight})) == (
         f"n2: model_endpoint_weight is {shown}: set a whole number of at least 1 "
-        "(to send it no requests, set model_endpoint_state: drained)"
+        "(to send a node no requests, set model_endpoint_state: drained)"
     )
 
 
@@ -209,7 +215,7 @@ def test_a_weight_that_is_no_whole_number_of_at_least_1(weight: object, shown: s
         ("registry_adress", "registry_address"),
     ],
 )
-def test_an_unknown_variable_names_the_nearest(unknown: str, meant: str) -> None:
+def test_an_unknown_variable_is_refused_with_the_nearest_name(unknown: str, meant: str) -> None:
     found = only_error(fleet(n1={unknown: 3}))
     assert found == f"n1: {unknown} is 3: there is no such variable: did you mean {meant}?"
 
@@ -231,9 +237,9 @@ def test_hosts_with_different_values_of_one_mistake_show_each() -> None:
     ("variables", "message"),
     [
         ({"model_endpoint_state": "draned"}, "model_endpoint_state is 'draned': set one of present, drained"),
-        ({"model_endpoint_memory": ["1g"]}, "model_endpoint_memory is ['1g']: set a text"),
-        ({"model_endpoint_memory": True}, "model_endpoint_memory is true: set a text"),
-        ({"model_endpoint_memory": None}, "model_endpoint_memory is empty: set a text"),
+        ({"model_endpoint_memory": ["1g"]}, "model_endpoint_memory is ['1g']: set a string"),
+        ({"model_endpoint_memory": True}, "model_endpoint_memory is true: set a string"),
+        ({"model_endpoint_memory": None}, "model_endpoint_memory is empty: set a string"),
         ({"model_endpoint_threads": 0}, "model_endpoint_threads is 0: set a whole number of at least 1"),
         ({"model_endpoint_pids_limit": 2.5}, "model_endpoint_pids_limit is 2.5: set a whole number"),
         ({"model_endpoint_pids_limit": True}, "model_endpoint_pids_limit is true: set a whole number"),
@@ -277,7 +283,7 @@ def test_good_settings_of_a_release(variables: dict[str, Any]) -> None:
 
 PERCENT = "set a number from 0 to 100"
 SECONDS = "set a whole number of seconds, 0 or more"
-HEADER = "set the name of a request header, such as X-API-Key: letters, digits and '-'; or '' for none"
+HEADER = "set the name of a request header, such as X-API-Key: letters, digits and '-'; or '' for no header"
 
 
 @pytest.mark.parametrize(
@@ -297,8 +303,8 @@ HEADER = "set the name of a request header, such as X-API-Key: letters, digits a
         ("release_canary_key", None, f"empty: {HEADER}"),
         ("release_min_nodes", 0, "0: set a whole number of at least 1"),
         ("release_min_nodes", "most", "'most': set a whole number of at least 1"),
-        ("release_min_nodes", 4, "4: model_nodes has 3 hosts: set 3 at most, or add hosts"),
-        ("release_min_nodes", "4", "'4': model_nodes has 3 hosts: set 3 at most, or add hosts"),
+        ("release_min_nodes", 4, "4: model_nodes has 3 hosts: set at most 3, or add hosts"),
+        ("release_min_nodes", "4", "'4': model_nodes has 3 hosts: set at most 3, or add hosts"),
         ("release_ramp_seconds", -1, f"-1: {SECONDS}"),
         ("release_drain_timeout", 1.5, f"1.5: {SECONDS}"),
         ("release_bake_seconds", "5m", f"'5m': {SECONDS}"),
@@ -330,7 +336,7 @@ def test_settings_of_a_release_out_of_range(variable: str, value: object, messag
 def test_canary_steps_of_another_form(steps: object) -> None:
     found = only_error(fleet(lb={"release_canary_steps": steps}))
     assert found == (
-        f"lb: release_canary_steps is {steps!r}: set a list of steps, each with percent and bake alone, such as "
+        f"lb: release_canary_steps is {steps!r}: set a list of steps, each with percent and bake only, such as "
         "[{percent: 5, bake: 60}, {percent: 100, bake: 0}]"
     )
 
@@ -338,16 +344,16 @@ def test_canary_steps_of_another_form(steps: object) -> None:
 @pytest.mark.parametrize(
     ("percent", "bake", "message"),
     [
-        (0, 60, "percent of step 2 is 0: set a number above 0, 100 at most"),
-        (101, 60, "percent of step 2 is 101: set a number above 0, 100 at most"),
-        ("all", 60, "percent of step 2 is 'all': set a number above 0, 100 at most"),
+        (0, 60, "percent of step 2 is 0: set a number above 0 and at most 100"),
+        (101, 60, "percent of step 2 is 101: set a number above 0 and at most 100"),
+        ("all", 60, "percent of step 2 is 'all': set a number above 0 and at most 100"),
         (5, 60, "percent of step 2 is 5: set more than in the step before"),
         (100, -1, "bake of step 2 is -1: set seconds, 0 or more"),
         (100, "1m", "bake of step 2 is '1m': set seconds, 0 or more"),
         (100, None, "bake of step 2 is empty: set seconds, 0 or more"),
     ],
 )
-def test_canary_steps_that_lead_nowhere(percent: object, bake: object, message: str) -> None:
+def test_canary_steps_with_a_wrong_percent_or_bake(percent: object, bake: object, message: str) -> None:
     steps = [{"percent": 5, "bake": 60}, {"percent": percent, "bake": bake}]
     assert only_error(fleet(lb={"release_canary_steps": steps})).endswith(f"}}]: {message}")
 
@@ -355,12 +361,49 @@ def test_canary_steps_that_lead_nowhere(percent: object, bake: object, message: 
 def test_as_many_nodes_as_there_are_on_every_load_balancer_is_one_line() -> None:
     hosts, groups = fleet(lb={"release_min_nodes": 2}, n1={"release_min_nodes": 2})
     found = only_error((hosts, {**groups, "load_balancers": ["lb", "n1"], "model_nodes": ["n2"]}))
-    assert found == "lb, n1: release_min_nodes is 2: model_nodes has 1 host: set 1 at most, or add hosts"
+    assert found == "lb, n1: release_min_nodes is 2: model_nodes has 1 host: set at most 1, or add hosts"
 
 
 def test_every_rule_is_about_a_variable_of_a_role() -> None:
-    roles = role_specs(str(Path(__file__).parents[3] / "roles"))
-    assert set(RULES) <= {name for options in roles.values() for name in options}
+    assert set(RULES) <= SETTINGS
+
+
+def test_every_renamed_variable_has_the_name_of_a_setting_and_none_keeps_its_own() -> None:
+    assert set(RENAMED.values()) <= SETTINGS
+    assert not set(RENAMED) & SETTINGS
+    assert all(name.startswith(tuple(f"{role}_" for role in OWN_SPECS)) for name in RENAMED)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("nginx_lb_canary_percent", "release_canary_percent"),
+        ("nginx_lb_watch_p95_factor", "release_watch_p95_factor"),
+        ("nginx_lb_virtual_address", "virtual_address_ip"),
+        ("model_endpoint_fast_lane", "model_endpoint_fast_path"),
+    ],
+)
+def test_a_renamed_variable_is_refused_with_its_new_name(old: str, new: str) -> None:
+    hosts, groups = fleet(lb={old: 5}, n1={old: "{{ other }}"})
+    assert inventory_errors(hosts, groups) == [f"lb, n1: {old} is now {new}: rename it"]
+
+
+def test_a_renamed_variable_is_not_read() -> None:
+    hosts, groups = fleet()
+    broken = FailingTemplates({"ansible_host": "192.0.2.11"}, {"nginx_lb_min_nodes"})
+    found = inventory_errors({**hosts, "n1": broken}, groups, roles(SPECS))
+    assert found == ["n1: nginx_lb_min_nodes is now release_min_nodes: rename it"]
+
+
+def test_a_parameter_of_a_role_is_refused() -> None:
+    known = roles(SPECS)
+    known["model_endpoint"]["stop"] = {"model_endpoint_slot": {"type": "str"}, "model_endpoint_port": {}}
+    hosts, groups = fleet(n1={"model_endpoint_slot": "blue", "model_endpoint_port": 6001})
+    (found,) = inventory_errors(hosts, groups, known)
+    assert found == (
+        "n1: model_endpoint_slot is a parameter, which playbooks give to role model_endpoint: remove it from the "
+        "inventory"
+    )
 
 
 @pytest.mark.parametrize("group", ["load_balancers", "model_nodes"])
@@ -377,20 +420,20 @@ def test_a_group_without_hosts(group: str, missing: bool) -> None:
 def test_a_misspelt_group_is_named() -> None:
     hosts, groups = fleet()
     groups["model_node"] = groups.pop("model_nodes")
-    assert only_error((hosts, groups)).endswith(", or rename the group model_node")
+    assert only_error((hosts, groups)).endswith(", or rename the group model_node to model_nodes")
 
 
 def test_more_than_one_builder() -> None:
     hosts, groups = fleet()
     found = only_error((hosts, {**groups, "image_builder": ["n1", "n2"]}))
-    assert found == "image_builder: the group has 2 hosts (n1, n2): leave one"
+    assert found == "image_builder: the group has 2 hosts (n1, n2): leave one in the group"
 
 
 def test_every_node_drained() -> None:
     drained = {"model_endpoint_state": "drained"}
     found = only_error(fleet(n1=drained, n2=drained, n3=drained))
     assert found.startswith("n1, n2, n3: model_endpoint_state is 'drained' on every host of model_nodes")
-    assert found.endswith("set it to present on one host at least")
+    assert found.endswith("set it to present on at least one host")
 
 
 @pytest.mark.parametrize(
@@ -406,21 +449,23 @@ def test_an_address_that_is_no_address(host: str, variable: str, address: object
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
-def test_an_address_that_stands_for_all_of_the_machine(address: str) -> None:
+def test_an_address_that_means_every_address_of_the_machine(address: str) -> None:
     found = only_error(fleet(n1={"model_endpoint_address": address}))
-    assert found.startswith(f"n1: model_endpoint_address is '{address}': this stands for every address")
+    assert found.startswith(f"n1: model_endpoint_address is '{address}': this means every address")
 
 
 def test_a_name_in_place_of_a_node_s_address() -> None:
     found = only_error(fleet(n1={"ansible_host": "n1.lan"}))
-    assert found == "n1: ansible_host is 'n1.lan': this is no IP address: set model_endpoint_address to one"
+    assert (
+        found == "n1: ansible_host is 'n1.lan': this is not an IP address: set model_endpoint_address to one"
+    )
 
 
 def test_a_name_in_place_of_the_load_balancer_s_address_concerns_the_registry_on_it_too() -> None:
     hosts, groups = fleet()
     del hosts["lb"]["ansible_host"]
     balancer, registry = (
-        f"lb: inventory_hostname is 'lb': this is no IP address: set {variable} to one"
+        f"lb: inventory_hostname is 'lb': this is not an IP address: set {variable} to one"
         for variable in ("nginx_lb_address", "registry_address")
     )
     assert errors((hosts, groups)) == [balancer, registry]
@@ -454,8 +499,8 @@ def test_the_highest_port_leaves_none_for_an_endpoint_s_second_slot() -> None:
 @pytest.mark.parametrize("address", ["192.0.2.11", "::ffff:192.0.2.11"])
 def test_two_endpoints_on_one_port_of_one_machine(address: str) -> None:
     assert only_error(fleet(n2={"ansible_host": address})) == (
-        "n1 (5001), n2 (5001): model_endpoint_port overlaps at 192.0.2.11, as an endpoint takes its port and "
-        "the next one: set another on n2, such as 5003"
+        "n1 (5001), n2 (5001): model_endpoint_port overlaps at 192.0.2.11, because an endpoint uses its port "
+        "and the next one: set another port on n2, such as 5003"
     )
 
 
@@ -477,7 +522,7 @@ def test_an_endpoint_on_the_second_slot_of_another() -> None:
     ],
 )
 def test_an_endpoint_port_taken_on_its_machine(port: int, variable: str, taken: int) -> None:
-    cause = f"n1: model_endpoint_port is {port}: {variable} of lb takes port {taken} of the same machine"
+    cause = f"n1: model_endpoint_port is {port}: {variable} of lb uses port {taken} of the same machine"
     beside = fleet(n1={"ansible_host": "192.0.2.1", "model_endpoint_port": port})
     assert only_error(beside) == f"{cause}: set another model_endpoint_port"
     assert errors(fleet(n1={"model_endpoint_port": port})) == []
@@ -486,12 +531,12 @@ def test_an_endpoint_port_taken_on_its_machine(port: int, variable: str, taken: 
 def test_a_host_that_is_both_is_one_machine_whatever_its_addresses() -> None:
     hosts, groups = fleet(n1={"model_endpoint_port": 80, "nginx_lb_address": "192.0.2.200"})
     found = only_error((hosts, {**groups, "load_balancers": ["lb", "n1"]}))
-    assert found.startswith("n1: model_endpoint_port is 80: nginx_lb_port of n1 takes port 80")
+    assert found.startswith("n1: model_endpoint_port is 80: nginx_lb_port of n1 uses port 80")
 
 
 def test_the_load_balancer_s_own_ports_collide() -> None:
     found = only_error(fleet(lb={"nginx_lb_status_port": 80}))
-    assert found.startswith("lb: nginx_lb_port is 80: nginx_lb_status_port of lb takes port 80")
+    assert found.startswith("lb: nginx_lb_port is 80: nginx_lb_status_port of lb uses port 80")
 
 
 @pytest.mark.parametrize("name", ["-n", "n 1", "nöde", "a/b", "n" * 64, "2001:db8::5", "n..1", "n."])
@@ -499,7 +544,7 @@ def test_a_name_unfit_for_a_container(name: str) -> None:
     hosts, groups = fleet()
     hosts[name] = {"ansible_host": "192.0.2.50"}
     groups["model_nodes"].append(name)
-    assert only_error((hosts, groups)).startswith(f"{name}: inventory_hostname is '{name}': no container or ")
+    assert only_error((hosts, groups)).startswith(f"{name}: inventory_hostname is '{name}': a container or ")
 
 
 def test_the_longest_name_fits() -> None:
@@ -531,7 +576,7 @@ class FailingTemplates(Mapping[str, object]):
 def test_a_template_that_fails_is_one_error(variable: str) -> None:
     hosts, groups = fleet()
     broken = FailingTemplates({"ansible_host": "192.0.2.11"}, {variable})
-    found = inventory_errors({**hosts, "n1": broken}, groups, SPECS)
+    found = inventory_errors({**hosts, "n1": broken}, groups, roles(SPECS))
     assert found == [
         f"n1: {variable} is a template that fails ('nope' is undefined): write a value that needs no facts "
         "and no other host's variables"
@@ -549,25 +594,17 @@ def test_a_template_that_fails_inside_a_list_is_one_error() -> None:
     assert found.startswith("n1: model_endpoint_models is a template that fails ('nope' is undefined): write")
 
 
-def test_a_broken_template_of_somebody_else_s_variable_is_not_read() -> None:
+def test_a_broken_template_of_another_variable_is_not_read() -> None:
     hosts, groups = fleet()
     broken = FailingTemplates({"ansible_host": "192.0.2.11"}, {"my_variable"})
-    assert inventory_errors({**hosts, "n1": broken}, groups, SPECS) == []
+    assert inventory_errors({**hosts, "n1": broken}, groups, roles(SPECS)) == []
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     hosts, groups = fleet(
         n1={"model_endpoint_weight": 0, "model_endpoint_port": 0}, n2={"ansible_host": "n2.example"}
     )
     assert len(errors((hosts, {**groups, "load_balancers": []}))) == 4
-
-
-def test_options_of_all_entry_points_are_known(tmp_path: Path) -> None:
-    meta = tmp_path / "box" / "meta"
-    meta.mkdir(parents=True)
-    entries = {"main": {"options": {"box_a": {"type": "int"}}}, "stop": {"options": {"box_b": {}}}, "go": {}}
-    (meta / "argument_specs.yml").write_text(yaml.safe_dump({"argument_specs": entries}))
-    assert role_specs(str(tmp_path)) == {"box": {"box_a": {"type": "int"}, "box_b": {}}}
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -591,7 +628,7 @@ def test_5000_hosts_take_less_than_two_seconds(broken: bool) -> None:
 
 
 KEY = "0123456789abcdef01234567"
-SECRETS = {
+SECRETS: dict[str, dict[str, Option]] = {
     **SPECS,
     "nginx_lb": {
         **SPECS["nginx_lb"],
@@ -605,33 +642,33 @@ SECRETS = {
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "cure"),
+    ("variable", "value", "fix"),
     [
         ("nginx_lb_trusted_proxies", "10.0.0.1", "set a list of addresses and networks"),
-        ("nginx_lb_trusted_proxies", ["10.0.0.1", "proxy"], "'proxy' is no address and no network"),
-        ("nginx_lb_trusted_proxies", ["::/0"], "'::/0' trusts everyone to say who they are"),
-        ("nginx_lb_operators", ["10.0.0.1/8"], "'10.0.0.1/8' is no address and no network"),
-        ("nginx_lb_operators", [10], "10 is no address and no network"),
-        ("nginx_lb_operators", ["fe80::1%eth0"], "'fe80::1%eth0' is no address and no network"),
+        ("nginx_lb_trusted_proxies", ["10.0.0.1", "proxy"], "'proxy' is neither an address nor a network"),
+        ("nginx_lb_trusted_proxies", ["::/0"], "'::/0' trusts any client to name its own address"),
+        ("nginx_lb_operators", ["10.0.0.1/8"], "'10.0.0.1/8' is neither an address nor a network"),
+        ("nginx_lb_operators", [10], "10 is neither an address nor a network"),
+        ("nginx_lb_operators", ["fe80::1%eth0"], "'fe80::1%eth0' is neither an address nor a network"),
         ("nginx_lb_rate", -1, "set a whole number of at least 0"),
         ("nginx_lb_burst", 0, "set a whole number of at least 1"),
         ("nginx_lb_quotas", ["/predict"], "set a mapping of routes to requests a second"),
-        ("nginx_lb_quotas", {"predict": 5}, "'predict' is no beginning of a route"),
-        ("nginx_lb_quotas", {"/": 5}, "for all routes there is nginx_lb_rate"),
-        ("nginx_lb_quotas", {"/predict/": 5}, "'/predict/' is no beginning of a route"),
-        ("nginx_lb_quotas", {'/a"; return 200;': 5}, "is no beginning of a route"),
+        ("nginx_lb_quotas", {"predict": 5}, "'predict' is not the beginning of a route"),
+        ("nginx_lb_quotas", {"/": 5}, "to limit all routes, set nginx_lb_rate"),
+        ("nginx_lb_quotas", {"/predict/": 5}, "'/predict/' is not the beginning of a route"),
+        ("nginx_lb_quotas", {'/a"; return 200;': 5}, "is not the beginning of a route"),
         ("nginx_lb_quotas", {"/predict": 0}, "/predict has 0: set a whole number of at least 1"),
         ("nginx_lb_client_connections", "many", "set a whole number of at least 0"),
         ("nginx_lb_client_timeout", 0.5, "set a whole number of at least 1"),
     ],
 )
-def test_what_the_door_can_not_use_is_named(variable: str, value: object, cure: str) -> None:
+def test_a_frontend_setting_that_nginx_can_not_use_is_refused(variable: str, value: object, fix: str) -> None:
     found = only_error(fleet(lb={variable: value}))
     assert found.startswith(f"lb: {variable} is ")
-    assert cure in found
+    assert fix in found
 
 
-def test_a_door_set_up_well_has_no_errors() -> None:
+def test_good_frontend_settings_have_no_errors() -> None:
     settings = {
         "nginx_lb_trusted_proxies": ["192.0.2.7", "2001:db8::/32"],
         "nginx_lb_operators": ["0.0.0.0/0"],
@@ -640,27 +677,27 @@ def test_a_door_set_up_well_has_no_errors() -> None:
         "nginx_lb_quotas": {"/invocations": 5, "/v2/models/iris": "2"},
         "nginx_lb_client_connections": 0,
     }
-    assert inventory_errors(*fleet(lb=settings), SECRETS) == []
+    assert inventory_errors(*fleet(lb=settings), roles(SECRETS)) == []
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "cure"),
+    ("variable", "value", "fix"),
     [
         ("nginx_lb_api_keys", KEY, "set a mapping of names to keys"),
-        ("nginx_lb_api_keys", {"alice": KEY, "bob": KEY[1:]}, "the key of entry 2 won't do"),
-        ("nginx_lb_api_keys", {"alice": f"{KEY} "}, "the key of entry 1 won't do"),
-        ("nginx_lb_api_keys", {KEY: "alice"}, "the key of entry 1 won't do"),
-        ("nginx_lb_api_keys", {f"{KEY} alice": KEY}, "the name of entry 1 won't do"),
+        ("nginx_lb_api_keys", {"alice": KEY, "bob": KEY[1:]}, "the key of entry 2 is not valid"),
+        ("nginx_lb_api_keys", {"alice": f"{KEY} "}, "the key of entry 1 is not valid"),
+        ("nginx_lb_api_keys", {KEY: "alice"}, "the key of entry 1 is not valid"),
+        ("nginx_lb_api_keys", {f"{KEY} alice": KEY}, "the name of entry 1 is not valid"),
         ("nginx_lb_api_keys", {"alice": KEY, "bob": KEY}, "two names have the same key"),
         ("nginx_lb_api_kyes", {"alice": KEY}, "did you mean nginx_lb_api_keys?"),
         ("nginx_lb_api_key", KEY, "did you mean nginx_lb_api_keys?"),
         ("nginx_lb_secrets", {"alice": KEY}, "there is no such variable"),
     ],
 )
-def test_a_mistake_with_keys_shows_none(variable: str, value: object, cure: str) -> None:
-    (found,) = inventory_errors(*fleet(lb={variable: value}), SECRETS)
+def test_a_mistake_with_keys_shows_none(variable: str, value: object, fix: str) -> None:
+    (found,) = inventory_errors(*fleet(lb={variable: value}), roles(SECRETS))
     assert found.startswith(f"lb: {variable} is (hidden): ")
-    assert cure in found
+    assert fix in found
     assert KEY[1:] not in found
 
 
@@ -691,8 +728,8 @@ def with_tls(mode: object, **settings: object) -> Inventory:
         with_tls("internal", names=["models.example", "*.models.example"]),
     ],
 )
-def test_tls_set_up_well_has_no_errors(inventory: Inventory) -> None:
-    assert inventory_errors(*inventory, SECRETS) == []
+def test_good_tls_settings_have_no_errors(inventory: Inventory) -> None:
+    assert inventory_errors(*inventory, roles(SECRETS)) == []
 
 
 @pytest.mark.parametrize(
@@ -702,69 +739,76 @@ def test_tls_set_up_well_has_no_errors(inventory: Inventory) -> None:
         (with_tls(True), "lb: nginx_lb_tls is true: set off, own or internal"),
         (
             with_tls("own", key=OUR_KEY),
-            "lb: nginx_lb_tls_certificate is empty: set it to a certificate in PEM",
+            "lb: nginx_lb_tls_certificate is empty: set a certificate in PEM",
         ),
         (
             with_tls("own", certificate=OUR_KEY, key=OUR_KEY),
-            "lb: nginx_lb_tls_certificate is (hidden): set it to a certificate in PEM",
+            "lb: nginx_lb_tls_certificate is (hidden): set a certificate in PEM",
         ),
         (
             with_tls("own", certificate=OURS),
-            "lb: nginx_lb_tls_key is empty: set it to a private key in PEM form",
+            "lb: nginx_lb_tls_key is empty: set a private key in PEM form",
         ),
         (
-            with_tls("own", certificate=OURS, key="/etc/door.key"),
-            "lb: nginx_lb_tls_key is (hidden): set it to a private key in PEM form, as nginx_lb_tls is own: its text, "
-            "or \"{{ lookup('file', inventory_dir ~ '/door.key') }}\" for a file",
+            with_tls("own", certificate=OURS, key="/etc/frontend.key"),
+            "lb: nginx_lb_tls_key is (hidden): set a private key in PEM form, because nginx_lb_tls is own: its text, "
+            "or \"{{ lookup('file', inventory_dir ~ '/privkey.pem') }}\" for a file",
         ),
         (
             with_tls("own", certificate=OURS, key=pem("a", b"secret")[1]),
-            "lb: nginx_lb_tls_key is (hidden): it has a passphrase, which Nginx can't be asked",
+            "lb: nginx_lb_tls_key is (hidden): the key has a passphrase, which Nginx can't ask for",
         ),
         (
             with_tls("own", certificate=OURS, key=THEIR_KEY),
-            "lb: nginx_lb_tls_key is (hidden): it is not the key of nginx_lb_tls_certificate: set the one",
+            "lb: nginx_lb_tls_key is (hidden): this is not the key of nginx_lb_tls_certificate: set the key with which",
         ),
         (
             with_tls("own", certificate=THEIRS + OURS, key=OUR_KEY),
-            "lb: nginx_lb_tls_key is (hidden): it is not the key of the first certificate",
+            "lb: nginx_lb_tls_key is (hidden): this is not the key of the first certificate",
         ),
         (
             with_tls("off", key=OUR_KEY),
-            "lb: nginx_lb_tls_key is (hidden): nginx_lb_tls is off, which makes no use of it: set own there",
+            "lb: nginx_lb_tls_key is (hidden): this has no effect while nginx_lb_tls is off: set nginx_lb_tls to own",
         ),
         (
             with_tls("internal", certificate=OURS),
-            "lb: nginx_lb_tls_certificate is (hidden): nginx_lb_tls is inter",
+            "lb: nginx_lb_tls_certificate is (hidden): this has no effect while nginx_lb_tls is inter",
         ),
         (
             with_tls("own", certificate=OURS, key=OUR_KEY, names=["models.example"]),
-            "lb: nginx_lb_tls_names is ['models.example']: nginx_lb_tls is own, which makes no use of it: set internal",
+            "lb: nginx_lb_tls_names is ['models.example']: this has no effect while nginx_lb_tls is own: "
+            "set nginx_lb_tls to internal",
         ),
-        (with_tls("off", hsts_seconds=60), "lb: nginx_lb_tls_hsts_seconds is 60: nginx_lb_tls is off"),
-        (with_tls("internal", names=["https://models.example"]), "'https://models.example' is no DNS name"),
-        (with_tls("internal", port=80), "lb: nginx_lb_port is 80: nginx_lb_tls_port of lb takes port 80"),
+        (
+            with_tls("off", hsts_seconds=60),
+            "lb: nginx_lb_tls_hsts_seconds is 60: this has no effect while nginx_lb_tls is off",
+        ),
+        (
+            with_tls("internal", names=["https://models.example"]),
+            "'https://models.example' is not a DNS name",
+        ),
+        (with_tls("internal", port=80), "lb: nginx_lb_port is 80: nginx_lb_tls_port of lb uses port 80"),
         (
             fleet(lb={"nginx_lb_private": OUR_KEY}),
             "lb: nginx_lb_private is (hidden): there is no such variable",
         ),
     ],
 )
-def test_tls_that_can_not_work_is_named_and_no_key_shown(inventory: Inventory, error: str) -> None:
-    (found,) = inventory_errors(*inventory, SECRETS)
+def test_tls_settings_that_can_not_work_are_reported_without_a_key(inventory: Inventory, error: str) -> None:
+    (found,) = inventory_errors(*inventory, roles(SECRETS))
     assert error in found
     assert "KEY-----" not in found
 
 
 def test_tls_is_the_same_on_all_load_balancers() -> None:
     hosts, groups = fleet(lb={"nginx_lb_tls": "internal"})
-    (found,) = inventory_errors(hosts, {**groups, "load_balancers": ["lb", "n1"]}, SECRETS)
+    (found,) = inventory_errors(hosts, {**groups, "load_balancers": ["lb", "n1"]}, roles(SECRETS))
     assert found == (
         "lb (internal), n1 (off): nginx_lb_tls is not the same on all: set it for the group load_balancers"
     )
 
 
-def test_a_key_that_can_not_be_read_is_named_without_what_was_said_of_it() -> None:
+def test_a_key_whose_template_fails_is_reported_without_the_error() -> None:
     class Broken(dict[str, object]):
         def __getitem__(self, name: str) -> object:
             if name == "nginx_lb_tls_key":
@@ -773,8 +817,8 @@ def test_a_key_that_can_not_be_read_is_named_without_what_was_said_of_it() -> No
 
     hosts, groups = with_tls("own", certificate=OURS, key="")
     hosts["lb"] = Broken(hosts["lb"])
-    (found,) = inventory_errors(hosts, groups, SECRETS)
+    (found,) = inventory_errors(hosts, groups, roles(SECRETS))
     assert found.startswith(
-        "lb: nginx_lb_tls_key is (hidden): its template fails; why, says: ansible load_balan"
+        "lb: nginx_lb_tls_key is (hidden): its template fails; to see why, run: ansible load_balan"
     )
     assert "KEY-----" not in found

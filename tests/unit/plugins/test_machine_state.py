@@ -13,22 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
+from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
     key_pem,
     make_authority,
 )
 from ansible_collections.flotilla.fleet.plugins.modules.machine_state import (
-    Engine,
     bridge_address,
+    distribution,
     engine_state,
     file_states,
     fleet_state,
     installed_packages,
     link_targets,
     own_addresses,
-    served_version,
     shown_certificate,
 )
 
@@ -41,6 +42,7 @@ def inspected(name: str, **state: Any) -> dict[str, Any]:
         "Name": f"/{name}",
         "RestartCount": 2,
         "Config": {"Image": f"{REPOSITORY}@sha256:1", "Labels": {"flotilla.role": "endpoint"}},
+        "HostConfig": {"Memory": 1 << 29},
         "State": {"StartedAt": "2025-01-01T00:00:00Z", **state},
     }
 
@@ -118,6 +120,8 @@ def test_the_fleet_s_containers_are_told_and_one_that_has_gone_meanwhile_is_not(
         "labels": {"flotilla.role": "endpoint"},
         "restarts": 2,
         "started": "2025-01-01T00:00:00Z",
+        "settings": inspected_settings(inspected("any")),
+        "newer_files": False,
     }
     assert state["engine"]
     assert state["containers"] == {
@@ -189,25 +193,6 @@ def test_the_state_is_read_and_one_that_cannot_be_is_named_with_the_cure(tmp_pat
             fleet_state(path)
 
 
-def test_the_served_version_is_what_nginx_says() -> None:
-    class Nginx(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            assert self.path == "/_lb/version"
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"0c0ffee01234\n")
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Nginx) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        port = server.server_address[1]
-        assert served_version(port) == "0c0ffee01234"
-    assert served_version(port) == ""
-    assert served_version(0) == ""
-
-
 def test_the_certificate_is_the_one_that_clients_are_shown(tmp_path: Path) -> None:
     certificate, key = issue(make_authority("test"), "door", "server", [], ["models.example"])
     pair = tmp_path / "pair.pem"
@@ -247,3 +232,8 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
         " served certificate"
     )
     assert set(told.split()) <= result.keys()
+
+
+def test_a_distribution_is_named_with_its_version_where_it_has_one() -> None:
+    assert distribution({"ID": "debian", "VERSION_ID": "13"}) == "debian-13"
+    assert distribution({"ID": "arch"}) == "arch"

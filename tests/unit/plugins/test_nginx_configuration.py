@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 import json
 import threading
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
+from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
 from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
 from ansible_collections.flotilla.fleet.plugins.modules.nginx_configuration import (
     Nginx,
@@ -100,26 +103,12 @@ class Machine:
 def machine(tmp_path: Path, status_server: StatusServer, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine whose Nginx serves OLD, with the state "1"."""
     monkeypatch.setattr(nginx_configuration, "RELOAD_SECONDS", 0)
+    monkeypatch.setattr(nginx_configuration, "POLL_SECONDS", 0.01)
     machine = Machine(tmp_path, status_server)
     machine.server.version = version_of(OLD)
     machine.install(OLD, "1")
     assert machine.commands == []
     return machine
-
-
-def test_what_a_dead_controller_left_at_work_is_waited_for(machine: Machine) -> None:
-    begun = threading.Event()
-
-    def next_run() -> None:
-        with machine.nginx.alone():
-            begun.set()
-
-    thread = threading.Thread(target=next_run)
-    with machine.nginx.alone():
-        thread.start()
-        assert not begun.wait(0.2)
-    assert begun.wait(10)
-    thread.join()
 
 
 def test_what_is_served_already_is_not_reloaded(machine: Machine) -> None:
@@ -138,7 +127,7 @@ def test_a_reload_that_takes_a_moment_is_waited_for(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nginx_configuration, "RELOAD_SECONDS", 10)
-    machine.takes_seconds = 0.3
+    machine.takes_seconds = 0.1
     assert machine.install(NEW, "2")
     assert machine.server.version == version_of(NEW)
     assert machine.reloads() == 1
@@ -194,8 +183,15 @@ def test_a_reload_that_does_not_take_leaves_no_file_where_there_was_none(machine
     assert machine.files() == (None, OLD)
 
 
-def test_a_configuration_that_cannot_be_written_puts_the_state_back(machine: Machine) -> None:
-    machine.nginx.configuration_file.with_name(".nginx.conf.part").mkdir()
+def test_a_configuration_that_cannot_be_written_puts_the_state_back(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(path: Path, content: str, **options: Any) -> None:
+        if path == machine.nginx.configuration_file:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_file(path, content, **options)
+
+    monkeypatch.setattr(nginx_configuration, "write_file", full_disk)
     with pytest.raises(NotTakenError, match=r"nginx\.conf can't be written"):
         machine.install(NEW, "2")
     assert machine.files() == ("1", OLD)
@@ -240,20 +236,6 @@ def test_a_test_that_fails_says_whose_fault_it_is(machine: Machine, code: int, w
     machine.fault = (code, "invalid weight\n")
     with pytest.raises(NotTakenError, match=rf"(?s){words}.*invalid weight"):
         machine.nginx.test(NEW, "flotilla/nginx:1")
-
-
-def test_the_version_is_asked_for_past_any_proxy(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert machine.nginx.served() == version_of(OLD)
-
-
-def test_another_server_s_page_is_no_version(machine: Machine) -> None:
-    machine.server.version = ""
-    assert machine.nginx.served() == ""
-
-
-def test_an_nginx_that_does_not_answer_serves_no_version(tmp_path: Path) -> None:
-    assert Nginx(lambda _: (0, "", ""), tmp_path, tmp_path / "state.json", 9).served() == ""
 
 
 Call = Callable[..., dict[str, Any]]
@@ -310,3 +292,15 @@ def test_what_is_in_place_already_is_not_tested_again(call: Call) -> None:
     assert "refuses it" in call("test")["msg"]
     call("install")
     assert not call("test").get("failed", False)
+
+
+def test_the_module_waits_for_one_that_is_at_work(call: Call, tmp_path: Path) -> None:
+    results: list[dict[str, Any]] = []
+    next_run = threading.Thread(target=lambda: results.append(call("install")))
+    with locked(tmp_path / "nginx"):
+        next_run.start()
+        next_run.join(timeout=0.3)
+        assert next_run.is_alive()
+        assert not (tmp_path / "nginx" / "nginx.conf").exists()
+    next_run.join()
+    assert results[0]["changed"]

@@ -4,197 +4,74 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flotilla.fleet.plugins.filter.inventory_check import role_specs
-from ansible_collections.flotilla.fleet.plugins.filter.release import (
-    KEPT,
-    NOTHING,
-    container_settings,
-    drained_nodes,
-    endpoint_address,
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
+    RECIPE_FILES,
+    container_recipe,
+    new_release,
+    release_settings,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.gate import (
     gate,
-    is_settled,
+    node_reports,
+    unseen_endpoints,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.outcome import outcome
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import (
+    missing_container,
+    retired_slots,
+    step_hosts,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
+    EMPTY_STATE,
+    KEEP_RELEASES,
+    STATE_FORMAT,
+    NewerStateError,
+    gets_traffic,
     kept_releases,
     latest_state,
-    missing_container,
-    new_release,
-    next_state,
-    node_reports,
     numbered,
-    outcome,
+    unneeded_images,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.commit import commit_step
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known import (
+    found_state,
+    present_balancers,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.plan import baseline_step
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.traffic import (
+    apply_errors,
+    ramp_step,
+    rolling_step,
+    rotate_step,
+    sync_step,
+    undo_step,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.watch import judge_step
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.traffic import (
+    next_state,
     ramp_left,
     ramped,
-    release_plan,
-    release_settings,
     rolling_state,
-    settings_of,
-    step_hosts,
-    stray_slots,
-    unseen_endpoints,
     upstream_servers,
-    with_reference,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import Operation, Plan, State
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Option, settings_of
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import drained_nodes, endpoint_address
 
-SPECS = role_specs(str(Path(__file__).parents[3] / "roles"))
-READY = {"ready": True, "reason": "", "log": []}
+from release_fleet import Fleet, Run
 
-
-@dataclass
-class Run:
-    """What a run of a playbook did."""
-
-    plan: dict[str, Any]
-    gate: dict[str, Any]
-    state: dict[str, Any]
-
-    @property
-    def steps(self) -> list[tuple[float, float]]:
-        return [(step["percent"], step["bake"]) for step in self.plan["steps"]]
+ROLES = Path(__file__).parents[3] / "roles"
 
 
-@dataclass
-class Fleet:
-    """Three nodes behind a load balancer, whose runs are computed as the playbooks compute them.
-
-    `runs` is what each node runs: by node and slot, the id of the release.
-    """
-
-    hostvars: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {
-            "lb": {},
-            "n1": {"ansible_host": "10.0.0.1"},
-            "n2": {"ansible_host": "10.0.0.2"},
-            "n3": {"ansible_host": "10.0.0.3"},
-        }
-    )
-    image: str = "image-1"
-    recipe: str = "recipe"
-    state: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(NOTHING))
-    runs: dict[str, dict[str, str]] = field(default_factory=dict)
-    now: int = 1000
-
-    @property
-    def nodes(self) -> list[str]:
-        return [name for name in self.hostvars if name != "lb"]
-
-    def wanted(self) -> dict[str, Any]:
-        return new_release(
-            self.image, container_settings(self.hostvars, self.nodes, SPECS, self.recipe), self.now
-        )
-
-    def plan(self, verb: str, limit: Sequence[str] = (), **asked: Any) -> dict[str, Any]:
-        lb = {
-            name: value for name, value in asked.items() if name not in ("node", "release", "rolling", "away")
-        }
-        request = {
-            "verb": verb,
-            "nodes": self.nodes,
-            "limited": bool(limit),
-            "node": asked.get("node", ""),
-            "release": asked.get("release", ""),
-            "rolling": asked.get("rolling", False),
-            "balancers": ["lb"],
-            "away": asked.get("away", []),
-            "lb": self.lb(**lb),
-            "wanted": self.wanted() if verb == "deploy" else {},
-        }
-        return release_plan(self.state, request)
-
-    def lb(self, **changed: Any) -> dict[str, Any]:
-        variables = {f"release_{name}": value for name, value in changed.items()}
-        return settings_of({"lb": variables}, "lb", SPECS, "release")
-
-    def seen(self) -> dict[str, dict[str, Any]]:
-        """Return the variables of all nodes once their machines have been looked at."""
-        return {node: {"flotilla_machine": self.machine(node)} for node in self.nodes}
-
-    def machine(self, node: str) -> dict[str, Any]:
-        slots = self.runs.get(node, {}).items()
-        return {
-            "containers": {
-                f"flotilla-{node}-{slot}": {"running": True, "labels": {"flotilla.release": release}}
-                for slot, release in slots
-            }
-        }
-
-    def run(
-        self,
-        verb: str = "deploy",
-        *,
-        limit: Sequence[str] = (),
-        unready: Sequence[str] = (),
-        unreachable: Sequence[str] = (),
-        unseen: Sequence[str] = (),
-        min_nodes: int = 1,
-        ramp_seconds: int = 10,
-        steps: int | None = None,
-        **asked: Any,
-    ) -> Run:
-        """Run a playbook; `steps` ends it after that many of the release's, as an interruption would."""
-        self.now += 100
-        plan = self.plan(verb, limit, **asked)
-        assert plan["error"] == ""
-        if plan["target"]:
-            plan = with_reference(plan, f"registry/{plan['target']['image']}")
-        concerned = [node for node in self.nodes if node in (limit or self.nodes)]
-        hostvars: dict[str, dict[str, Any]] = copy.deepcopy(self.hostvars)
-        for node in concerned:
-            missing = missing_container(plan, node, self.machine(node))
-            if missing and node not in unreachable:
-                hostvars[node]["model_endpoint_staged"] = READY
-                if node in unready:
-                    hostvars[node]["model_endpoint_staged"] = {
-                        "ready": False,
-                        "reason": "wrong answer",
-                        "log": ["line"],
-                    }
-                else:
-                    self.runs.setdefault(node, {})[missing["slot"]] = missing["release"]["id"]
-        reports = node_reports(
-            hostvars,
-            plan,
-            self.nodes,
-            [node for node in concerned if node not in unreachable],
-            concerned,
-            [node for node in concerned if node not in unreachable],
-            {node: {"lb": "timed out"} for node in unseen},
-        )
-        gated = gate(plan, reports, {"min_nodes": min_nodes, "ramp_seconds": ramp_seconds}, self.now)
-        if gated["passed"]:
-            percents = [step["percent"] for step in plan["steps"]][:steps] if plan["target"] else [None]
-            for percent in percents:
-                self.state = numbered(next_state(plan, gated, percent, self.now), self.state)
-        present = [node for node in concerned if node not in unreachable]
-        for node, slot in stray_slots(plan, self.state, self.seen(), present).items():
-            self.runs.get(node, {}).pop(slot, None)
-        return Run(plan, gated, self.state)
-
-    @property
-    def live(self) -> str:
-        return str(self.state["live"]["id"])
-
-    @property
-    def up(self) -> list[str]:
-        return [node for node, entry in self.state["nodes"].items() if entry["status"] == "up"]
-
-    def servers(self) -> dict[str, dict[str, int]]:
-        """By slot, the weight of each server; 0 for one that is down."""
-        found = upstream_servers(self.hostvars, self.nodes, self.state)
-        return {
-            slot: {str(s["name"]): 0 if s["down"] else int(s["weight"]) for s in servers}
-            for slot, servers in found.items()
-        }
-
-    def ship(self, image: str, verb: str = "deploy", **asked: Any) -> str:
-        """Change the image, deploy it, and return the release's id."""
-        self.image = image
-        run = self.run(verb, **asked)
-        return str(run.plan["target"]["id"])
+def written(state: State) -> dict[str, Any]:
+    """The state as a load balancer keeps it."""
+    return {**state, "version": "v1"}
 
 
 @pytest.fixture
@@ -237,9 +114,7 @@ def test_nothing_is_to_be_run_where_the_live_release_runs(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("machine", [None, {}, {"containers": {}}])
-def test_a_node_without_its_container_gets_the_live_release(
-    fleet: Fleet, machine: dict[str, Any] | None
-) -> None:
+def test_a_node_without_its_container_gets_the_live_release(fleet: Fleet, machine: Any) -> None:
     plan = fleet.plan("deploy")
     assert missing_container(plan, "n1", machine) == {"release": fleet.state["live"], "slot": "blue"}
 
@@ -343,7 +218,7 @@ def test_a_release_is_its_content_whatever_the_order_and_time() -> None:
 
 
 def test_settings_are_the_inventory_s_or_the_spec_s_in_the_spec_s_type() -> None:
-    specs: dict[str, dict[str, dict[str, Any]]] = {
+    specs: dict[str, dict[str, Option]] = {
         "box": {
             "box_n": {"type": "int", "default": 1},
             "box_x": {"type": "float"},
@@ -352,7 +227,7 @@ def test_settings_are_the_inventory_s_or_the_spec_s_in_the_spec_s_type() -> None
         }
     }
     given = {"h": {"box_n": "7", "box_on": "yes", "other": 1}}
-    assert settings_of(given, "h", specs, "box") == {"n": 7, "x": None, "on": True, "name": "b"}
+    assert settings_of(given, "h", "box", specs) == {"n": 7, "x": None, "on": True, "name": "b"}
 
 
 # A run limited to some hosts.
@@ -393,15 +268,15 @@ def test_a_limited_run_leaves_a_canary_alone(fleet: Fleet) -> None:
     assert fleet.state["candidate"] == candidate
 
 
-@pytest.mark.parametrize("verb", ["rollback", "promote"])
-def test_a_limited_run_neither_rolls_back_nor_promotes(fleet: Fleet, verb: str) -> None:
+@pytest.mark.parametrize("operation", ["rollback", "promote"])
+def test_a_limited_run_neither_rolls_back_nor_promotes(fleet: Fleet, operation: Operation) -> None:
     fleet.ship("image-2")
-    if verb == "promote":
+    if operation == "promote":
         fleet.ship("image-3", canary_percent=5)
-    plan = fleet.plan(verb, ["n1"])
+    plan = fleet.plan(operation, ["n1"])
     assert plan["target"] is None
     assert plan["error"] == (
-        f"to {verb} a release needs every host: run playbooks/{verb}.yml without --limit"
+        f"to {operation} a release needs every host: run playbooks/{operation}.yml without --limit"
     )
 
 
@@ -409,7 +284,7 @@ def test_a_limited_run_does_not_withdraw_a_canary(fleet: Fleet) -> None:
     fleet.ship("image-2", canary_percent=5)
     plan = fleet.plan("rollback", ["n1"])
     assert plan["error"].startswith("to rollback a release needs every host")
-    assert plan["settled"] == fleet.state
+    assert plan["baseline"] == fleet.state
 
 
 # Load balancers that are away.
@@ -420,17 +295,19 @@ def test_nothing_goes_live_while_a_load_balancer_is_away(fleet: Fleet) -> None:
     plan = fleet.plan("deploy", away=["lb2"])
     assert plan["error"].startswith("lb2 can't be reached, and a load balancer that misses a release")
     assert plan["target"] is None
-    assert plan["settled"] == plan["state"]
+    assert plan["baseline"] == plan["state"]
 
 
 def test_without_a_release_a_load_balancer_may_be_away(fleet: Fleet) -> None:
     assert fleet.plan("deploy", away=["lb2"])["error"] == ""
 
 
-@pytest.mark.parametrize("verb", ["drain", "undrain", "remove"])
-def test_nodes_are_drained_and_removed_while_a_load_balancer_is_away(fleet: Fleet, verb: str) -> None:
-    fleet.run(verb, node="n2", away=["lb2"])
-    assert ("n2" in fleet.servers()["blue"]) == (verb == "undrain")
+@pytest.mark.parametrize("operation", ["drain", "undrain", "remove"])
+def test_nodes_are_drained_and_removed_while_a_load_balancer_is_away(
+    fleet: Fleet, operation: Operation
+) -> None:
+    fleet.run(operation, node="n2", away=["lb2"])
+    assert ("n2" in fleet.servers()["blue"]) == (operation == "undrain")
 
 
 def test_certificates_are_replaced_without_a_change_of_the_traffic_and_on_every_host_or_none(
@@ -439,7 +316,7 @@ def test_certificates_are_replaced_without_a_change_of_the_traffic_and_on_every_
     fleet.run("deploy")
     plan = fleet.plan("rotate")
     assert (plan["error"], plan["target"]) == ("", None)
-    assert plan["settled"] == plan["state"]
+    assert plan["baseline"] == plan["state"]
     assert "without --limit" in fleet.plan("rotate", ["n1"])["error"]
 
 
@@ -453,36 +330,29 @@ def test_a_canary_is_withdrawn_but_not_promoted_while_a_load_balancer_is_away(fl
 
 
 def test_nothing_is_done_without_any_load_balancer(fleet: Fleet) -> None:
-    request = {
-        "verb": "drain",
-        "node": "n1",
-        "nodes": ["n1"],
-        "balancers": [],
-        "away": ["lb"],
-        "limited": False,
-    }
-    error = release_plan(fleet.state, {**request, "lb": {}})["error"]
+    error = fleet.plan("drain", node="n1", away=["lb"])["error"]
     assert error == "no load balancer can be reached (lb), so nothing can go live: bring one back"
 
 
 def test_the_state_written_last_is_the_truth_where_a_load_balancer_was_away(fleet: Fleet) -> None:
     old = copy.deepcopy(fleet.state)
     fleet.ship("image-2")
-    assert latest_state([old, fleet.state]) == fleet.state
-    assert latest_state([fleet.state, None, old]) == fleet.state
+    assert latest_state({"lb1": written(old), "lb2": written(fleet.state)}) == fleet.state
+    assert latest_state({"lb1": written(fleet.state), "lb2": None, "lb3": written(old)}) == fleet.state
 
 
 def test_a_load_balancer_without_a_state_is_asked_for_nothing() -> None:
-    found = latest_state([None, None])
-    assert found == NOTHING
+    found = latest_state({"lb1": None, "lb2": None})
+    assert found == EMPTY_STATE
     found["drained"].append("n1")
-    assert latest_state([]) == NOTHING  # what was returned is nobody else's
+    assert latest_state({}) == EMPTY_STATE  # what was returned is nobody else's
 
 
 def test_the_serial_rises_only_with_a_change(fleet: Fleet) -> None:
-    same = {**fleet.state, "serial": 0}
+    same: Any = {**fleet.state, "serial": 0}
+    drained: Any = {**same, "drained": ["n1"]}
     assert numbered(same, fleet.state)["serial"] == fleet.state["serial"]
-    assert numbered({**same, "drained": ["n1"]}, fleet.state)["serial"] == fleet.state["serial"] + 1
+    assert numbered(drained, fleet.state)["serial"] == fleet.state["serial"] + 1
 
 
 # A canary.
@@ -571,7 +441,7 @@ def test_another_release_takes_a_canary_s_place(fleet: Fleet) -> None:
     fleet.image = "image-3"
     run = fleet.run(canary_percent=5)
     # It is out of the traffic before its containers are replaced.
-    assert run.plan["settled"]["candidate"] is None
+    assert run.plan["baseline"]["candidate"] is None
     assert run.plan["note"] == f"the canary {second} is withdrawn"
     assert run.plan["target_slot"] == "green"
     assert fleet.state["candidate"]["release"]["id"] == fleet.wanted()["id"]
@@ -662,7 +532,7 @@ def test_rollback_by_id_takes_a_canary_s_place(fleet: Fleet) -> None:
     fleet.ship("image-2")
     fleet.ship("image-3", canary_percent=5)
     run = fleet.run("rollback", release=first)
-    assert run.plan["settled"]["candidate"] is None
+    assert run.plan["baseline"]["candidate"] is None
     assert fleet.live == first
 
 
@@ -685,7 +555,7 @@ def test_rollback_of_the_first_release_is_refused(fleet: Fleet, empty: Fleet) ->
 def test_five_releases_are_kept(fleet: Fleet) -> None:
     ids = [fleet.live, *(fleet.ship(f"image-{number}") for number in range(2, 9))]
     kept = [release["id"] for release in kept_releases(fleet.state)]
-    assert kept == ids[: -KEPT - 1 : -1]
+    assert kept == ids[: -KEEP_RELEASES - 1 : -1]
     canary = fleet.ship("image-9", canary_percent=5)
     assert [release["id"] for release in kept_releases(fleet.state)] == [kept[0], canary, *kept[1:]]
 
@@ -699,7 +569,7 @@ def test_a_release_that_goes_live_again_is_kept_once(fleet: Fleet) -> None:
 
 
 def test_nothing_is_kept_where_nothing_is_live() -> None:
-    assert kept_releases(NOTHING) == []
+    assert kept_releases(EMPTY_STATE) == []
 
 
 # Drain, undrain, remove.
@@ -762,9 +632,9 @@ def test_a_removed_node_whose_line_stays_joins_again(fleet: Fleet) -> None:
     assert fleet.servers() == {"blue": {"n1": 100, "n2": 25, "n3": 100}}
 
 
-@pytest.mark.parametrize("verb", ["drain", "undrain", "remove"])
-def test_a_node_that_is_none_is_refused(fleet: Fleet, verb: str) -> None:
-    error = fleet.plan(verb, node="n9")["error"]
+@pytest.mark.parametrize("operation", ["drain", "undrain", "remove"])
+def test_a_node_that_is_none_is_refused(fleet: Fleet, operation: Operation) -> None:
+    error = fleet.plan(operation, node="n9")["error"]
     assert error == "node is 'n9', which is no host of model_nodes (n1, n2, n3): -e node=NAME"
 
 
@@ -842,15 +712,21 @@ def test_hosts_that_a_limited_run_leaves_out_are_as_they_were(fleet: Fleet) -> N
     assert fleet.state == before
 
 
+def probe(**endpoints: Any) -> dict[str, Any]:
+    """The facts of a load balancer that has probed these endpoints."""
+    return {"release_probe": {"endpoints": endpoints}}
+
+
 def test_what_load_balancers_can_t_use_is_told_by_node_and_load_balancer() -> None:
     right: dict[str, Any] = {"ready": True, "release": "new", "error": ""}
-    hostvars = {
-        "lb1": {"release_probe": {"n1": right, "n2": {**right, "release": "old"}}},
-        "lb2": {"release_probe": {"n1": {**right, "ready": False, "error": "timed out"}, "n2": right}},
-        "lb3": {"release_probe": {"n1": {**right, "ready": False}}},
-        "lb4": {},
+    hostvars: Any = {
+        "lb1": probe(n1=right, n2={**right, "release": "old"}),
+        "lb2": probe(n1={**right, "ready": False, "error": "timed out"}, n2=right),
+        "lb3": probe(n1={**right, "ready": False}),
+        "lb4": {"release_probe": {}},  # there was nothing to probe
+        "lb5": {},
     }
-    assert unseen_endpoints(hostvars, ["lb1", "lb2", "lb3", "lb4"], "new") == {
+    assert unseen_endpoints(hostvars, ["lb1", "lb2", "lb3", "lb4", "lb5"], "new") == {
         "n1": {"lb2": "timed out", "lb3": "it says that it is not ready"},
         "n2": {"lb1": "it answers as release old, not new"},
     }
@@ -929,14 +805,15 @@ def test_a_node_that_joins_with_a_release_has_its_whole_share_like_the_others(fl
 
 
 def test_the_ramp_of_a_node_that_is_down_is_nobody_s_business() -> None:
-    assert ramp_left({**NOTHING, "nodes": {"n1": {"status": "down", "share": 25}}}) == 0
-    assert ramp_left(NOTHING) == 0
+    down: Any = {"n1": {"status": "down", "share": 25}}
+    assert ramp_left({**EMPTY_STATE, "nodes": down}) == 0
+    assert ramp_left(EMPTY_STATE) == 0
 
 
 # What runs and takes no traffic.
 
 
-def runs(node: str, *slots: str) -> dict[str, dict[str, Any]]:
+def runs(node: str, *slots: str) -> Any:
     containers = {f"flotilla-{node}-{slot}": {"running": slot in slots} for slot in ("blue", "green")}
     return {"n1": {"flotilla_machine": {"containers": containers}}}
 
@@ -944,26 +821,27 @@ def runs(node: str, *slots: str) -> dict[str, dict[str, Any]]:
 def test_the_slot_that_is_not_live_is_stray_unless_a_canary_is_in_it(fleet: Fleet) -> None:
     plan = fleet.plan("deploy")
     both = runs("n1", "blue", "green")
-    assert stray_slots(plan, fleet.state, both, ["n1"]) == {"n1": "green"}
-    assert stray_slots(plan, fleet.state, both, []) == {}
-    assert stray_slots(plan, fleet.state, runs("n1", "blue"), ["n1"]) == {}
-    assert stray_slots(plan, fleet.state, runs("n2", "blue", "green"), ["n1"]) == {}
-    assert stray_slots(plan, {**fleet.state, "candidate": {}}, both, ["n1"]) == {"n1": "green"}
+    assert retired_slots(plan, fleet.state, both, ["n1"]) == {"n1": "green"}
+    assert retired_slots(plan, fleet.state, both, []) == {}
+    assert retired_slots(plan, fleet.state, runs("n1", "blue"), ["n1"]) == {}
+    assert retired_slots(plan, fleet.state, runs("n2", "blue", "green"), ["n1"]) == {}
+    withdrawn: Any = {**fleet.state, "candidate": {}}
+    assert retired_slots(plan, withdrawn, both, ["n1"]) == {"n1": "green"}
     fleet.ship("image-2", canary_percent=5)
-    assert stray_slots(plan, fleet.state, both, ["n1"]) == {}
+    assert retired_slots(plan, fleet.state, both, ["n1"]) == {}
 
 
 def test_what_a_release_that_did_not_stay_live_was_staged_in_is_stray(fleet: Fleet) -> None:
     fleet.image = "image-2"
     plan = fleet.plan("deploy")
     # The machine was looked at before anything was staged on it.
-    assert stray_slots(plan, fleet.state, fleet.seen(), ["n1"]) == {"n1": "green"}
+    assert retired_slots(plan, fleet.state, fleet.seen(), ["n1"]) == {"n1": "green"}
 
 
 # Whom the steps are about.
 
 
-def groups_of(fleet: Fleet, plan: dict[str, Any], present: Sequence[str]) -> dict[str, list[str]]:
+def groups_of(fleet: Fleet, plan: Plan, present: Sequence[str]) -> dict[str, list[str]]:
     hosts = step_hosts(plan, fleet.seen(), fleet.nodes, present)
     return {entry["host"]: entry["groups"] for entry in hosts}
 
@@ -1109,7 +987,7 @@ def test_a_rolling_release_does_not_walk_the_nodes_for_each_node(large_fleet: Fl
     large_fleet.image = "image-2"
     plan = large_fleet.plan("deploy", rolling=True)
     nodes = large_fleet.nodes
-    entries = plan["settled"]["nodes"] = Counted(plan["settled"]["nodes"])
+    entries = plan["baseline"]["nodes"] = Counted(plan["baseline"]["nodes"])
     reports = node_reports(large_fleet.hostvars, plan, nodes, nodes, nodes, [], {})
     gated = gate(plan, reports, large_fleet.lb(), large_fleet.now)
     assert gated["passed"]
@@ -1119,14 +997,18 @@ def test_a_rolling_release_does_not_walk_the_nodes_for_each_node(large_fleet: Fl
 
 @dataclass
 class Rolling:
-    """A rolling release of `fleet`, as roles/release/tasks/roll.yml goes through it."""
+    """A rolling release of `fleet`, as role rolling goes through it."""
 
     fleet: Fleet
-    plan: dict[str, Any]
-    gate: dict[str, Any]
+    run: Run
+
+    @property
+    def plan(self) -> Any:
+        return self.run.plan
 
     def servers(self, done: Sequence[str], replacing: str = "") -> dict[str, dict[str, int]]:
-        self.fleet.state = rolling_state(self.plan, self.gate, self.fleet.hostvars, done, replacing, 7)
+        self.fleet.state = rolling_step(self.run.hostvars, self.run.present, done, replacing, 7)
+        self.run.share(release_state=self.fleet.state)
         return self.fleet.servers()
 
 
@@ -1136,7 +1018,7 @@ def roll(
     fleet.image = image
     run = fleet.run(rolling=True, steps=0, unreachable=unreachable, min_nodes=min_nodes)
     assert run.plan["rolling"]
-    return Rolling(fleet, run.plan, run.gate)
+    return Rolling(fleet, run)
 
 
 def test_a_rolling_release_takes_one_node_after_another(fleet: Fleet) -> None:
@@ -1205,7 +1087,7 @@ def test_an_interrupted_rolling_release_goes_on_and_can_still_be_given_back(flee
     first = fleet.live
     roll(fleet).servers(["n1"])
     rolling = roll(fleet)
-    assert rolling.plan["settled"]["candidate"]["nodes"] == ["n1"]
+    assert rolling.plan["baseline"]["candidate"]["nodes"] == ["n1"]
     assert rolling.servers(["n1"], "n2") == {"blue": {"n1": 0, "n2": 0, "n3": 100}, "green": {"n1": 100}}
     # n2 was not right: both get back what they had.
     assert rolling.servers(["n1"]) == {"blue": {"n1": 0, "n2": 100, "n3": 100}, "green": {"n1": 100}}
@@ -1235,60 +1117,359 @@ def test_a_drain_leaves_a_new_node_and_its_settings_to_the_next_deployment(fleet
     assert fleet.state["nodes"]["n4"]["status"] == "up"
 
 
-def test_load_balancers_are_settled_unless_one_serves_something_else_or_a_canary_goes(fleet: Fleet) -> None:
+def begins_at_once(fleet: Fleet, *machines: dict[str, Any], operation: Operation = "deploy") -> bool:
+    """Tell whether a run finds that load balancers, which are `machines`, serve what it begins with."""
+    _, run = fleet.planned(operation, away=[f"lb{number}" for number in range(1, len(machines))])
+    balancers = run.groups["load_balancers"]
+    for balancer, machine in zip(balancers, machines, strict=True):
+        run.hostvars[balancer]["flotilla_machine"] = machine
+    return baseline_step(run.hostvars, run.groups, [*balancers, *fleet.nodes]) is None
+
+
+def test_load_balancers_serve_the_baseline_unless_one_serves_something_else_or_a_canary_goes(
+    fleet: Fleet,
+) -> None:
     def machine(**changed: Any) -> dict[str, Any]:
         return {"state": {**fleet.state, "version": "v1", **changed}, "served": "v1"}
 
-    plan = fleet.plan("deploy")
-    assert is_settled(plan, [machine(), machine()])
-    assert not is_settled(plan, [machine(), machine(version="v2")])
-    assert not is_settled(plan, [machine(), machine(serial=0)])
-    assert not is_settled(plan, [machine(), {"state": None, "served": ""}])
+    assert begins_at_once(fleet, machine(), machine())
+    assert not begins_at_once(fleet, machine(), machine(version="v2"))
+    assert not begins_at_once(fleet, machine(), machine(serial=0))
+    assert not begins_at_once(fleet, machine(), {"state": None, "served": ""})
     fleet.image = "image-2"
     fleet.run(canary_percent=20)
-    assert not is_settled(fleet.plan("rollback"), [machine()])
-    assert latest_state([machine()["state"]]) == fleet.state
+    assert not begins_at_once(fleet, machine(), operation="rollback")
+    assert latest_state({"lb": machine()["state"]}) == fleet.state
 
 
-def said(
-    run: Run, nodes: Sequence[str], *, decided: str = "", reloaded: bool = False, faults: Sequence[str] = ()
-) -> str:
-    """How a run ended, all of `nodes` serving: its result and message as one text."""
-    ended = outcome(run.plan, run.state, nodes, nodes, decided=decided, reloaded=reloaded, faults=faults)
-    return f"{ended['result']}: {ended['message']}"
+def said(run: Run, **facts: Any) -> str:
+    """How a run ended, with these facts of all its hosts: its result and message as one text."""
+    verdict = run.finish(**facts)["verdict"]
+    return f"{verdict['result']}: {verdict['message']}"
 
 
 def test_a_run_says_how_it_ended(fleet: Fleet) -> None:
-    first, nodes = fleet.live, fleet.nodes
-    assert said(fleet.run(), nodes) == f"unchanged: release {first} is live on 3 of 3 nodes"
-    assert said(fleet.run(), nodes, reloaded=True).startswith("changed: ")
-    assert said(fleet.run("drain", node="n1"), nodes[1:]).startswith("changed: ")
+    first = fleet.live
+    assert said(fleet.run()) == f"unchanged: release {first} is live on 3 of 3 nodes"
+    assert said(fleet.run(), nginx_lb_installed={"changed": True}).startswith("changed: ")
+    drained = said(fleet.run("drain", node="n1"))
+    assert drained == f"changed: release {first} is live on 2 of 3 nodes"
+    fleet.run("undrain", node="n1")
     fleet.image = "image-2"
     canary = fleet.run(canary_percent=20)
     second = canary.plan["target"]["id"]
-    assert said(canary, nodes).startswith(
+    assert said(canary).startswith(
         f"canary: release {first} is live on 3 of 3 nodes; {second} gets 20.0 % of the requests"
     )
-    assert said(fleet.run("promote"), nodes).startswith(f"released: release {second} is live")
-    assert said(fleet.run("rollback"), nodes).startswith(f"rolled back: release {first} is live")
+    assert said(fleet.run("promote")).startswith(f"released: release {second} is live")
+    assert said(fleet.run("rollback")).startswith(f"rolled back: release {first} is live")
 
 
 def test_a_run_that_failed_says_what_went_wrong(fleet: Fleet) -> None:
-    assert said(fleet.run(), fleet.nodes, decided="failed", faults=["n1: a", "n2: b"]) == (
-        f"failed: release {fleet.live} is live on 3 of 3 nodes; n1: a; n2: b"
+    run = fleet.run()
+    run.hostvars["n2"]["release_not_stopped"] = "n2: b"
+    run.hostvars["lb"]["virtual_address_error"] = "lb: c"
+    ended = run.finish(release_failure="n1: a")
+    assert f"{ended['verdict']['result']}: {ended['verdict']['message']}" == (
+        f"failed: release {fleet.live} is live on 3 of 3 nodes; n1: a; n2: b; lb: c"
     )
+    assert ended["faults"] == ["n1: a", "n2: b", "lb: c"]
+    assert ended["forgiving"]
+
+
+def test_what_a_run_without_a_release_left_out_is_a_fault_though_the_run_goes_on(fleet: Fleet) -> None:
+    fleet.runs["n2"].clear()
+    ended = fleet.run(unready=["n2"]).finish()
+    assert ended["verdict"]["result"] == "changed"
+    assert ended["faults"] == ["n2: wrong answer\n  Its last log lines:\n    line"]
 
 
 def test_a_run_says_what_will_go_wrong(fleet: Fleet) -> None:
     run = fleet.run()
-    settings: dict[str, Any] = {"decided": "", "reloaded": False, "faults": []}
-    ended = outcome(run.plan, run.state, fleet.nodes, fleet.nodes, **settings, warnings=["it ends"])
+    ended = outcome(
+        run.plan,
+        run.state,
+        fleet.nodes,
+        fleet.nodes,
+        decided="",
+        reloaded=False,
+        faults=[],
+        warnings=["it ends"],
+    )
     assert ended["message"].endswith("; warning: it ends")
     assert (ended["result"], ended["warnings"]) == ("unchanged", ["it ends"])
 
 
 def test_nothing_is_live_before_the_first_release(empty: Fleet) -> None:
-    run = Run(empty.plan("deploy"), {}, empty.state)
-    ended = outcome(run.plan, run.state, [], empty.nodes, decided="failed", reloaded=False, faults=["no"])
+    _, run = empty.planned("deploy")
+    ended = run.finish(release_failure="no")["verdict"]
     assert (ended["live"], ended["candidate"], ended["previous"]) == ("", "", [])
     assert ended["message"].startswith("nothing is live; ")
+
+
+def test_the_audit_log_gets_a_line_of_each_run_that_changed_something(fleet: Fleet) -> None:
+    assert fleet.run().finish()["audit"] is None
+    fleet.image = "image-2"
+    run = fleet.run()
+    assert run.finish()["audit"] == {
+        "time": "1970-01-01T00:21:40+00:00",
+        "result": "released",
+        "live": fleet.live,
+        "message": f"release {fleet.live} is live on 3 of 3 nodes",
+    }
+
+
+def test_hosts_that_were_away_are_forgiven_where_that_is_allowed_or_they_are_gone_for_good(
+    fleet: Fleet,
+) -> None:
+    assert not fleet.run().finish()["forgiving"]
+    assert fleet.run(allow_unreachable="yes").finish()["forgiving"]
+    assert not fleet.run("remove", node="n1", unreachable=["n3"]).finish()["forgiving"]
+    fleet.run("deploy")
+    assert fleet.run("remove", node="n2", unreachable=["n2"]).finish()["forgiving"]
+
+
+# The state's format.
+
+
+def old_form(state: State) -> dict[str, Any]:
+    """The state as the version before formats wrote it."""
+    old: dict[str, Any] = copy.deepcopy(dict(state))
+    del old["format"]
+    old["colour"] = old.pop("live_slot")
+    old["version"] = "v1"
+    for release in [old["live"], *old["previous"]]:
+        release["settings"]["common"]["fast_lane"] = release["settings"]["common"].pop("fast_path")
+    return old
+
+
+def test_a_state_without_a_format_is_converted_and_changes_nothing_else(fleet: Fleet) -> None:
+    fleet.hostvars["n2"]["model_endpoint_fast_path"] = False
+    fleet.ship("image-2")
+    before = copy.deepcopy(fleet.state)
+    assert "fast_lane" in old_form(before)["previous"][0]["settings"]["common"]
+    assert latest_state({"lb": old_form(before)}) == before
+    # A run that finds the old form takes the fleet over without a release, and leaves the number as it is.
+    _, run = fleet.planned("deploy")
+    run.hostvars["lb"]["flotilla_machine"]["state"] = old_form(before)
+    assert found_state(run.hostvars, run.groups, run.present) == before
+    assert begins_at_once(fleet, {"state": old_form(before), "served": "v1"})
+    assert fleet.run().plan["target"] is None
+    assert fleet.state == before
+
+
+def test_a_node_s_own_setting_is_converted_too(fleet: Fleet) -> None:
+    fleet.hostvars["n2"]["model_endpoint_fast_path"] = False
+    fleet.ship("image-2")
+    old = old_form(fleet.state)
+    old["live"]["settings"]["nodes"] = {"n2": {"fast_lane": False}}
+    assert latest_state({"lb": old}) == fleet.state
+
+
+def test_a_newer_state_is_refused_naming_both_formats_and_nothing_is_planned(fleet: Fleet) -> None:
+    newer = {**fleet.state, "format": STATE_FORMAT + 1, "serial": 1}
+    with pytest.raises(NewerStateError) as refused:
+        latest_state({"lb1": newer, "lb2": written(fleet.state)})
+    assert str(refused.value) == (
+        "lb1: the state has format 2, and this Flotilla knows 1: run the newer Flotilla that wrote it"
+    )
+    fleet.state = newer
+    step, _ = fleet.planned("deploy")
+    assert step["refusal"].startswith("lb: the state has format 2, and this Flotilla knows 1")
+    assert (step["state"], step["hosts"]) == (EMPTY_STATE, [])
+
+
+# What the steps tell each other.
+
+
+def test_a_run_limited_to_nodes_reads_the_state_elsewhere(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    step, _ = fleet.planned("deploy", ["n1"], balancers_in_scope=False)
+    assert step["state"] == fleet.state
+    assert step["plan"]["note"].endswith(f"{fleet.live} stays live until site.yml runs without --limit")
+
+
+def test_the_user_is_told_what_goes_live_where(fleet: Fleet, empty: Fleet) -> None:
+    assert fleet.planned("deploy")[0]["shown"] == []
+    first = fleet.live
+    fleet.image = "image-2"
+    step, run = fleet.planned("deploy")
+    assert step["shown"] == [
+        f"release {run.plan['target']['id']} goes live on n1, n2, n3 in the green slots",
+        f"live until then is {first}",
+    ]
+    (line,) = Fleet().planned("deploy")[0]["shown"]
+    assert line.endswith("goes live on n1, n2, n3 in the blue slots")
+
+
+def balancers(**facts: Any) -> dict[str, Any]:
+    """The facts of two load balancers, those of lb2 given, and of a node."""
+    common = {"release_state": "old", "release_failure": "", "release_result": ""}
+    return {
+        "lb1": {**common, "release_state": "new", "flotilla_machine": {"addresses": {"10.0.0.9": "eth0"}}}
+        | {"virtual_address_ip": "10.0.0.9/24"},
+        "lb2": {**common, "release_state": "new", "virtual_address_ip": "10.0.0.9/24", **facts},
+        "n1": common,
+    }
+
+
+TWO_BALANCERS = {"load_balancers": ["lb1", "lb2"], "model_nodes": ["n1"]}
+
+
+def test_the_load_balancer_that_holds_the_address_is_changed_last() -> None:
+    hostvars: Any = balancers()
+    assert present_balancers(hostvars, TWO_BALANCERS, ["n1", "lb1", "lb2"]) == ["lb2", "lb1"]
+    assert present_balancers(hostvars, TWO_BALANCERS, ["n1", "lb1"]) == ["lb1"]
+
+
+def test_all_hosts_hear_of_the_state_the_failure_and_the_result_of_the_load_balancers() -> None:
+    hostvars: Any = balancers(release_failure="lb2: no", release_result="returned")
+    synced: Any = sync_step(hostvars, TWO_BALANCERS, ["n1", "lb1", "lb2"])
+    assert synced == {"state": "new", "failure": "lb2: no", "result": "returned"}
+    hostvars["lb1"]["release_failure"] = "lb1: no"
+    assert sync_step(hostvars, TWO_BALANCERS, ["n1", "lb1"])["failure"] == "lb1: no"
+    # Without a load balancer the hosts go on with what they know.
+    unheard: Any = sync_step(hostvars, TWO_BALANCERS, ["n1"])
+    assert unheard == {"state": "old", "failure": "", "result": ""}
+
+
+def test_a_state_that_a_load_balancer_refused_is_an_error_of_that_load_balancer() -> None:
+    hostvars: Any = balancers(release_apply_error="lb2: Nginx refuses it")
+    assert apply_errors(hostvars, TWO_BALANCERS, ["lb1", "lb2"]) == ["lb2: Nginx refuses it"]
+    assert apply_errors(hostvars, TWO_BALANCERS, ["lb1"]) == []
+
+
+def test_a_rotation_stops_where_a_host_is_missing() -> None:
+    assert rotate_step(TWO_BALANCERS, ["lb1", "lb2", "n1"]) == ""
+    assert rotate_step(TWO_BALANCERS, ["lb1"]).startswith(
+        "lb2, n1: not every host could be given its certificates."
+    )
+
+
+def test_a_ramp_takes_a_quarter_of_its_time_for_each_step(fleet: Fleet) -> None:
+    fleet.hostvars["n4"] = {}
+    run = fleet.run(ramp_seconds=9)
+    step = ramp_step(run.hostvars, run.groups, run.present)
+    assert step["seconds"] == 3
+    assert step["state"]["nodes"]["n4"]["share"] == 50
+    assert step["state"]["serial"] == run.state["serial"] + 1
+
+
+def test_a_release_that_fails_its_gate_returns_the_canary_of_the_same_release(fleet: Fleet) -> None:
+    fleet.ship("image-2", canary_percent=5)
+    run = fleet.run(canary_percent=20, unready=["n1"])
+    assert not run.gate["passed"]
+    assert fleet.state["candidate"] is None
+    assert all(slots == {"blue": fleet.live} for slots in fleet.runs.values())
+    assert run.finish()["verdict"]["result"] == "failed"
+
+
+def test_a_release_that_does_worse_is_returned(fleet: Fleet) -> None:
+    first = fleet.live
+    fleet.image = "image-2"
+    run = fleet.run()
+    state = undo_step(run.hostvars, run.present, fleet.now)
+    assert state
+    assert state["live"]
+    assert (state["live"]["id"], state["candidate"]) == (first, None)
+    run.share(release_failure="worse", release_undone=state)
+    # It was tried; whether it worked is the load balancers' to say.
+    assert run.finish()["verdict"]["result"] == "failed"
+    run.share(release_state=state)
+    assert run.finish()["verdict"]["result"] == "returned"
+    assert not gets_traffic(run.plan, state)
+    assert undo_step(run.hostvars, run.present, fleet.now) is None
+
+
+def test_what_leaves_the_traffic_is_drained(fleet: Fleet) -> None:
+    def draining(run: Run) -> list[tuple[str, int]]:
+        found = commit_step(run.hostvars, run.groups, run.present)["draining"]
+        return [(address["name"], address["port"]) for address in found]
+
+    assert draining(fleet.run()) == []
+    assert draining(fleet.run("drain", node="n2")) == [("n2", 5001)]
+    assert draining(fleet.run("undrain", node="n2")) == []
+    fleet.run(unreachable=["n3"])
+    fleet.image = "image-2"
+    run = fleet.run()
+    assert draining(run) == [("n1", 5001), ("n2", 5001)]
+    run.share(release_failure="lb: no")
+    assert commit_step(run.hostvars, run.groups, run.present) == {"retired": [], "draining": []}
+    assert draining(fleet.run("remove", node="n1")) == [("n1", 5002)]
+    fleet.image = "image-3"
+    assert draining(fleet.run(canary_percent=5)) == []
+
+
+def test_no_container_stops_while_a_load_balancer_is_away(fleet: Fleet) -> None:
+    fleet.runs["n1"]["green"] = "old"
+    run = fleet.run(away=["lb2"])
+    assert commit_step(run.hostvars, run.groups, run.present)["retired"] == []
+    run = fleet.run(steps=0)
+    assert commit_step(run.hostvars, run.groups, run.present)["retired"] == [{"node": "n1", "slot": "green"}]
+
+
+def sample(requests: int, failures: int) -> dict[str, Any]:
+    return {"requests": requests, "failures": failures, "histogram": {"0": requests}}
+
+
+def watched(run: Run, number: int, green: dict[str, Any], **before: Any) -> tuple[str, str]:
+    """How a release in green is judged at a step: the verdict, and the failure that the verdict means."""
+    log = {"slots": {"blue": sample(100, 0), "green": green}, "endpoints": {}, "releases": {}}
+    run.hostvars["lb"]["release_access_log"] = {"sample": log}
+    run.hostvars["lb"]["release_log_before"] = {"sample": {**log, "slots": before}}
+    verdict = judge_step(run.hostvars, run.groups, run.present, number)
+    return verdict["verdict"], verdict["failure"]
+
+
+def test_a_release_is_judged_beside_the_live_one_and_at_the_end_beside_what_was_before(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    run = fleet.run(canary_steps=STEPS, watch_min_requests=10)
+    name = run.plan["target"]["id"]
+    assert watched(run, 0, sample(20, 0)) == ("pass", "")
+    verdict, failure = watched(run, 0, sample(20, 5), blue=sample(100, 50))
+    assert (verdict, failure.partition(": ")[0]) == ("worse", f"release {name} at 5.0 %")
+    assert watched(run, 2, sample(20, 5), blue=sample(100, 50)) == ("pass", "")
+    assert watched(run, 2, sample(9, 0)) == (
+        "too few",
+        f"release {name} at 100.0 %: it was asked 9 times, and 10 (release_watch_min_requests) make a judgement",
+    )
+    run.hostvars["lb"]["release_watch_too_few"] = "pass"
+    assert watched(run, 2, sample(9, 0)) == ("too few", "")
+
+
+@pytest.mark.parametrize(
+    ("bake", "polls", "apart"), [(0, 0, 1), (1, 1, 1), (7, 7, 1), (30, 10, 3), (95, 10, 10)]
+)
+def test_a_bake_is_about_ten_polls_a_second_apart_at_least(
+    fleet: Fleet, bake: int, polls: int, apart: int
+) -> None:
+    fleet.image = "image-2"
+    plan = fleet.plan("deploy", bake_seconds=bake)
+    (step,) = plan["steps"]
+    assert (step["polls"], step["poll_seconds"]) == (polls, apart)
+    assert plan["watched"] == (bake > 0)
+
+
+def test_images_that_a_kept_release_needs_or_that_the_builder_pushes_stay(fleet: Fleet) -> None:
+    fleet.ship("image-2")
+    name = "registry:5000/flotilla/model-endpoint@sha256"
+    fleet.state["live"]["reference"] = f"{name}:2"
+    images = [
+        f"{name}:1",
+        f"{name}:2",
+        "registry:5001/flotilla/model-endpoint@sha256:1",
+        "flotilla/nginx@sha256:1",
+    ]
+    assert unneeded_images(images, fleet.state, "registry:5001") == [f"{name}:1"]
+
+
+def test_a_container_is_another_when_how_it_is_run_changes(tmp_path: Path) -> None:
+    for name in RECIPE_FILES:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("one")
+        assert (ROLES / name).exists()
+    first = container_recipe(str(tmp_path))
+    assert len(first) == 8
+    for name in RECIPE_FILES:
+        (tmp_path / name).write_text(f"other {name}")
+    assert container_recipe(str(tmp_path)) != first

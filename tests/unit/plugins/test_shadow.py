@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.filter.shadow import compare_shadows, shadow_lines
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.shadow import compare_shadows, shadow_lines
 
 INFER = "/v2/models/iris/infer"
 

@@ -7,16 +7,17 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.filter.status import (
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
+    certificate_pem,
+    issue,
+    make_authority,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
+    FleetStatus,
     audit_entries,
     certificate_warnings,
     fleet_status,
     status_table,
-)
-from ansible_collections.flotilla.fleet.plugins.modules.internal_ca import (
-    certificate_pem,
-    issue,
-    make_authority,
 )
 
 NOW = 1_800_000_000.0
@@ -60,7 +61,7 @@ READY = {"ready": True, "in_flight": 2, "certificate_end": NOW + 31 * 86400, "er
 PROBED = {"n1": READY, "n2": {"ready": False, "in_flight": None, "error": "timed out"}}
 
 
-def status(**changes: Any) -> dict[str, Any]:
+def status(**changes: Any) -> FleetStatus:
     arguments: dict[str, Any] = {
         "hostvars": HOSTVARS,
         "groups": GROUPS,
@@ -147,7 +148,7 @@ CERTIFICATE = issue(make_authority("test"), "door", "server", [], ["models.examp
 END = CERTIFICATE.not_valid_after_utc.timestamp()
 
 
-def with_certificate(days_left: float, *names: str) -> dict[str, Any]:
+def with_certificate(days_left: float, *names: str) -> FleetStatus:
     """The status so long before the end of the certificate that these load balancers show."""
     shown = {"certificate": certificate_pem(CERTIFICATE)}
     hostvars = HOSTVARS | {
@@ -178,7 +179,7 @@ def test_a_certificate_that_ends_soon_is_warned_of(days_left: float, words: str)
 def test_a_run_warns_of_what_it_gave_the_load_balancers_to_show() -> None:
     text = certificate_pem(CERTIFICATE)
     own = {"nginx_lb_tls": "own", "nginx_lb_tls_certificate": text}
-    issued = {"__internal_ca": {"certificates": {"door-lb2": {"certificate": text}}}}
+    issued = {"internal_ca_issued": {"certificates": {"frontend-lb2": {"certificate": text}}}}
     for variables, warned in (
         (own, True),
         ({"nginx_lb_tls": "internal", **issued}, True),

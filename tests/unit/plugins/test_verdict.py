@@ -1,4 +1,4 @@
-"""A run that asks for a verdict ends with one line, and a file, that tell what came of it."""
+"""A run that asks for a verdict ends with one line, and a file, that give its result."""
 
 from __future__ import annotations
 
@@ -49,18 +49,22 @@ def run(tmp_path: Path) -> Run:
     (tmp_path / "hosts.ini").write_text(INVENTORY)
     verdict = tmp_path / "a" / "verdict.json"
 
-    def run_tasks(*tasks: dict[str, Any], asks: bool = True) -> Outcome:
+    def run_tasks(*tasks: dict[str, Any], asks: bool = True, playbook: str = "site.yml") -> Outcome:
         """Run `tasks` on node1, node2 and node3, each in a play of its own; node3 can't be reached."""
         plays = [{"hosts": "all", "gather_facts": False, "tasks": [task]} for task in tasks]
         if asks:
             plays.insert(0, give(path=str(verdict), live="old") | {"hosts": "node1"})
         (tmp_path / "site.yml").write_text(json.dumps(plays))
+        in_collection = tmp_path / "ansible_collections" / "example" / "fleet" / "playbooks"
+        in_collection.mkdir(parents=True)
+        (in_collection / "site.yml").write_text(json.dumps(plays))
         process = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.ini", "site.yml"],
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.ini", playbook],
             cwd=tmp_path,
             env={
                 **os.environ,
                 "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg",
+                "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/.collections:{tmp_path}",
                 "ANSIBLE_SSH_EXECUTABLE": str(ssh),
                 "ANSIBLE_NOCOLOR": "1",
             },
@@ -108,6 +112,12 @@ def test_a_run_ends_with_the_result_it_gave(run: Run) -> None:
     assert verdict["inventory"][0].endswith("hosts.ini")
     assert verdict["started"] <= verdict["ended"]
     assert "path" not in verdict
+
+
+def test_the_playbook_of_a_collection_is_called_by_its_file_name(run: Run) -> None:
+    outcome = run(playbook="example.fleet.site")
+    assert outcome.verdict is not None
+    assert outcome.verdict["playbook"] == "site.yml"
 
 
 def test_a_failed_host_makes_the_run_failed_and_is_named_with_its_error(run: Run) -> None:

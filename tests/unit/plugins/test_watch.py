@@ -5,24 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.filter import watch
-from ansible_collections.flotilla.fleet.plugins.filter.watch import judge, merge_samples, percentile
 from ansible_collections.flotilla.fleet.plugins.modules import access_log
+from ansible_collections.flotilla.fleet.plugins.plugin_utils import watch
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.watch import (
+    Verdict,
+    judge,
+    merge_samples,
+    percentile,
+)
 
-LIMITS = {"min_requests": 50, "failure_points": 1.0, "p95_factor": 2.0, "p95_floor": 0.02}
+LIMITS: Any = {"min_requests": 50, "failure_points": 1.0, "p95_factor": 2.0, "p95_floor": 0.02}
 
 
-def counts(requests: int, failures: int = 0, seconds: float = 0.05) -> dict[str, Any]:
+def counts(requests: int, failures: int = 0, seconds: float = 0.05) -> Any:
     histogram = {str(access_log.bucket(seconds)): requests} if requests else {}
     return {"requests": requests, "failures": failures, "histogram": histogram}
 
 
-def sample(**slots: dict[str, Any]) -> dict[str, Any]:
+def sample(**slots: Any) -> Any:
     return {"slots": slots, "endpoints": {}, "releases": {}}
 
 
-def judged(*, blue: dict[str, Any], green: dict[str, Any]) -> dict[str, Any]:
-    return judge([sample(blue=blue, green=green)], LIMITS, "blue", "green", {})
+def judged(*, blue: Any, green: Any) -> Verdict:
+    return judge([sample(blue=blue, green=green)], LIMITS, "blue", "green", None)
 
 
 def test_a_release_as_good_as_the_one_before_passes_with_its_figures() -> None:
@@ -67,13 +72,13 @@ def test_failures_that_are_too_many_whatever_follows_do_not_wait(
 
 
 def test_a_failure_that_the_least_number_would_allow_is_waited_for() -> None:
-    limits = {**LIMITS, "failure_points": 2.0}
-    found = judge([sample(blue=counts(1000), green=counts(3, 1))], limits, "blue", "green", {})
+    limits: Any = {**LIMITS, "failure_points": 2.0}
+    found = judge([sample(blue=counts(1000), green=counts(3, 1))], limits, "blue", "green", None)
     assert found["verdict"] == "too few"
 
 
-def test_nothing_is_too_few_too() -> None:
-    found = judge([sample()], LIMITS, "blue", "green", {})
+def test_a_release_that_nothing_was_asked_of_has_answered_too_few() -> None:
+    found = judge([sample()], LIMITS, "blue", "green", None)
     assert (found["verdict"], found["share"]) == ("too few", 0.0)
 
 
@@ -84,8 +89,8 @@ def test_failures_and_times_are_both_named() -> None:
 
 
 def test_a_release_without_one_before_is_judged_by_its_failures_alone() -> None:
-    assert judge([sample(green=counts(100, seconds=9))], LIMITS, "blue", "green", {})["verdict"] == "pass"
-    assert judge([sample(green=counts(100, 9))], LIMITS, "blue", "green", {})["verdict"] == "worse"
+    assert judge([sample(green=counts(100, seconds=9))], LIMITS, "blue", "green", None)["verdict"] == "pass"
+    assert judge([sample(green=counts(100, 9))], LIMITS, "blue", "green", None)["verdict"] == "worse"
 
 
 def test_a_baseline_stands_for_a_slot_without_traffic() -> None:
@@ -101,27 +106,27 @@ def test_a_baseline_stands_for_a_slot_without_traffic() -> None:
 
 
 def test_limits_may_be_text_as_from_the_command_line() -> None:
-    limits = {name: str(value) for name, value in LIMITS.items()}
-    found = judge([sample(blue=counts(9), green=counts(60))], limits, "blue", "green", {})
+    limits: Any = {name: str(value) for name, value in LIMITS.items()}
+    found = judge([sample(blue=counts(9), green=counts(60))], limits, "blue", "green", None)
     assert found["verdict"] == "pass"
 
 
 def test_what_two_load_balancers_saw_is_judged_as_one() -> None:
     one = sample(blue=counts(100), green=counts(30))
     two = sample(blue=counts(140), green=counts(30, 3))
-    found = judge([one, two], LIMITS, "blue", "green", {})
+    found = judge([one, two], LIMITS, "blue", "green", None)
     assert (found["verdict"], found["share"]) == ("worse", 0.2)
     assert "3 of its 60 answers were 5xx" in found["reason"]
-    assert judge([one], LIMITS, "blue", "green", {})["verdict"] == "too few"
+    assert judge([one], LIMITS, "blue", "green", None)["verdict"] == "too few"
 
 
 def test_samples_are_added_up() -> None:
-    one: dict[str, Any] = {
+    one: Any = {
         "slots": {"blue": counts(10, 1)},
         "endpoints": {"node1": {"requests": 10, "failures": 1, "last": 5.0}},
         "releases": {"abc": 10},
     }
-    two = {
+    two: Any = {
         "slots": {"blue": counts(20, 2), "green": counts(3)},
         "endpoints": {"node1": {"requests": 20, "failures": 2, "last": 4.0}},
         "releases": {"abc": 20, "def": 3},

@@ -1,0 +1,273 @@
+"""Answer rows with numpy alone, for models that could be compiled. Runs in the build and in a worker.
+
+A compiled predictor is a few steps on the columns, a head that scores the rows, and a link that turns scores into
+labels, probabilities or values. Each repeats scikit-learn's own operations in scikit-learn's order.
+`model_endpoint.packing.compiler` makes these predictors, `model_endpoint.packing.proof` compares them with
+scikit-learn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_endpoint.models.predictor import Outputs, Rows, require_finite
+
+Scores = NDArray[np.float64]
+Nodes = NDArray[np.signedinteger[Any]]
+
+STEPS = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.divide,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+}
+# Up to this number of node tests, to test all nodes of a forest at once is faster than to follow its levels.
+TEST_ALL_NODES = 20_000
+
+
+class LinearHead:
+    """Scores rows with `rows @ weights + intercept`; weights are (features,) or (features, scores)."""
+
+    def __init__(self, weights: NDArray[np.float64], intercept: NDArray[np.float64]) -> None:
+        self._weights = weights
+        self._intercept = intercept
+
+    def __call__(self, rows: Rows) -> Scores:
+        return (rows @ self._weights + self._intercept).reshape(len(rows), -1)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        # Fortran order, which coef_.T has, makes BLAS add in the same order as it does for scikit-learn.
+        return {"weights": self._weights, "intercept": self._intercept}
+
+
+class TreesHead:
+    """Scores rows with the sum of one leaf's values from each tree, added in the order of the trees.
+
+    All nodes of all trees are numbered in level order: the roots first, the two children of a node side by side. A
+    node sends a row to `left + (row[feature] > threshold)`. A leaf's threshold is infinite and its `left` is the leaf
+    itself, so a row stays at its leaf. `values` have the shape (nodes, scores); `base`, of shape (scores,), is added
+    first; `depths`, of shape (trees,), are at least 1.
+    """
+
+    def __init__(
+        self,
+        feature: NDArray[np.intp],
+        threshold: NDArray[np.float64],
+        left: NDArray[np.int32],
+        values: NDArray[np.float64],
+        base: NDArray[np.float64],
+        depths: NDArray[np.intp],
+        single_precision: bool,
+    ) -> None:
+        self._feature = feature
+        self._threshold = threshold
+        self._left = left
+        self._values = values
+        self._base = base
+        self._depths = depths
+        self._trees = len(depths)
+        self._deepest_first = np.argsort(-depths, kind="stable")
+        # How many trees are deeper than 0, than 1, and so on.
+        self._deeper = [int((depths > level).sum()) for level in range(int(depths.max()))]
+        self._single_precision = bool(single_precision)
+        self._add_base = bool(base.any())
+
+    def __call__(self, rows: Rows) -> Scores:
+        if self._single_precision:
+            narrow = rows.astype(np.float32)
+            if not (math.isfinite(narrow.sum()) or np.isfinite(narrow).all()):
+                raise ValueError("a value is too large for float32, in which this model's trees compare")
+            rows = narrow.astype(np.float64)
+        if len(rows) == 1:
+            return self._sum(self._leaves_of_one(rows[0]))
+        if len(rows) * len(self._left) <= TEST_ALL_NODES:
+            return np.concatenate([self._sum(self._leaves_of_one(row)) for row in rows])
+        return self._sum(self._leaves_of_many(rows))
+
+    def _leaves_of_one(self, row: NDArray[np.float64]) -> Nodes:
+        successor = self._left + (row.take(self._feature) > self._threshold)
+        node = successor[: self._trees]
+        for _ in self._deeper[1:]:
+            node = successor.take(node)
+        return node[:, np.newaxis]
+
+    def _leaves_of_many(self, rows: Rows) -> Nodes:
+        count, width = rows.shape
+        offset = np.tile(np.arange(0, count * width, width), self._trees)
+        flat = rows.ravel()
+        node = np.repeat(self._deepest_first, count)
+        for deeper in self._deeper:  # the number of trees that have nodes on the next level
+            part = slice(deeper * count)
+            at = node[part]
+            value = flat.take(self._feature.take(at) + offset[part])
+            node[part] = self._left.take(at) + (value > self._threshold.take(at))
+        leaves = np.empty((self._trees, count), dtype=np.intp)
+        leaves[self._deepest_first] = node.reshape(self._trees, count)
+        return leaves
+
+    def _sum(self, leaves: Nodes) -> Scores:
+        values: Scores = self._values.take(leaves, axis=0)
+        if self._add_base:
+            values[0] += self._base
+        if values[0].size > 1:  # numpy adds tree after tree, as scikit-learn does
+            total: Scores = np.add.reduce(values, axis=0)
+        else:  # np.add.reduce would add a single column pairwise
+            total = np.add.accumulate(values, axis=0)[-1]
+        return total
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "feature": self._feature,
+            "threshold": self._threshold,
+            "left": self._left,
+            "values": self._values,
+            "base": self._base,
+            "depths": self._depths,
+            "single_precision": np.array(self._single_precision),
+        }
+
+
+Head = LinearHead | TreesHead
+
+
+class CompiledPredictor:
+    """Serves a model with numpy alone.
+
+    `link` says what the scores mean: `value` and `exp` for regressors, `label` for classifiers without
+    probabilities, `logistic` (one score), `softmax`, `ovr` (logistic per class, divided by their sum) and
+    `mean` (probabilities summed over trees). `classes` holds the labels of each output of a classifier. The scores
+    are divided by `divisor` first; then a single score above `threshold` means the second class.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[tuple[str, NDArray[np.float64]]],
+        head: Head,
+        link: str,
+        classes: Sequence[NDArray[Any]] = (),
+        *,
+        threshold: float = 0.0,
+        divisor: float = 1.0,
+    ) -> None:
+        self._steps = [(STEPS[name], operand) for name, operand in steps]
+        self._step_names = [name for name, _ in steps]
+        self._head = head
+        self._link = link
+        self._classes = classes
+        self._threshold = threshold
+        self._divisor = divisor
+        self._bounded = isinstance(head, TreesHead)  # the values of its leaves are finite
+
+    @property
+    def kind(self) -> str:
+        """The name of this predictor's kind in `model_endpoint.models.kinds`."""
+        return "numpy trees" if isinstance(self._head, TreesHead) else "numpy linear"
+
+    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs:
+        for step, operand in self._steps:
+            rows = step(rows, operand)
+        scores = self._head(rows)
+        if self._divisor != 1.0:
+            scores /= self._divisor
+        if not self._classes:
+            values = np.exp(scores) if self._link == "exp" else scores
+            require_finite(values)
+            return {"predict": values[:, 0] if values.shape[1] == 1 else values}
+        if not self._bounded:
+            require_finite(scores, allow_infinite=self._link in ("logistic", "label"))
+        if len(self._classes) > 1:
+            return self._several(scores)
+        labels = self._classes[0]
+        if scores.shape[1] == 1:
+            second = scores[:, 0] > self._threshold
+            outputs = {"predict": labels.take(second.astype(np.intp))}
+        else:
+            outputs = {"predict": labels.take(scores.argmax(axis=1))}
+        if probabilities and self._link != "label":
+            outputs["predict_proba"] = PROBABILITIES[self._link](scores)
+        return outputs
+
+    def _several(self, scores: Scores) -> Outputs:
+        """Split the probabilities of a classifier of several outputs, whose link is always `mean`."""
+        ends = np.cumsum([len(labels) for labels in self._classes])
+        parts = np.split(scores, ends[:-1], axis=1)
+        chosen = [labels.take(part.argmax(axis=1)) for labels, part in zip(self._classes, parts, strict=True)]
+        outputs: Outputs = {"predict": np.stack(chosen, axis=1)}
+        return outputs | {f"predict_proba_{index}": part for index, part in enumerate(parts)}
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to an .npz file without pickle."""
+        arrays: dict[str, NDArray[Any]] = {
+            f"step_{index}": operand for index, (_, operand) in enumerate(self._steps)
+        }
+        arrays |= {f"classes_{index}": labels for index, labels in enumerate(self._classes)}
+        arrays |= {f"head_{name}": array for name, array in self._head.arrays().items()}
+        arrays |= {
+            "steps": np.array(self._step_names, dtype=np.str_),
+            "link": np.array(self._link),
+            "threshold": np.array(self._threshold),
+            "divisor": np.array(self._divisor),
+        }
+        np.savez(path, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> CompiledPredictor:
+        """Read what `save` wrote. Raises OSError, KeyError or ValueError for any other file."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays: Mapping[str, NDArray[Any]] = dict(file)
+        except (BadZipFile, EOFError) as error:
+            raise ValueError(f"{path.name} is broken: {error}") from None
+        steps = [(str(name), arrays[f"step_{index}"]) for index, name in enumerate(arrays["steps"])]
+        parts: dict[str, Any] = {
+            name.removeprefix("head_"): array for name, array in arrays.items() if name.startswith("head_")
+        }
+        classes = [
+            arrays[f"classes_{index}"] for index in range(sum(name.startswith("classes_") for name in arrays))
+        ]
+        head: Head = LinearHead(**parts) if "weights" in parts else TreesHead(**parts)
+        link = str(arrays["link"])
+        threshold, divisor = arrays["threshold"].item(), arrays["divisor"].item()
+        return cls(steps, head, link, classes, threshold=threshold, divisor=divisor)
+
+
+def _expit(scores: Scores) -> Scores:
+    small = np.exp(-np.abs(scores))  # never overflows
+    result: Scores = np.where(scores >= 0, 1 / (1 + small), small / (1 + small))
+    return result
+
+
+def _logistic(scores: Scores) -> Scores:
+    second = _expit(scores)
+    return np.concatenate((1 - second, second), axis=1)
+
+
+def _ovr(scores: Scores) -> Scores:
+    proba = _expit(scores)
+    total = proba.sum(axis=1, keepdims=True)
+    proba = np.where(total == 0, 1.0, proba)
+    result: Scores = proba / np.where(total == 0, float(proba.shape[1]), total)
+    return result
+
+
+def _softmax(scores: Scores) -> Scores:
+    proba: Scores = scores - scores.max(axis=1, keepdims=True)
+    np.exp(proba, out=proba)
+    proba /= proba.sum(axis=1, keepdims=True)
+    return proba
+
+
+def _mean(scores: Scores) -> Scores:
+    return scores
+
+
+PROBABILITIES = {"logistic": _logistic, "ovr": _ovr, "softmax": _softmax, "mean": _mean}

@@ -1,0 +1,65 @@
+"""The kinds of models: how each is loaded, how a worker serves it, and its name in the protocol.
+
+Runs in the build and in a worker. A new format of models, such as XGBoost's own, needs an entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_endpoint.models import scikit_learn
+from model_endpoint.models.card import Card
+from model_endpoint.models.compiled_predictor import CompiledPredictor
+from model_endpoint.models.predictor import Predictor
+from model_endpoint.models.shared_calls import SharedCalls
+
+Count = Callable[[int], None]
+"""Counts one call of a model that shares its calls; the argument is the number of rows."""
+
+SCIKIT_LEARN = "scikit-learn"
+COMPILED_FILE, ESTIMATOR_FILE = "predictor.npz", "model.skops"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of models.
+
+    `load` reads the predictor from a model's folder, before the workers are forked; it raises OSError, ValueError,
+    KeyError or TypeError. `serve` is called in each worker, with the number of workers and what counts a call, and
+    returns the predictor the worker uses. `platform` is the protocol's name of the framework. `build_libraries` says
+    that the image needs the libraries of the build, scikit-learn among them.
+    """
+
+    load: Callable[[Path, Card], Predictor]
+    serve: Callable[[Predictor, int, Count], Predictor]
+    platform: str
+    build_libraries: bool
+
+
+def _load_compiled(folder: Path, card: Card) -> Predictor:  # noqa: ARG001 - the interface of `load`
+    return CompiledPredictor.load(folder / COMPILED_FILE)
+
+
+def _serve_compiled(predictor: Predictor, workers: int, count: Count) -> Predictor:  # noqa: ARG001 - of `serve`
+    return predictor
+
+
+def _load_scikit_learn(folder: Path, card: Card) -> Predictor:
+    return scikit_learn.load(folder / ESTIMATOR_FILE, card.allowed_types)
+
+
+def _serve_scikit_learn(predictor: Predictor, workers: int, count: Count) -> Predictor:
+    scikit_learn.limit_threads(workers)
+    return SharedCalls(predictor, count)
+
+
+_COMPILED = Kind(_load_compiled, _serve_compiled, platform="sklearn", build_libraries=False)
+
+KINDS = {
+    "numpy linear": _COMPILED,
+    "numpy trees": _COMPILED,
+    SCIKIT_LEARN: Kind(_load_scikit_learn, _serve_scikit_learn, platform="sklearn", build_libraries=True),
+}
+"""The kinds by their name in model.json."""

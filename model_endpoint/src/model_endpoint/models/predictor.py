@@ -1,0 +1,32 @@
+"""The interface of everything that answers rows. Runs in the build, in a worker and beside it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float64]
+Outputs = dict[str, NDArray[Any]]
+
+
+class Predictor(Protocol):
+    """Answers finite rows of shape (n, features), n at least 1, with finite arrays of n rows by output name.
+
+    `probabilities` says whether the caller needs a classifier's probabilities besides its labels. Raises ValueError
+    for rows that the model refuses, and for a result that is not finite.
+    """
+
+    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs: ...
+
+
+def require_finite(array: NDArray[Any], *, allow_infinite: bool = False) -> None:
+    """Raise ValueError naming the first row of `array` with a NaN or, unless `allow_infinite`, an infinity."""
+    if math.isfinite(array.sum()):  # the usual case, at half the cost of testing every number
+        return
+    wrong = np.isnan(array) if allow_infinite else ~np.isfinite(array)
+    if wrong.any():
+        row = int(wrong.reshape(len(array), -1).any(axis=1).argmax())
+        raise ValueError(f"row {row} gives a result that is not finite")

@@ -1,0 +1,1 @@
+"""Bundles of models, and their way into an image."""

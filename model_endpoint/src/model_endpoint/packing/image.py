@@ -1,0 +1,115 @@
+"""Turn bundles into what an endpoint loads. Runs once, in the image's build:
+
+    python3 -m model_endpoint.packing.image SOURCE TARGET
+
+Each bundle is checked completely, so a broken model fails the build and never reaches a node. Then its model is
+compiled, if possible. What serves the model and why is printed and written into its metadata.
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import py_compile
+import re
+import shutil
+import sys
+from dataclasses import asdict
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_endpoint.models.card import METADATA_FILE
+from model_endpoint.models.errors import BundleError
+from model_endpoint.models.golden import GOLDEN_FILE
+from model_endpoint.models.kinds import COMPILED_FILE, ESTIMATOR_FILE, KINDS, SCIKIT_LEARN
+from model_endpoint.packing import bundle
+from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
+from model_endpoint.packing.proof import prove
+
+
+def build(bundles: Path, served: Path) -> bool:
+    """Write one folder per bundle into `served`; returns whether any model needs the libraries of the build.
+
+    Raises BundleError.
+    """
+    directories = sorted(path for path in bundles.iterdir() if path.is_dir()) if bundles.is_dir() else []
+    if not directories:
+        raise BundleError(f"{bundles} holds no model; put a bundle there")
+    kinds = [KINDS[_build_one(directory, served / directory.name)] for directory in directories]
+    return any(kind.build_libraries for kind in kinds)
+
+
+def _build_one(directory: Path, target: Path) -> str:
+    """Write the folder of one model; returns its kind."""
+    source = bundle.read(directory)
+    target.mkdir(parents=True)
+    predictor = _compile(source, target)
+    (target / METADATA_FILE).write_text(json.dumps({"card": asdict(source.card), "predictor": predictor}))
+    shutil.copy(directory / GOLDEN_FILE, target)
+    print(f"{source.card.name} {source.card.version}: {json.dumps(predictor)}")  # noqa: T201
+    kind: str = predictor["kind"]
+    return kind
+
+
+def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
+    """Write the predictor's file into `target`, and return the predictor's description."""
+    low = np.array([feature.minimum for feature in source.card.features])
+    high = np.array([feature.maximum for feature in source.card.features])
+    try:
+        candidate = compile_estimator(source.estimator)
+        proof = prove(source.estimator, candidate, source.rows, low, high)
+    except Exception as error:  # scikit-learn can serve the model whatever fails here
+        reason = str(error) if isinstance(error, NotCompilableError) else f"{type(error).__name__}: {error}"
+        (target / ESTIMATOR_FILE).write_bytes(source.dump)
+        return {"kind": SCIKIT_LEARN, "not_compiled": reason}
+    candidate.save(target / COMPILED_FILE)
+    return {"kind": candidate.kind, "proof": asdict(proof)}
+
+
+def assemble(source: Path, target: Path) -> None:
+    """Put the models, the package and the libraries they need into `target`, with their bytecode.
+
+    `source` holds `models/`, `package/`, `libraries/` with all libraries of the build, and `requirements.txt`, which
+    names the libraries that are enough to serve compiled models. Raises BundleError.
+    """
+    if build(source / "models", target / "models"):
+        names = [
+            found.name for found in distributions(path=[str(source / "libraries")]) if found.name != "pip"
+        ]
+    else:
+        names = re.findall(r"^([\w.-]+)==", (source / "requirements.txt").read_text(), re.MULTILINE)
+    for name in names:
+        _copy_library(name, source / "libraries", target / "libraries")
+    shutil.copytree(source / "package", target / "package")
+    for folder in ("libraries", "package"):
+        # Unlike the default form, this one has no file times, which differ between two builds of the same content.
+        form = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(target / folder, quiet=2, workers=0, invalidation_mode=form)
+
+
+def _copy_library(name: str, source: Path, target: Path) -> None:
+    """Copy the files of one installed distribution, without its commands and tests."""
+    found = next(iter(distributions(name=name, path=[str(source)])))
+    for file in found.files or []:
+        if ".." in file.parts or "tests" in file.parts or file.parts[0] == "bin":
+            continue
+        place = target / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / file, place)
+
+
+def main() -> int:
+    source, target = map(Path, sys.argv[1:])
+    try:
+        assemble(source, target)
+    except BundleError as error:
+        print(f"error: {error}")  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Prove that a compiled predictor answers as scikit-learn does. Runs in the image's build."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model_endpoint.models.predictor import Outputs, Predictor, Rows
+from model_endpoint.models.scikit_learn import SklearnPredictor
+from model_endpoint.packing.compiler import NotCompilableError, sklearn_name
+
+TOLERANCE = 1e-12  # relative
+RANDOM_ROWS = 20_000
+SINGLE_ROWS = 100
+EDGES = 400  # thresholds of trees, each of which makes six edge rows
+SEED = 20_000
+EXTREMES = (0.0, -0.0, 5e-324, 1e-300, -1e-300, 1e-45, 16777217.0, 3.4e38, -3.4e38, 3.5e38, 1e300, -1e300)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How many rows were compared with scikit-learn, and how large the largest difference was.
+
+    `largest_difference` is relative; `bit_for_bit` says that every output of every row was identical.
+    """
+
+    verification_rows: int
+    random_rows: int
+    edge_rows: int
+    single_rows: int
+    largest_difference: float
+    bit_for_bit: bool
+
+
+def prove(estimator: Any, candidate: Predictor, verification: Rows, low: Rows, high: Rows) -> Proof:
+    """Compare `candidate` with the estimator on verification, random and edge rows, and on single and extreme rows.
+
+    `verification` has the shape (n, features); `low` and `high`, of shape (features,), are the range of the training
+    data. Raises NotCompilableError at the first label that differs, or number that differs by more than TOLERANCE.
+    """
+    reference = SklearnPredictor(estimator)
+    generator = np.random.default_rng(SEED)
+    span = np.where(high > low, high - low, 1.0)
+    random = generator.uniform(low - span / 2, high + span / 2, size=(RANDOM_ROWS, len(low)))
+    random[::4] = np.round(random[::4])
+    edges = np.array(list(_edge_rows(estimator, random[:200], generator)))
+    singles = np.concatenate([verification[: SINGLE_ROWS // 2], random[: SINGLE_ROWS // 2]])
+    worst = 0.0
+    same_bits = True
+    batches = [("verification", verification), ("random", random), ("edge", edges)]
+    batches += [("single", row[np.newaxis]) for row in singles]
+    extremes = [np.where(generator.random(len(low)) < 0.5, value, random[0]) for value in EXTREMES]
+    batches += [("extreme", row[np.newaxis]) for row in extremes]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # overflow in extreme rows is part of the comparison
+        for label, rows in batches:
+            expected, got = _attempt(reference, rows), _attempt(candidate, rows)
+            if expected is None or got is None:
+                if expected is not got:
+                    raise NotCompilableError(
+                        f"only one of scikit-learn and the compiled form refuses a row ({label}: {rows[0].tolist()})"
+                    )
+                continue
+            difference, identical = _compare(label, expected, got)
+            worst = max(worst, difference)
+            same_bits = same_bits and identical
+    return Proof(len(verification), len(random), len(edges) + len(extremes), len(singles), worst, same_bits)
+
+
+def _attempt(predictor: Predictor, rows: Rows) -> Outputs | None:
+    """The outputs, or None when the predictor refuses the rows."""
+    try:
+        return predictor(rows)
+    except ValueError:
+        return None
+
+
+def _compare(label: str, expected: Outputs, got: Outputs) -> tuple[float, bool]:
+    """The largest relative difference, and whether all outputs are identical. Raises NotCompilableError."""
+    if list(expected) != list(got):
+        raise NotCompilableError(
+            f"the compiled form's outputs are {', '.join(got)} instead of {', '.join(expected)}"
+        )
+    worst = 0.0
+    identical = True
+    for name, right in expected.items():
+        left = got[name]
+        if left.shape != right.shape:
+            raise NotCompilableError(f"{name} has shape {left.shape} instead of {right.shape}")
+        if right.dtype.kind != "f":
+            if differing := int((left != right).sum()):
+                raise NotCompilableError(f"{name} differs for {differing} of {len(right)} {label} rows")
+            continue
+        if np.array_equal(left, right):
+            continue
+        identical = False
+        scale = np.maximum(np.abs(right), np.finfo(np.float64).tiny)
+        worst = max(worst, float((np.abs(left - right) / scale).max()))
+        if worst > TOLERANCE:
+            raise NotCompilableError(f"{name} differs by {worst:.1e} relative on {label} rows")
+    return worst, identical
+
+
+def _edge_rows(estimator: Any, rows: Rows, generator: np.random.Generator) -> Iterator[Rows]:
+    """Rows with values at, just below and just above thresholds of the model's trees, in float64 and in float32."""
+    final = estimator.steps[-1][1] if sklearn_name(estimator) == "Pipeline" else estimator
+    members = np.ravel(getattr(final, "estimators_", [final])).tolist()
+    trees = [member.tree_ for member in members if hasattr(member, "tree_")]
+    splits = [
+        (tree.feature[node], tree.threshold[node])
+        for tree in trees
+        for node in np.flatnonzero(tree.feature >= 0)
+    ]
+    for iteration in getattr(final, "_predictors", []):
+        nodes = np.concatenate([tree.nodes[tree.nodes["is_leaf"] == 0] for tree in iteration])
+        splits += list(zip(nodes["feature_idx"], nodes["num_threshold"], strict=True))
+    for at in generator.permutation(len(splits))[:EDGES]:
+        feature, threshold = splits[at]
+        narrow = np.float32(threshold)
+        for value in (
+            threshold,
+            np.nextafter(threshold, np.inf),
+            np.nextafter(threshold, -np.inf),
+            narrow,
+            np.nextafter(narrow, np.float32(np.inf)),
+            np.nextafter(narrow, np.float32(-np.inf)),
+        ):
+            row = rows[at % len(rows)].copy()
+            row[feature] = value
+            yield row
+    yield np.zeros(rows.shape[1])

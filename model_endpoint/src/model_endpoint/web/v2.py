@@ -1,0 +1,202 @@
+"""The Open Inference Protocol, version 2, with its binary tensor extension. Runs in a worker.
+
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md and
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol/binary-tensor-data-extension
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from numpy.typing import NDArray
+
+from model_endpoint.models.card import Output
+from model_endpoint.models.errors import RequestError, quoted
+from model_endpoint.models.model import Model, Models
+from model_endpoint.models.predictor import Outputs, Rows
+from model_endpoint.web import tensors
+from model_endpoint.web.json_values import kind, parse
+from model_endpoint.web.responses import PredictionResponse
+
+INPUT = "input"
+EXTENSIONS = ["binary_tensor_data"]
+
+
+def model_metadata(model: Model) -> dict[str, Any]:
+    """The `$metadata_model_response` of the protocol; what the protocol has no field for is under `parameters`."""
+    card = model.card
+    return {
+        "name": card.name,
+        "versions": [card.version],
+        "platform": model.kind.platform,
+        "inputs": [{"name": INPUT, "datatype": card.input_datatype, "shape": [-1, model.width]}],
+        "outputs": [
+            {"name": output.name, "datatype": output.datatype, "shape": output.shape}
+            for output in card.outputs
+        ],
+        "parameters": {
+            "description": card.description,
+            "features": [
+                {
+                    "name": feature.name,
+                    "type": feature.type,
+                    "minimum": feature.minimum,
+                    "maximum": feature.maximum,
+                }
+                for feature in card.features
+            ],
+            "classes": card.classes,
+            "metrics": card.metrics,
+            "training_data_sha256": card.training_data_sha256,
+            "libraries": card.libraries,
+            "predictor": model.served_by,
+        },
+    }
+
+
+def repository_index(models: Models, body: bytes) -> list[dict[str, str]]:
+    """The index of the protocol's repository extension: all models are loaded, so `{"ready": true}` gives all too."""
+    if body:
+        ready = parse(body).get("ready")
+        if ready is not None and type(ready) is not bool:
+            raise RequestError(f"ready must be a boolean, not {kind(ready)}")
+    return [
+        {"name": model.card.name, "version": model.card.version, "state": "READY", "reason": ""}
+        for model in models.values()
+    ]
+
+
+def infer(model: Model, body: bytes, json_length: str | None = None) -> PredictionResponse:
+    """Answer one `$inference_request`.
+
+    `json_length` is the header Inference-Header-Content-Length: the number of bytes of JSON before binary tensors.
+    Raises RequestError, which names the wrong value.
+    """
+    binary = memoryview(b"")
+    if json_length is not None:
+        if not (json_length.isascii() and json_length.isdigit() and int(json_length) <= len(body)):
+            given = quoted(json_length)
+            raise RequestError(
+                f"Inference-Header-Content-Length must be a length within {len(body)} bytes, not {given}"
+            )
+        binary = memoryview(body)[int(json_length) :]
+        body = body[: int(json_length)]
+    request = parse(body)
+    identity = request.get("id")
+    if identity is not None and type(identity) is not str:
+        raise RequestError(f"id must be a string, not {kind(identity)}")
+    rows = _rows(request, model.width, binary)
+    wanted = _wanted(request, model)
+    outputs = model.predict(rows, any(output.name != "predict" for output, _ in wanted))
+    return _respond(model, identity, wanted, outputs, len(rows))
+
+
+def _respond(
+    model: Model, identity: str | None, wanted: list[tuple[Output, bool]], outputs: Outputs, rows: int
+) -> PredictionResponse:
+    """Make the `$inference_response` with the wanted outputs, binary ones after the JSON."""
+    described: list[dict[str, Any]] = []
+    blobs: list[bytes] = []
+    for output, as_binary in wanted:
+        array = outputs[output.name]
+        entry: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": list(array.shape)}
+        if as_binary:
+            blobs.append(tensors.to_binary(array, output.datatype))
+            entry["parameters"] = {"binary_data_size": len(blobs[-1])}
+        else:
+            entry["data"] = _flat(array)
+        described.append(entry)
+    answer: dict[str, Any] = {
+        "model_name": model.card.name,
+        "model_version": model.card.version,
+        "outputs": described,
+    }
+    if identity is not None:
+        answer["id"] = identity
+    text = orjson.dumps(answer)
+    if not blobs:
+        return PredictionResponse(text, model, rows)
+    return PredictionResponse(text + b"".join(blobs), model, rows, len(text))
+
+
+def _flat(array: NDArray[Any]) -> list[Any]:
+    flat: list[Any] = array.ravel().tolist()
+    return flat
+
+
+def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
+    parameters = owner.get("parameters")
+    if parameters is None:
+        return {}
+    if type(parameters) is not dict:
+        raise RequestError(f"{where}parameters must be an object, not {kind(parameters)}")
+    return parameters
+
+
+def _flag(parameters: dict[str, Any], name: str, default: bool, where: str) -> bool:
+    flag = parameters.get(name, default)
+    if type(flag) is not bool:
+        raise RequestError(f"{where}parameters.{name} must be a boolean, not {kind(flag)}")
+    return flag
+
+
+def _rows(request: dict[str, Any], width: int, binary: memoryview) -> Rows:
+    inputs = request.get("inputs")
+    if type(inputs) is not list or len(inputs) != 1 or type(inputs[0]) is not dict:
+        raise RequestError(f"inputs must be an array with one tensor, named {INPUT!r}")
+    tensor = inputs[0]
+    if (name := tensor.get("name")) != INPUT:
+        raise RequestError(f"inputs[0].name: the model's input is {INPUT!r}, not {quoted(name)}")
+    datatype = tensor.get("datatype")
+    if type(datatype) is not str or datatype not in tensors.NUMBERS:
+        known = ", ".join(tensors.NUMBERS)
+        raise RequestError(f"inputs[0].datatype must be one of {known}, not {quoted(datatype)}")
+    shape = tensor.get("shape")
+    if type(shape) is not list or len(shape) != 2 or any(type(size) is not int or size < 1 for size in shape):
+        raise RequestError(
+            f"inputs[0].shape must be [rows, {width}] with at least one row, not {quoted(shape)}"
+        )
+    if shape[1] != width:
+        raise RequestError(f"inputs[0].shape: rows of {shape[1]} values, the model takes {width}")
+    size = _parameters(tensor, "inputs[0].").get("binary_data_size")
+    if size is None:
+        if len(binary):
+            raise RequestError(
+                f"the body has {len(binary)} bytes after its JSON, which no input has as its binary_data_size"
+            )
+        return tensors.rows_from_json(tensor.get("data"), datatype, shape, "inputs[0].data")
+    where = "inputs[0].parameters.binary_data_size"
+    if type(size) is not int or size != len(binary):
+        raise RequestError(f"{where} is {quoted(size)}, but the body has {len(binary)} bytes after its JSON")
+    if "data" in tensor:
+        raise RequestError("inputs[0].data: give the data as JSON or as binary, not both")
+    return tensors.rows_from_binary(binary, datatype, shape, "inputs[0]")
+
+
+def _wanted(request: dict[str, Any], model: Model) -> list[tuple[Output, bool]]:
+    """The requested outputs, or all if the request names none, each with whether it must be binary."""
+    all_binary = False
+    if "parameters" in request:
+        all_binary = _flag(_parameters(request, ""), "binary_data_output", False, "")
+    asked = request.get("outputs")
+    if asked is None or asked == []:
+        return [(output, all_binary) for output in model.card.outputs]
+    if type(asked) is not list:
+        raise RequestError(f"outputs must be an array, not {kind(asked)}")
+    wanted: dict[str, tuple[Output, bool]] = {}
+    for index, output in enumerate(asked):
+        if type(output) is not dict:
+            raise RequestError(f"outputs[{index}] must be an object, not {kind(output)}")
+        name = output.get("name")
+        if type(name) is not str or name not in model.outputs:
+            known = ", ".join(model.outputs)
+            raise RequestError(
+                f"outputs[{index}].name: {quoted(name)} is not an output of the model; its outputs are {known}"
+            )
+        if name in wanted:
+            raise RequestError(f"outputs[{index}].name: {name!r} is requested twice")
+        where = f"outputs[{index}]."
+        binary = _flag(_parameters(output, where), "binary_data", all_binary, where)
+        wanted[name] = (model.outputs[name], binary)
+    return list(wanted.values())

@@ -1,0 +1,25 @@
+"""Runs on the controller: registers the filters of plugin_utils/certificates.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import (
+    balancer_certificates,
+    fleet_certificates,
+    holds_certificates,
+    machine_certificates,
+)
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., object]]:
+        """Return the filters by name."""
+        return {
+            "balancer_certificates": balancer_certificates,
+            "fleet_certificates": fleet_certificates,
+            "holds_certificates": holds_certificates,
+            "machine_certificates": machine_certificates,
+        }

@@ -1,0 +1,15 @@
+"""Runs on the controller: registers the filter of plugin_utils/settings.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import role_specs
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., object]]:
+        """Return the filters by name."""
+        return {"role_specs": role_specs}

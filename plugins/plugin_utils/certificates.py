@@ -1,0 +1,184 @@
+"""Runs on the controller: derives from the inventory which certificates the fleet needs, and on which machine."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import File
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    endpoint_name,
+    fleet_hosts,
+    host_address,
+    image_builder,
+    machine,
+    virtual_address,
+)
+
+ENDPOINTS_FOLDER = "/etc/flotilla/endpoints"
+"""Where a machine keeps the certificates of its endpoints: one folder per endpoint, which its containers mount."""
+
+BALANCER_FOLDER = "/etc/flotilla/nginx/tls"
+"""Where a load balancer keeps its certificates, for Nginx and for module endpoint_probe."""
+
+ENDPOINT_USER, NGINX_USER = 10001, 10002
+"""The user ids that read the keys inside the containers."""
+
+
+class Certificate(TypedDict):
+    """A certificate as module internal_ca issues it."""
+
+    name: str
+    usage: str
+    """server or client."""
+    authority: NotRequired[str]
+    """fleet (the default), balancers or builder."""
+    addresses: NotRequired[list[str]]
+    names: NotRequired[list[str]]
+
+
+class KeyPair(TypedDict):
+    """A certificate and its private key, both in PEM form."""
+
+    certificate: str
+    private_key: str
+
+
+class Issued(TypedDict):
+    """What module internal_ca returns."""
+
+    authorities: Mapping[str, str]
+    """The certificates to trust, in PEM form, by the authority's name."""
+    certificates: Mapping[str, KeyPair]
+
+
+def fleet_certificates(hostvars: HostVars, groups: Groups, registry_address: str) -> list[Certificate]:
+    """Return the certificates that the fleet needs.
+
+    The registry and each endpoint have a certificate to serve with, and each machine has one to pull images with.
+    Load balancers, which send requests to endpoints, and the builder, which pushes images, have certificates of
+    authorities of their own, so that a node's certificate allows neither.
+    """
+    addresses = sorted({host_address(hostvars, host) for host in fleet_hosts(groups)})
+    return [
+        {"name": "registry", "usage": "server", "addresses": [registry_address]},
+        {"name": "builder", "usage": "client", "authority": "builder"},
+        *(Certificate(name=f"machine-{address}", usage="client") for address in addresses),
+        *(
+            Certificate(name=f"endpoint-{node}", usage="server", names=[endpoint_name(node)])
+            for node in groups["model_nodes"]
+        ),
+        *(
+            Certificate(name=f"balancer-{balancer}", usage="client", authority="balancers")
+            for balancer in groups["load_balancers"]
+        ),
+        *frontend_certificates(hostvars, groups),
+    ]
+
+
+def frontend_certificates(hostvars: HostVars, groups: Groups) -> list[Certificate]:
+    """Return the certificates of the internal CA that load balancers show to clients.
+
+    A certificate is valid for all addresses and names of its load balancer in the inventory, and for
+    nginx_lb_tls_names.
+    """
+    found: list[Certificate] = []
+    for balancer in groups["load_balancers"]:
+        if setting(hostvars, balancer, "nginx_lb_tls") != "internal":
+            continue
+        known = [host_address(hostvars, balancer, name) for name in ("ansible_host", "nginx_lb_address")]
+        known += [virtual_address(hostvars, groups), *setting(hostvars, balancer, "nginx_lb_tls_names")]
+        known = list(filter(None, dict.fromkeys(known)))
+        entry = Certificate(
+            name=f"frontend-{balancer}",
+            usage="server",
+            addresses=[name for name in known if _is_address(name)],
+            names=[name for name in known if not _is_address(name)],
+        )
+        found.append(entry)
+    return found
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def machine_certificates(
+    hostvars: HostVars, groups: Groups, issued: Issued, registry: str, builders_registry: str
+) -> dict[str, list[File]]:
+    """Return the certificate files of each machine, by `machine`.
+
+    `registry` and `builders_registry` are those of `firewall.guarded_ports`. Where the reader allows, a certificate and
+    its key are one file, so that neither is ever replaced without the other.
+    """
+    certificates, authorities = issued["certificates"], issued["authorities"]
+    files: dict[str, list[File]] = {}
+    for host in fleet_hosts(groups):
+        client = certificates[f"machine-{host_address(hostvars, host)}"]
+        files.setdefault(machine(hostvars, host), _engine_files(registry, authorities["fleet"], client))
+    files[machine(hostvars, image_builder(groups))] += _engine_files(
+        builders_registry, authorities["fleet"], certificates["builder"]
+    )
+    for node in groups["model_nodes"]:
+        folder = f"{ENDPOINTS_FOLDER}/{node}"
+        files[machine(hostvars, node)] += [
+            {"path": f"{folder}/clients.crt", "content": authorities["balancers"]},
+            _pair_file(f"{folder}/server.pem", certificates[f"endpoint-{node}"], ENDPOINT_USER),
+        ]
+    for balancer in groups["load_balancers"]:
+        client = certificates[f"balancer-{balancer}"]
+        files[machine(hostvars, balancer)] += [
+            {"path": f"{BALANCER_FOLDER}/servers.crt", "content": authorities["fleet"]},
+            _pair_file(f"{BALANCER_FOLDER}/client.pem", client, NGINX_USER),
+        ]
+        if frontend := certificates.get(f"frontend-{balancer}"):
+            files[machine(hostvars, balancer)].append(
+                _pair_file(f"{BALANCER_FOLDER}/frontend.pem", frontend, NGINX_USER)
+            )
+    return files
+
+
+def _engine_files(registry: str, authority: str, client: KeyPair) -> list[File]:
+    """Return the files by which Docker uses the registry at ADDRESS:PORT; Docker gives their names and folder."""
+    folder = f"/etc/docker/certs.d/{registry}"
+    return [
+        {"path": f"{folder}/ca.crt", "content": authority},
+        {"path": f"{folder}/client.cert", "content": client["certificate"]},
+        {"path": f"{folder}/client.key", "content": client["private_key"], "mode": "0600"},
+    ]
+
+
+def _pair_file(path: str, pair: KeyPair, owner: int) -> File:
+    """Return the file of a key and its certificate, which the user id `owner` alone may read."""
+    content = pair["private_key"] + pair["certificate"]
+    return {"path": path, "content": content, "mode": "0400", "owner": owner}
+
+
+def holds_certificates(hostvars: HostVars, hosts: Sequence[str]) -> bool:
+    """Tell whether the inspection of `hosts` found a certificate of an endpoint or a load balancer on a machine."""
+    return any(
+        path.startswith((f"{ENDPOINTS_FOLDER}/", f"{BALANCER_FOLDER}/"))
+        for host in hosts
+        for path in hostvars[host].get("flotilla_machine", {}).get("files", {})
+    )
+
+
+def balancer_certificates(files: Mapping[str, str], unused: Sequence[str] = ()) -> str:
+    """Return a hash of a load balancer's certificates, which changes when one of the certificates does.
+
+    `files` is what machine_state found on the machine: SHA-256, mode and owner of each file, by path. `unused` are the
+    paths of certificates that the configuration of Nginx does not name.
+    """
+    states = [
+        f"{path} {state}"
+        for path, state in sorted(files.items())
+        if path.startswith(f"{BALANCER_FOLDER}/") and path not in unused
+    ]
+    return hashlib.sha256("\n".join(states).encode()).hexdigest()[:12]

@@ -1,0 +1,65 @@
+"""Runs on the controller: the hosts of an inventory with the variables that concern the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import Unreadable
+
+Values = Mapping[str, object]
+"""The variables of a host, which Ansible renders as they are read."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """An inventory host, with ansible_host and the variables that begin with the name of a role."""
+
+    name: str
+    variables: Values
+
+    def address(self, variable: str) -> tuple[str, object]:
+        """Return the host's address and the variable that holds it: `variable`, ansible_host or the host's name."""
+        for candidate in (variable, "ansible_host"):
+            if candidate in self.variables:
+                return candidate, self.variables[candidate]
+        return "inventory_hostname", self.name
+
+
+@dataclass(frozen=True)
+class Members:
+    """The hosts of an inventory, and those of them with a task in the fleet."""
+
+    hosts: Sequence[Host]
+    balancers: Sequence[Host]
+    nodes: Sequence[Host]
+    builders: Sequence[Host]
+    """The host that builds images and runs the registry; empty when no host does."""
+
+
+def read_members(
+    hostvars: Mapping[str, Values], groups: Mapping[str, Sequence[str]], roles: Sequence[str]
+) -> Members:
+    """Return the hosts of an inventory, with the variables that begin with the name of one of `roles`."""
+    prefixes = tuple(f"{role}_" for role in roles)
+    hosts = {name: _read_host(name, variables, prefixes) for name, variables in hostvars.items()}
+    balancers, nodes, builders = (
+        [hosts[name] for name in groups.get(group, ())]
+        for group in ("load_balancers", "model_nodes", "image_builder")
+    )
+    return Members(list(hosts.values()), balancers, nodes, (builders or balancers)[:1])
+
+
+def _read_host(name: str, variables: Values, prefixes: tuple[str, ...]) -> Host:
+    keys = [key for key in variables if key.startswith(prefixes) or key == "ansible_host"]
+    return Host(name, {key: _read(variables, key) for key in keys})
+
+
+def _read(variables: Values, key: str) -> object:
+    """Return the value of a variable. Ansible renders it, and what is nested in it, when the value is read."""
+    try:
+        value = variables[key]
+        repr(value)
+    except Exception as error:  # Ansible and Jinja raise many kinds, and each means the same here
+        return Unreadable(" ".join(str(error).split()))
+    return value

@@ -1,0 +1,122 @@
+"""Runs on the controller: what a release is made of, and when two are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import kept_releases
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
+    HostVars,
+    Release,
+    SettingValue,
+    State,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import read_once
+
+CONTAINER_SETTINGS = (
+    "workers",
+    "threads",
+    "cpus",
+    "memory",
+    "pids_limit",
+    "body_limit",
+    "fast_path",
+    "log_sample",
+    "capture_sample",
+    "capture_directory",
+    "capture_bytes",
+)
+"""The settings of role model_endpoint, without the role's name, that make the container what it is."""
+
+RECIPE_FILES = ("model_endpoint/vars/main/service.yml", "container/tasks/run.yml")
+"""The files of roles that say how an endpoint's container is run."""
+
+
+def container_recipe(roles: str) -> str:
+    """Return a hash of how containers are run, since a change makes other containers. `roles` is the roles' folder."""
+    text = "".join((Path(roles) / name).read_text(encoding="utf-8") for name in RECIPE_FILES)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def container_settings(
+    hostvars: HostVars, nodes: Sequence[str], recipe: str
+) -> dict[str, dict[str, SettingValue]]:
+    """Return what makes each node's container, apart from its image: by node, setting and value.
+
+    `recipe` is what container_recipe returned.
+    """
+    variables = read_once(hostvars, nodes)
+    return {
+        node: {name: setting(variables, node, f"model_endpoint_{name}") for name in CONTAINER_SETTINGS}
+        | {"recipe": recipe}
+        for node in nodes
+    }
+
+
+def new_release(image: str, settings: Mapping[str, Mapping[str, SettingValue]], now: float) -> Release:
+    """Return the release made of the image content `image` and the nodes' `settings`; its id is their hash."""
+    common = {
+        name: json.loads(Counter(json.dumps(own[name]) for own in settings.values()).most_common(1)[0][0])
+        for name in next(iter(settings.values()), {})
+    }
+    differing = {
+        node: {name: value for name, value in own.items() if value != common[name]}
+        for node, own in settings.items()
+    }
+    nodes = {node: own for node, own in sorted(differing.items()) if own}
+    content = {"image": image, "settings": {"common": common, "nodes": nodes}}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return {
+        "id": digest[:12],
+        "image": image,
+        "reference": "",
+        "settings": {"common": common, "nodes": nodes},
+        "since": int(now),
+    }
+
+
+def release_settings(release: Release, node: str) -> dict[str, SettingValue]:
+    """Return the settings of `node` in `release`; a node that the release does not know has the common ones."""
+    settings = release["settings"]
+    return {**settings["common"], **settings["nodes"].get(node, {})}
+
+
+def same_content(release: Release | None, wanted: Release, known: Iterable[str]) -> bool:
+    """Tell whether `release` is what is wanted, on those of the `known` nodes that the inventory still has.
+
+    A node that joins, or leaves, makes no release, whatever its own settings are.
+    """
+    return (
+        release is not None
+        and release["image"] == wanted["image"]
+        and all(release_settings(release, node) == release_settings(wanted, node) for node in known)
+    )
+
+
+def with_unique_id(wanted: Release, state: State) -> Release:
+    """Return `wanted`, under another id if a release of other content has its id.
+
+    Another content has the same id where a release has learned the settings of nodes that joined later.
+    """
+    kept = {release["id"]: release for release in kept_releases(state)}
+    namesake = kept.get(wanted["id"])
+    if namesake is None or namesake["settings"] == wanted["settings"]:
+        return wanted
+    digest = hashlib.sha256(f"{wanted['id']} {state['serial']}".encode()).hexdigest()
+    return {**wanted, "id": digest[:12]}
+
+
+def add_nodes(release: Release, wanted: Release, nodes: Sequence[str]) -> None:
+    """Give `release` the settings that `nodes`, which join, have in `wanted`, so that it keeps them."""
+    for node in nodes:
+        common = release["settings"]["common"]
+        own = release_settings(wanted, node)
+        differing = {name: value for name, value in own.items() if value != common.get(name)}
+        release["settings"]["nodes"].pop(node, None)
+        if differing:
+            release["settings"]["nodes"][node] = differing

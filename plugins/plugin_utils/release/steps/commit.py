@@ -1,0 +1,131 @@
+"""Runs on the controller: the steps that end a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.outcome import outcome
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import retired_slots
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import gets_traffic, is_live
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known import (
+    facts_of,
+    present_balancers,
+    release_settings_of,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
+    Facts,
+    HostVars,
+    Outcome,
+    Plan,
+    State,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import certificate_warnings
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    EndpointAddress,
+    drained_nodes,
+    endpoint_addresses,
+)
+
+
+class RetiredSlot(TypedDict):
+    """The slot of a node whose container must stop."""
+
+    node: str
+    slot: str
+
+
+class CommitStep(TypedDict):
+    """What takes no more traffic: containers to stop, and endpoints that may still answer requests."""
+
+    retired: list[RetiredSlot]
+    draining: list[EndpointAddress]
+
+
+class FinishStep(TypedDict):
+    """How the run ends: the verdict, the line of the audit log (None where nothing changed), what went wrong."""
+
+    verdict: Outcome
+    audit: dict[str, str] | None
+    faults: list[str]
+    forgiving: bool
+    """Whether hosts that were unreachable are forgiven, so that the run does not end with Ansible's code 4."""
+
+
+def commit_step(hostvars: HostVars, groups: Groups, present: Sequence[str]) -> CommitStep:
+    """Return which containers take no more traffic, and which endpoints may still answer requests."""
+    facts, here = facts_of(hostvars, present), set(present)
+    plan, state, nodes = facts["release_plan"], facts["release_state"], groups["model_nodes"]
+    if facts["release_failure"]:
+        return {"retired": [], "draining": []}
+    retired: dict[str, str] = {}
+    # A load balancer that is away may still send requests to any container.
+    if all(balancer in here for balancer in groups["load_balancers"]):
+        retired = retired_slots(plan, state, hostvars, [node for node in nodes if node in here])
+    return {
+        "retired": [{"node": node, "slot": slot} for node, slot in retired.items()],
+        "draining": _draining(plan, state, hostvars, nodes),
+    }
+
+
+def _draining(plan: Plan, state: State, hostvars: HostVars, nodes: Sequence[str]) -> list[EndpointAddress]:
+    """Return the endpoints that took traffic until now: of the release before, or of nodes that are taken out."""
+    if plan["target"]:
+        before = plan["baseline"]["nodes"] if not plan["first"] and is_live(plan, state) else {}
+        leaving = [node for node in nodes if node in before and before[node]["status"] == "up"]
+        return endpoint_addresses(leaving, hostvars, plan["state"]["live_slot"])
+    if not state["live"]:
+        return []
+    leaving = drained_nodes(hostvars, nodes, state) + (
+        [plan["node"]] if plan["operation"] == "remove" else []
+    )
+    return endpoint_addresses(leaving, hostvars, state["live_slot"])
+
+
+def finish_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now: float) -> FinishStep:
+    """Return how the run ends."""
+    facts, balancers = facts_of(hostvars, present), present_balancers(hostvars, groups, present)
+    plan, state, nodes = facts["release_plan"], facts["release_state"], groups["model_nodes"]
+    drained = set(drained_nodes(hostvars, nodes, state))
+    faults = _faults(hostvars, groups, facts)
+    verdict = outcome(
+        plan,
+        state,
+        [name for name, entry in state["nodes"].items() if entry["status"] == "up" and name not in drained],
+        nodes,
+        decided=_decided(facts),
+        reloaded=any(hostvars[host].get("nginx_lb_installed", {}).get("changed") for host in balancers),
+        faults=faults,
+        warnings=certificate_warnings(hostvars, groups["load_balancers"], now),
+        watched=hostvars[balancers[0]].get("release_watched") if balancers else None,
+        now=now,
+    )
+    audit = {name: str(verdict[name]) for name in ("time", "result", "live", "message")}
+    gone_for_good = plan["operation"] == "remove" and not facts["release_gate"].get("left_out")
+    forgiving = release_settings_of(hostvars, groups)["allow_unreachable"] or bool(faults) or gone_for_good
+    return {
+        "verdict": verdict,
+        "audit": None if verdict["result"] == "unchanged" else audit,
+        "faults": faults,
+        "forgiving": forgiving,
+    }
+
+
+def _decided(facts: Facts) -> str:
+    """Return the result of a run in which something went wrong, else an empty text."""
+    plan, state = facts["release_plan"], facts["release_state"]
+    if facts["release_result"] or not facts["release_failure"]:
+        return facts["release_result"]
+    tried = facts.get("release_undone") is not None and facts["release_gate"].get("passed", False)
+    return "returned" if tried and not gets_traffic(plan, state) else "failed"
+
+
+def _faults(hostvars: HostVars, groups: Groups, facts: Facts) -> list[str]:
+    """Return what went wrong in the run."""
+    first = (
+        [facts["release_failure"]] if facts["release_failure"] else facts["release_gate"].get("errors", [])
+    )
+    left = [hostvars[node].get("release_not_stopped", "") for node in groups["model_nodes"]]
+    left += [hostvars[host].get("virtual_address_error", "") for host in groups["load_balancers"]]
+    return [*first, *filter(None, left)]

@@ -1,0 +1,140 @@
+"""Runs on the controller: the steps that plan a run and settle what it begins with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TypedDict
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
+    container_settings,
+    new_release,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import step_hosts
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.plan import Request, release_plan
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
+    EMPTY_STATE,
+    NewerStateError,
+    numbered,
+    serves_state,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known import (
+    found_state,
+    plan_of,
+    present_balancers,
+    release_settings_of,
+    state_of,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
+    HostVars,
+    Operation,
+    Plan,
+    Release,
+    State,
+    StepHost,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import fleet_hosts
+
+
+class Asked(TypedDict):
+    """What the command line and the checkout say of a run."""
+
+    operation: Operation
+    node: str
+    """The extra variable node."""
+    release: str
+    """The extra variable release."""
+    image: str
+    """For deploy, the hash of what the image is built from."""
+    recipe: str
+    """A hash of how containers are run (see container_recipe)."""
+    state_elsewhere: str
+    """The state file of the first load balancer, where the run is about no load balancer; else empty."""
+
+
+class PlanStep(TypedDict):
+    """What the run found and is to do."""
+
+    refusal: str
+    """Why the run must not go on at all, or empty."""
+    state: State
+    plan: Plan
+    shown: list[str]
+    """Lines for the user."""
+    hosts: list[StepHost]
+
+
+def plan_step(
+    hostvars: HostVars,
+    groups: Groups,
+    in_scope: Sequence[str],
+    present: Sequence[str],
+    asked: Asked,
+    now: float,
+) -> PlanStep:
+    """Plan the run: read the state that the load balancers hold, and decide what to do."""
+    nodes, about = groups["model_nodes"], set(in_scope)
+    balancers = present_balancers(hostvars, groups, present)
+    refusal, state = "", EMPTY_STATE
+    try:
+        elsewhere = json.loads(asked["state_elsewhere"] or "null")
+        state = found_state(hostvars, groups, present, elsewhere)
+    except NewerStateError as error:
+        refusal = str(error)
+    wanted: Release | None = None
+    if asked["operation"] == "deploy":
+        wanted = new_release(asked["image"], container_settings(hostvars, nodes, asked["recipe"]), now)
+    request = Request(
+        operation=asked["operation"],
+        nodes=nodes,
+        balancers=balancers,
+        away=[host for host in groups["load_balancers"] if host in about and host not in balancers],
+        limited=any(host not in about for host in fleet_hosts(groups)),
+        settings=release_settings_of(hostvars, groups),
+        wanted=wanted,
+        release=asked["release"],
+        node=asked["node"],
+    )
+    plan = release_plan(state, request)
+    return {
+        "refusal": refusal,
+        "state": state,
+        "plan": plan,
+        "shown": [] if refusal else _shown(plan, nodes),
+        "hosts": [] if refusal else step_hosts(plan, hostvars, nodes, present),
+    }
+
+
+def _shown(plan: Plan, nodes: Sequence[str]) -> list[str]:
+    """Return what the user is told of the plan."""
+    lines = [plan["note"]]
+    if plan["target"]:
+        target, live = plan["target"]["id"], plan["state"]["live"]
+        lines.append(f"release {target} goes live on {', '.join(nodes)} in the {plan['target_slot']} slots")
+        lines.append(f"live until then is {live['id']}" if live else "")
+    return [line for line in lines if line]
+
+
+def baseline_step(hostvars: HostVars, groups: Groups, present: Sequence[str]) -> State | None:
+    """Return the state to apply before any container is touched; None where the load balancers serve the baseline.
+
+    They do not where a canary is to be withdrawn, or where a run was interrupted.
+    """
+    plan, state = plan_of(hostvars, present), state_of(hostvars, present)
+    machines = [hostvars[host]["flotilla_machine"] for host in present_balancers(hostvars, groups, present)]
+    if plan["first"] or (
+        plan["baseline"] == plan["state"]
+        and all(
+            serves_state(plan["state"], machine.get("state"), machine.get("served", ""))
+            for machine in machines
+        )
+    ):
+        return None
+    return numbered(plan["baseline"], state)
+
+
+def with_reference(plan: Plan, reference: str) -> Plan:
+    """Return the plan with its target's image named by digest, now that the registry has the image."""
+    assert plan["target"] is not None
+    return {**plan, "target": {**plan["target"], "reference": reference}}

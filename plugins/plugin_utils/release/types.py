@@ -1,0 +1,294 @@
+"""Runs on the controller: the shapes of a release's data.
+
+All of this data is plain JSON, since Ansible keeps it as facts and load balancers keep the state in a file. Times are
+seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NotRequired, TypedDict
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.watch import Sample, Verdict
+
+Operation = Literal["deploy", "rollback", "promote", "drain", "undrain", "remove", "rotate"]
+"""What a run does; each has a playbook of its own."""
+
+SettingValue = str | int | float | bool | None
+
+
+class NodeSettings(TypedDict):
+    """What makes the nodes' containers, apart from the image."""
+
+    common: dict[str, SettingValue]
+    nodes: dict[str, dict[str, SettingValue]]
+    """By node, the settings that differ from the common ones."""
+
+
+class Release(TypedDict):
+    """What runs on every node: an image and the settings of its containers."""
+
+    id: str
+    """The start of a hash of image and settings."""
+    image: str
+    """The hash of the image's content, which is its tag."""
+    reference: str
+    """The image's name by digest; empty until the registry has the image."""
+    settings: NodeSettings
+    since: int
+
+
+class Candidate(TypedDict):
+    """A release that takes a share of the traffic, or a copy of a share (a shadow), beside the live one."""
+
+    release: Release
+    percent: float
+    shadow: float
+    nodes: list[str]
+
+
+class NodeEntry(TypedDict):
+    """A node in the state: whether it takes traffic, and how much of its weight in percent."""
+
+    status: str
+    """up or down."""
+    share: int
+    since: int
+    reason: str
+
+
+class State(TypedDict):
+    """What the load balancers keep about the fleet: who gets traffic."""
+
+    format: int
+    serial: int
+    """How many states were written before."""
+    live_slot: str
+    """blue or green."""
+    live: Release | None
+    candidate: Candidate | None
+    previous: list[Release]
+    """The releases that were live before, newest first."""
+    nodes: dict[str, NodeEntry]
+    drained: list[str]
+
+
+class WrittenState(State):
+    """A state as a load balancer keeps it, with the version of the configuration that was rendered from it."""
+
+    version: NotRequired[str]
+
+
+class Container(TypedDict):
+    """A container of the fleet on a machine."""
+
+    running: bool
+    labels: Mapping[str, str]
+
+
+class Machine(TypedDict):
+    """What module machine_state found on a machine, as far as a release needs to know."""
+
+    containers: Mapping[str, Container]
+    state: NotRequired[WrittenState | None]
+    served: NotRequired[str]
+
+
+class Staged(TypedDict):
+    """How the staging of an endpoint ended: whether it is ready, else why not, and its last log lines."""
+
+    ready: bool
+    reason: str
+    log: list[str]
+
+
+class Probe(TypedDict):
+    """What module endpoint_probe found out about one endpoint."""
+
+    ready: bool
+    release: str
+    error: str
+
+
+class Probed(TypedDict, total=False):
+    """The result of module endpoint_probe; without endpoints where the task was skipped."""
+
+    endpoints: Mapping[str, Probe]
+
+
+class Installed(TypedDict, total=False):
+    """The result of role nginx_lb's install."""
+
+    changed: bool
+
+
+class AccessLog(TypedDict):
+    """The result of module access_log."""
+
+    sample: Sample
+
+
+class Step(TypedDict):
+    """A share of the traffic, in percent, and how long it is watched (`bake`, in seconds)."""
+
+    percent: float
+    bake: float
+    polls: int
+    """How often the access log is read during the bake."""
+    poll_seconds: int
+
+
+class Plan(TypedDict):
+    """What a run is to do."""
+
+    operation: Operation
+    node: str
+    """The node to drain, undrain or remove, else empty."""
+    state: State
+    """The state that the run found."""
+    baseline: State
+    """The state that the load balancers must serve before any container is touched."""
+    target: Release | None
+    """The release to go live."""
+    target_slot: str
+    rolling: bool
+    steps: list[Step]
+    watched: bool
+    """Whether any step has a bake time."""
+    shadow: float
+    """The share of the requests, in percent, of which the target gets a copy."""
+    first: bool
+    """Nothing is live yet."""
+    note: str
+    """A line for the user, or empty."""
+    error: str
+    """Why nothing can be done, or empty."""
+
+
+class Missing(TypedDict):
+    """What a node must run and does not."""
+
+    release: Release
+    slot: str
+
+
+class StepHost(TypedDict):
+    """A host that the steps of a run act on, and the groups that make them do so."""
+
+    host: str
+    groups: list[str]
+
+
+class NodeReport(TypedDict):
+    """What the gate knows of a node."""
+
+    in_scope: bool
+    """Whether the run is about this node."""
+    answers: bool
+    """Whether the node can be reached."""
+    failed: bool
+    """Whether an earlier step failed on the node, or the node became unreachable."""
+    staged: Staged | None
+    """None where nothing had to be staged."""
+    unseen: Mapping[str, str]
+    """By load balancer, why it can't use what was staged on the node."""
+    drained: bool
+
+
+class GateResult(TypedDict):
+    """Whether the traffic may change, and who gets it then."""
+
+    passed: bool
+    errors: list[str]
+    left_out: dict[str, str]
+    """By node that gets no traffic, why."""
+    members: list[str]
+    """The nodes that run the target."""
+    nodes: dict[str, NodeEntry]
+    """The nodes of the next state."""
+
+
+class Server(TypedDict):
+    """A server of an upstream in Nginx's configuration."""
+
+    name: str
+    address: str
+    port: int
+    weight: int
+    """The inventory's weight times the share in percent."""
+    concurrency: int
+    """How many requests the endpoint answers at a time."""
+    down: bool
+
+
+class Watched(Verdict):
+    """A verdict, and what it means at the end of the bake: why the traffic is returned, or empty."""
+
+    failure: str
+
+
+class Outcome(TypedDict):
+    """How a run ended, as verdict.json has it."""
+
+    time: str
+    result: str
+    message: str
+    live: str
+    live_slot: str
+    candidate: str
+    percent: float
+    previous: list[str]
+    nodes: dict[str, NodeEntry]
+    warnings: list[str]
+    watched: Mapping[str, object]
+    """How the release did over its last bake (a Watched), or empty."""
+
+
+class ReleaseSettings(TypedDict):
+    """The settings of role release that the logic reads."""
+
+    strategy: str
+    min_nodes: int
+    ramp_seconds: int
+    drain_timeout: int
+    canary_percent: float | None
+    canary_steps: list[dict[str, float | str]]
+    shadow_percent: float
+    bake_seconds: int
+    watch_min_requests: int
+    watch_too_few: str
+    watch_failure_points: float
+    watch_p95_factor: float
+    watch_p95_floor: float
+    allow_unreachable: bool
+
+
+class Facts(TypedDict, total=False):
+    """The facts of a host that the steps read. Settings are read by plugin_utils/settings.py."""
+
+    flotilla_machine: Machine
+    release_plan: Plan
+    release_state: State
+    release_gate: GateResult
+    release_failure: str
+    """Why the run changes nothing more, or empty."""
+    release_result: str
+    """How the run ends, where a step knows already: returned, else empty."""
+    release_probe: Probed
+    release_access_log: AccessLog
+    release_log_before: AccessLog
+    """The traffic in the minute before the flip."""
+    release_undone: State | None
+    """The state that took the target out of the traffic again."""
+    release_apply_error: str
+    """Why this load balancer did not take the state that was applied last, or empty."""
+    release_watched: Watched
+    release_not_stopped: str
+    """Why the container of this node's retired slot still runs."""
+    virtual_address_error: str
+    model_endpoint_staged: Staged
+    nginx_lb_installed: Installed
+
+
+HostVars = Mapping[str, Facts]
+"""The variables of each inventory host, by the host's name."""

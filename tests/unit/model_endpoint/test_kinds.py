@@ -1,0 +1,45 @@
+"""Each kind of models is loaded and served in its own way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_endpoint.models import scikit_learn
+from model_endpoint.models.compiled_predictor import CompiledPredictor
+from model_endpoint.models.kinds import KINDS, SCIKIT_LEARN
+from model_endpoint.models.model import Models
+from model_endpoint.models.predictor import Outputs, Rows
+from model_endpoint.models.shared_calls import SharedCalls
+
+
+def doubled(rows: Rows, probabilities: bool = True) -> Outputs:
+    return {"predict": rows[:, 0] * 2}
+
+
+def test_every_kind_that_a_compiled_predictor_names_is_registered(served: Path, models: Models) -> None:
+    for name, model in models.items():
+        predictor = KINDS[model.served_by["kind"]].load(served / name, model.card)
+        assert isinstance(predictor, CompiledPredictor)
+        assert predictor.kind == model.served_by["kind"]
+
+
+@pytest.mark.parametrize("kind", ["numpy linear", "numpy trees"])
+def test_a_compiled_model_is_served_as_it_is_and_needs_no_libraries_of_the_build(kind: str) -> None:
+    assert KINDS[kind].serve(doubled, 1, lambda rows: None) is doubled
+    assert not KINDS[kind].build_libraries
+
+
+def test_scikit_learn_s_models_share_counted_calls_and_limit_their_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits: list[int] = []
+    counted: list[int] = []
+    monkeypatch.setattr(scikit_learn, "limit_threads", limits.append)
+    predictor = KINDS[SCIKIT_LEARN].serve(doubled, 3, counted.append)
+    assert isinstance(predictor, SharedCalls)
+    assert predictor(np.ones((5, 1)))["predict"].tolist() == [2.0] * 5
+    assert (limits, counted) == ([3], [5])
+    assert KINDS[SCIKIT_LEARN].build_libraries

@@ -1,0 +1,155 @@
+"""Which certificates the fleet has, and on which machines."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import (
+    ENDPOINT_USER,
+    NGINX_USER,
+    Issued,
+    balancer_certificates,
+    fleet_certificates,
+    frontend_certificates,
+    holds_certificates,
+    machine_certificates,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import file_states, out_of_date
+
+from small_fleet import GROUPS, HOSTVARS, REGISTRIES
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_frontend_certificate_holds_for_every_address_and_name_that_clients_use() -> None:
+    tls = {"nginx_lb_tls": "internal", "virtual_address_ip": "10.0.0.100/24"}
+    hostvars: dict[str, dict[str, Any]] = {
+        **HOSTVARS,
+        "lb1": {**tls, "ansible_host": "lb1.example", "nginx_lb_address": "10.0.0.1"},
+        "lb2": {**HOSTVARS["lb2"], **tls, "nginx_lb_tls_names": ["models.example"]},
+    }
+    assert frontend_certificates(hostvars, GROUPS) == [
+        {
+            "name": "frontend-lb1",
+            "usage": "server",
+            "addresses": ["10.0.0.1", "10.0.0.100"],
+            "names": ["lb1.example"],
+        },
+        {
+            "name": "frontend-lb2",
+            "usage": "server",
+            "addresses": ["10.0.0.2", "10.1.0.2", "10.0.0.100"],
+            "names": ["models.example"],
+        },
+    ]
+    assert fleet_certificates(hostvars, GROUPS, "10.0.0.1")[-2:] == frontend_certificates(hostvars, GROUPS)
+    assert frontend_certificates(HOSTVARS, GROUPS) == []
+
+
+def test_every_machine_endpoint_and_load_balancer_has_a_certificate() -> None:
+    certificates = fleet_certificates(
+        {**HOSTVARS, "node2": {"ansible_host": "10.0.0.11"}}, GROUPS, "10.0.0.1"
+    )
+    assert certificates == [
+        {"name": "registry", "usage": "server", "addresses": ["10.0.0.1"]},
+        {"name": "builder", "usage": "client", "authority": "builder"},
+        {"name": "machine-10.0.0.1", "usage": "client"},
+        {"name": "machine-10.0.0.11", "usage": "client"},
+        {"name": "machine-10.0.0.2", "usage": "client"},
+        {"name": "endpoint-node1", "usage": "server", "names": ["node1.endpoint.flotilla"]},
+        {"name": "endpoint-node2", "usage": "server", "names": ["node2.endpoint.flotilla"]},
+        {"name": "balancer-lb1", "usage": "client", "authority": "balancers"},
+        {"name": "balancer-lb2", "usage": "client", "authority": "balancers"},
+    ]
+
+
+def issued(hostvars: dict[str, dict[str, Any]]) -> Issued:
+    names = [entry["name"] for entry in fleet_certificates(hostvars, GROUPS, "10.0.0.1")]
+    return {
+        "authorities": {name: f"authority {name}\n" for name in ("fleet", "balancers", "builder")},
+        "certificates": {
+            name: {"certificate": f"certificate {name}\n", "private_key": f"key {name}\n"} for name in names
+        },
+    }
+
+
+def test_a_machine_gets_the_files_of_its_hosts_and_no_key_of_another_machine() -> None:
+    hostvars = {**HOSTVARS, "node2": {"ansible_host": "10.0.0.1"}}  # beside the load balancer, which builds
+    found = machine_certificates(hostvars, GROUPS, issued(hostvars), *REGISTRIES)
+    assert found.keys() == {"10.0.0.1", "10.0.0.2", "10.0.0.11"}
+    assert [file["path"] for file in found["10.0.0.1"]] == [
+        "/etc/docker/certs.d/10.0.0.1:5000/ca.crt",
+        "/etc/docker/certs.d/10.0.0.1:5000/client.cert",
+        "/etc/docker/certs.d/10.0.0.1:5000/client.key",
+        "/etc/docker/certs.d/10.0.0.1:5080/ca.crt",
+        "/etc/docker/certs.d/10.0.0.1:5080/client.cert",
+        "/etc/docker/certs.d/10.0.0.1:5080/client.key",
+        "/etc/flotilla/endpoints/node2/clients.crt",
+        "/etc/flotilla/endpoints/node2/server.pem",
+        "/etc/flotilla/nginx/tls/servers.crt",
+        "/etc/flotilla/nginx/tls/client.pem",
+    ]
+    node = {file["path"]: file for file in found["10.0.0.11"]}
+    assert [file["content"] for file in node.values()] == [
+        "authority fleet\n",
+        "certificate machine-10.0.0.11\n",
+        "key machine-10.0.0.11\n",
+        "authority balancers\n",
+        "key endpoint-node1\ncertificate endpoint-node1\n",
+    ]
+    key = node["/etc/flotilla/endpoints/node1/server.pem"]
+    assert (key["mode"], key["owner"]) == ("0400", 10001)
+    assert node["/etc/docker/certs.d/10.0.0.1:5000/client.key"]["mode"] == "0600"
+
+
+def test_a_load_balancer_with_tls_of_the_internal_ca_gets_a_frontend_certificate() -> None:
+    hostvars = {**HOSTVARS, "lb2": {**HOSTVARS["lb2"], "nginx_lb_tls": "internal"}}
+    found = machine_certificates(hostvars, GROUPS, issued(hostvars), *REGISTRIES)
+    assert found["10.0.0.2"][-1] == {
+        "path": "/etc/flotilla/nginx/tls/frontend.pem",
+        "content": "key frontend-lb2\ncertificate frontend-lb2\n",
+        "mode": "0400",
+        "owner": 10002,
+    }
+    assert not any("frontend" in file["path"] for file in found["10.0.0.1"])
+
+
+def test_written_files_are_up_to_date() -> None:
+    files = machine_certificates(HOSTVARS, GROUPS, issued(HOSTVARS), *REGISTRIES)["10.0.0.2"]
+    assert out_of_date(files, file_states(files)) == []
+
+
+def test_the_hash_of_a_load_balancer_s_certificates_ignores_other_files() -> None:
+    present = {
+        "/etc/flotilla/nginx/tls/client.pem": "a:0400:10002",
+        "/etc/flotilla/nginx/nginx.conf": "b:0644:0",
+    }
+    told = balancer_certificates(present)
+    assert told == balancer_certificates({**present, "/etc/flotilla/nginx/nginx.conf": "c:0644:0"})
+    assert told != balancer_certificates({**present, "/etc/flotilla/nginx/tls/client.pem": "c:0400:10002"})
+    assert told != balancer_certificates({})
+    frontend = "/etc/flotilla/nginx/tls/frontend.pem"
+    assert told != balancer_certificates({**present, frontend: "d:0400:10002"})
+    assert told == balancer_certificates({**present, frontend: "d:0400:10002"}, [frontend])
+
+
+def test_machines_with_certificates_of_endpoints_or_load_balancers_are_found() -> None:
+    def found(path: str) -> dict[str, dict[str, Any]]:
+        return {**HOSTVARS, "node1": {"flotilla_machine": {"files": {path: "0:0400:0"}}}}
+
+    assert holds_certificates(found("/etc/flotilla/endpoints/node1/server.pem"), ["lb1", "node1"])
+    assert holds_certificates(found("/etc/flotilla/nginx/tls/client.pem"), ["node1"])
+    # The registry's are no reason: without them nothing but the next pull fails.
+    assert not holds_certificates(found("/etc/docker/certs.d/10.0.0.1:5000/client.key"), ["lb1", "node1"])
+
+
+def test_a_key_belongs_to_the_user_of_the_container_that_reads_it() -> None:
+    def user(role: str, file: str) -> object:
+        return yaml.safe_load((ROOT / "roles" / role / "vars" / file).read_text())[f"__{role}_user"]
+
+    (in_image,) = re.findall(r"^USER (\d+):", (ROOT / "model_endpoint" / "Dockerfile").read_text(), re.M)
+    assert int(in_image) == user("model_endpoint", "main/service.yml") == ENDPOINT_USER
+    assert user("nginx_lb", "main.yml") == NGINX_USER

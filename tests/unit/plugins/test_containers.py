@@ -1,0 +1,92 @@
+"""A container is as it should be when its image, its settings and the files it has read are the service's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import wanted_settings
+from ansible_collections.flotilla.fleet.plugins.modules.debian_image import mmdebstrap_command
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import (
+    container_differences,
+    containers_of,
+    image_name,
+)
+
+SERVICE: dict[str, Any] = {
+    "name": "flotilla-nginx",
+    "image": "flotilla/nginx:abc",
+    "user": 10002,
+    "memory": "512m",
+    "pids_limit": 256,
+}
+PUBLISHED = {"10.0.0.1:5080/flotilla/nginx:abc": "10.0.0.1:5080/flotilla/nginx@sha256:1"}
+
+
+def machine(**changes: Any) -> dict[str, Any]:
+    container = {
+        "running": True,
+        "image": "10.0.0.1:5000/flotilla/nginx@sha256:1",
+        "labels": {"flotilla.role": "load_balancer", "flotilla.image": "flotilla/nginx:abc"},
+        "settings": wanted_settings(SERVICE),
+        "newer_files": False,
+        **changes,
+    }
+    return {"containers": {"flotilla-nginx": container}}
+
+
+def test_a_container_that_runs_as_it_should_has_no_difference() -> None:
+    assert container_differences(machine(), SERVICE) == []
+
+
+def test_differences_are_named() -> None:
+    assert container_differences({"containers": {}}, SERVICE) == ["missing"]
+    assert container_differences(machine(running=False), SERVICE) == ["stopped"]
+    assert container_differences(machine(), {**SERVICE, "memory": "1g"}) == ["memory"]
+    assert container_differences(machine(), {**SERVICE, "image": "flotilla/nginx:def"}) == ["image"]
+
+
+def test_newer_files_count_only_for_a_service_that_reads_them_at_start() -> None:
+    assert container_differences(machine(newer_files=True), SERVICE) == []
+    reader = {**SERVICE, "reads_files_at_start": True}
+    assert container_differences(machine(newer_files=True), reader) == ["files"]
+
+
+def test_a_container_of_an_earlier_version_is_known_by_its_image_s_digest() -> None:
+    labels = {"flotilla.role": "load_balancer", "flotilla.recipe": "anything"}
+    earlier = machine(labels=labels)
+    assert container_differences(earlier, SERVICE, PUBLISHED) == []
+    assert container_differences(earlier, SERVICE, {}) == ["image"]
+    assert container_differences(earlier, {**SERVICE, "image": "flotilla/nginx:def"}, PUBLISHED) == ["image"]
+    other = machine(labels=labels, image="10.0.0.1:5000/flotilla/nginx@sha256:2")
+    assert container_differences(other, SERVICE, PUBLISHED) == ["image"]
+    by_name = machine(labels=labels, image="flotilla/nginx:abc")
+    assert container_differences(by_name, SERVICE) == []
+
+
+def test_a_memory_limit_that_is_no_size_is_named_with_its_service() -> None:
+    with pytest.raises(AnsibleFilterError, match="flotilla-nginx: 'much' is no size"):
+        container_differences(machine(), {**SERVICE, "memory": "much"})
+
+
+def test_containers_are_found_by_their_role() -> None:
+    assert containers_of(machine(), "load_balancer") == ["flotilla-nginx"]
+    assert containers_of(machine(), "endpoint") == []
+
+
+def test_an_image_s_name_changes_with_its_recipe_and_not_with_the_order_of_its_keys() -> None:
+    recipe = {"suite": "forky", "packages": ["nginx"]}
+    name = image_name(recipe, "flotilla/nginx")
+    assert name.startswith("flotilla/nginx:")
+    assert name == image_name(dict(reversed(recipe.items())), "flotilla/nginx")
+    assert name != image_name({**recipe, "suite": "trixie"}, "flotilla/nginx")
+
+
+def test_what_makes_an_image_is_what_its_name_stands_for() -> None:
+    """Where this fails, module debian_image makes another image of the same recipe: change MAKER as well."""
+    command = mmdebstrap_command("suite", ["one"], {"/bin/a": "cap_x=+ep"}, {"/b": "text"}, ["/c"], "t.tar")
+    digest = hashlib.sha256(json.dumps(command).encode()).hexdigest()
+    assert digest == "eb858887cdcbeb0c91c590fd458e76baa513240ac8b396bf1d973dd362e2adb1"
