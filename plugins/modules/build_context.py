@@ -64,7 +64,7 @@ LEFT_OUT = {"__pycache__", "build", ".pytest_cache", ".mypy_cache", ".ruff_cache
 MODELS = "models"
 
 
-def files_below(folder: pathlib.Path) -> dict[pathlib.PurePath, pathlib.Path]:
+def files_below(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
     """Return the files below `folder` by their path relative to it, without what tools leave behind.
 
     Raises:
@@ -82,13 +82,13 @@ def files_below(folder: pathlib.Path) -> dict[pathlib.PurePath, pathlib.Path]:
     return kept
 
 
-def context_files(source: pathlib.Path, models: pathlib.Path) -> dict[pathlib.PurePath, pathlib.Path]:
+def context_files(source: pathlib.Path, models: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
     """Return the files of `source` by their path in the build context, with those of `models` as its models/.
 
     They are sorted by that path. Raises ValueError as files_below does.
     """
     files = {name: path for name, path in files_below(source).items() if name.parts[0] != MODELS}
-    files |= {pathlib.PurePath(MODELS) / name: path for name, path in files_below(models).items()}
+    files |= {pathlib.Path(MODELS) / name: path for name, path in files_below(models).items()}
     return dict(sorted(files.items()))
 
 
