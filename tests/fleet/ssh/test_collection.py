@@ -1,6 +1,7 @@
 """The installed collection deploys and shows the fleet without the checkout, and serves the inventory's own models."""
 
 import os
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -57,8 +58,9 @@ def test_the_artifact_holds_what_the_collection_needs_and_nothing_else(elsewhere
 def test_the_deployment_read_the_installed_collection_alone(elsewhere: Path) -> None:
     log = (elsewhere / "site.log").read_text()
     installed = elsewhere / "collections/ansible_collections/flotilla/fleet"
-    assert f"task path: {installed}/playbooks/preflight.yml:" in log
-    assert f"task path: {installed}/roles/model_endpoint/tasks/main.yml:" in log
+    files = re.findall(r"^task path: (.+):\d+$", log, re.MULTILINE)
+    assert {path for path in files if not path.startswith(f"{installed}/")} == set()
+    assert {f"{installed}/playbooks/plan.yml", f"{installed}/roles/model_image/tasks/hash.yml"} <= set(files)
     assert str(PROJECT) not in log
     assert log.splitlines()[-1].startswith(("flotilla: released: ", "flotilla: unchanged: "))
 
@@ -81,5 +83,7 @@ def test_the_status_is_shown(fleet: Fleet, elsewhere: Path) -> None:
     assert status.returncode == 0, status.stdout[-6000:] + status.stderr[-2000:]
     release = fleet.get("/v2/health/ready").headers["X-Release"]
     for node in fleet.nodes:
-        (line,) = (line for line in status.stdout.splitlines() if f" {node.name} " in line and " up " in line)
-        assert release in line
+        # On a line of its own, whatever shows the results of tasks.
+        assert re.search(rf"^\W*{node.name} +up +1 +{release} ", status.stdout, re.MULTILINE), status.stdout[
+            -6000:
+        ]
