@@ -84,6 +84,17 @@ def test_a_canary_that_is_under_way_is_withdrawn_by_the_takeover(
     assert take_over(fleet).changed == 0
 
 
+def test_the_older_release_can_be_gone_back_to(fleet: Fleet) -> None:
+    """Its image is the older commit's. The fleet is the one that the tests above have taken over."""
+    new, older = live(fleet), state(fleet, fleet.load_balancer.name)["previous"][0]["id"]
+    with under_load(fleet.urls) as load:
+        deploy(fleet, "playbooks/rollback.yml").assert_ended(FINE, "rolled back")
+        assert_live(fleet, older, load.during(1))
+        deploy(fleet, "playbooks/rollback.yml", release=new).assert_ended(FINE, "rolled back")
+        assert_live(fleet, new, load.during(1))
+    load.record().assert_nothing_lost()
+
+
 def test_a_state_whose_format_is_newer_is_refused(fleet: Fleet) -> None:
     balancer = fleet.load_balancer
     known = balancer.run("cat", STATE)
