@@ -34,7 +34,7 @@ clean: .venv/deploy ## Remove the images, the internal CA, the caches and .venv 
 	rm -rf "$(CACHE)" .venv
 
 .PHONY: test
-test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios, all but fire and edge
+test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios, all but fire, edge and upgrade
 	for scenario in $(SCENARIOS); do \
 	  MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/$$scenario molecule test --scenario-name $$scenario; \
 	done
@@ -46,6 +46,10 @@ test-fire: .venv/test engine ## Release, break and repair a fleet under load
 .PHONY: test-edge
 test-edge: .venv/test engine ## Take a load balancer away under load
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/edge molecule test --scenario-name edge
+
+.PHONY: test-upgrade
+test-upgrade: .venv/test engine ## Take over, under load, a fleet that an older commit deployed
+	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/upgrade molecule test --scenario-name upgrade
 
 # The scenarios' hosts are containers of this machine's engine.
 .PHONY: engine
