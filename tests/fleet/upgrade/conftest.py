@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.fire.deploy import FINE, deploy, state
+from fleet.deploy import FINE, deploy, state
 from fleet.fleet import Fleet
 from fleet.upgrade.older import Older
 

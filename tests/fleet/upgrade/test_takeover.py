@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from fleet.fire.deploy import FAILED, FINE, Outcome, assert_live, deploy, live, state
+from fleet.deploy import FAILED, FINE, Outcome, assert_live, deploy, live, state
 from fleet.fleet import Fleet
 from fleet.load import Record, under_load
 from fleet.upgrade.older import Older

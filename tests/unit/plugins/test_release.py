@@ -818,7 +818,7 @@ def runs(node: str, *slots: str) -> Any:
     return {"n1": {"flotilla_machine": {"containers": containers}}}
 
 
-def test_the_slot_that_is_not_live_is_stray_unless_a_canary_is_in_it(fleet: Fleet) -> None:
+def test_the_slot_that_is_not_live_is_retired_unless_a_canary_is_in_it(fleet: Fleet) -> None:
     plan = fleet.plan("deploy")
     both = runs("n1", "blue", "green")
     assert retired_slots(plan, fleet.state, both, ["n1"]) == {"n1": "green"}
@@ -831,7 +831,7 @@ def test_the_slot_that_is_not_live_is_stray_unless_a_canary_is_in_it(fleet: Flee
     assert retired_slots(plan, fleet.state, both, ["n1"]) == {}
 
 
-def test_what_a_release_that_did_not_stay_live_was_staged_in_is_stray(fleet: Fleet) -> None:
+def test_what_a_release_that_did_not_stay_live_was_staged_in_is_retired(fleet: Fleet) -> None:
     fleet.image = "image-2"
     plan = fleet.plan("deploy")
     # The machine was looked at before anything was staged on it.
