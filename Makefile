@@ -9,6 +9,8 @@ SCENARIOS := default scale ssh
 # Molecule would name its folder after the checkout's, and two checkouts of one name would share it.
 EPHEMERAL := $(CACHE)/molecule/$(shell pwd | sha256sum | cut -c1-8)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Where this is set, each of the hundreds of runs of Python compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Ansible asks for sudo's password only where sudo does.
 BECOME := $(shell [ "$$(id -u)" = 0 ] || sudo --non-interactive true 2>/dev/null || echo --ask-become-pass)
@@ -32,7 +34,7 @@ clean: .venv/deploy ## Remove the images, the internal CA, the caches and .venv 
 	rm -rf "$(CACHE)" .venv
 
 .PHONY: test
-test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios, all but fire and edge
+test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios, all but fire, edge and upgrade
 	for scenario in $(SCENARIOS); do \
 	  MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/$$scenario molecule test --scenario-name $$scenario; \
 	done
@@ -45,6 +47,10 @@ test-fire: .venv/test engine ## Release, break and repair a fleet under load
 test-edge: .venv/test engine ## Take a load balancer away under load
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/edge molecule test --scenario-name edge
 
+.PHONY: test-upgrade
+test-upgrade: .venv/test engine ## Take over, under load, a fleet that an older commit deployed
+	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/upgrade molecule test --scenario-name upgrade
+
 # The scenarios' hosts are containers of this machine's engine.
 .PHONY: engine
 engine: .venv/deploy
@@ -52,21 +58,24 @@ engine: .venv/deploy
 	ansible-playbook playbooks/inspect.yml playbooks/engine.yml --inventory inventory/local $(BECOME)
 
 .PHONY: test-fast
-test-fast: .venv/test ## Run what needs no container, in under a minute
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=line lint unit
+test-fast: .venv/test ## Run the linters and unit tests, which need no container, in about a minute
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=line ansible-lint lint unit
+
+.PHONY: ansible-lint
+ansible-lint: .venv/test
+	ansible-lint --offline
 
 .PHONY: lint
 lint: .venv/test
 	ruff check .
 	ruff format --check .
-	mypy
 	yamllint --strict .
-	ansible-lint --offline
 	tools/role_docs.py --check
+	mypy
 
 .PHONY: unit
 unit: .venv/test
-	pytest
+	pytest --numprocesses auto
 
 .PHONY: bench-serve
 bench-serve: .venv/test ## Compare the endpoint with its peers, in CPU time per request

@@ -13,7 +13,7 @@ OURS, OTHERS = "#0b5cad", "#9aa7b4"
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar: who, how much, how that is written, and whether it is drawn in our colour."""
+    """A bar: who, how much, how that is written, and whether it is drawn as ours."""
 
     label: str
     value: float
@@ -38,11 +38,9 @@ def bars(
         most = max(bar.value for bar in group) or 1
         for bar in group:
             size = WIDTH * (bar.value / most if own_scales else logarithmic(bar.value, values))
-            colour = OURS if bar.ours else OTHERS
+            fill = OURS if bar.ours else OTHERS
             parts.append(f'<text x="{LEFT - 8}" y="{top + 15}" text-anchor="end">{escape(bar.label)}</text>')
-            parts.append(
-                f'<rect x="{LEFT}" y="{top}" width="{size:.0f}" height="{BAR - 4}" fill="{colour}"/>'
-            )
+            parts.append(f'<rect x="{LEFT}" y="{top}" width="{size:.0f}" height="{BAR - 4}" fill="{fill}"/>')
             parts.append(f'<text x="{LEFT + size + 6:.0f}" y="{top + 15}">{escape(bar.text)}</text>')
             top += BAR
         top += 34

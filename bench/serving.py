@@ -25,14 +25,14 @@ from typing import Any
 from chart import Bar, bars
 from servers import HERE, OWN_COMMAND, OWN_LOCK, Running, Server, load, rows_of, start
 
-OURS, OURS_FLASK = "Flotilla, fast lane", "Flotilla, Flask view"
+OURS, OURS_FLASK = "Flotilla, fast path", "Flotilla, Flask view"
 CONSTANT, CONSTANT_FLASK = "constant reply", "constant reply from Flask"
 CASES = {
     "iris, 1 row": ("iris", 1),
     "forest, 1 row": ("breast_cancer", 1),
     "forest, 100 rows": ("breast_cancer", 100),
 }
-# What the peers' CPU time per request is to be at least, in ours: with the Flask view, with the fast lane.
+# What the peers' CPU time per request is to be at least, in ours: with the Flask view, with the fast path.
 FRAMEWORKS = ((8, 30, 8), (30, 100, 8))
 GOALS = {
     "FastAPI": ((2.5, 20, 5), (8, 60, 5)),

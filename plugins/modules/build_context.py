@@ -16,13 +16,17 @@ module: build_context
 short_description: Hash the sources of an image, and pack its build context
 description:
   - Runs on the controller to hash, and on the image builder to pack.
-  - The hash covers every file below O(source) (its path, whether it may be executed, and its content) and
-    O(recipe). The same files give the same hash on every machine, whatever their dates and owners.
+  - The hash covers every file below O(source) and O(models) (its path, whether it may be executed, and its content)
+    and O(recipe). The same files give the same hash on every machine, whatever their dates and owners.
   - With O(dest), those files and the ones of O(wheelhouse) are packed into one uncompressed tar for
     C(docker build -).
 options:
   source:
-    description: The folder.
+    description: The folder. Its own folder C(models) is left out.
+    type: path
+    required: true
+  models:
+    description: The folder of the models' bundles, which takes the place of C(models/) in O(source).
     type: path
     required: true
   recipe:
@@ -42,6 +46,7 @@ EXAMPLES = r"""
 - name: Hash the sources of the image
   flotilla.fleet.build_context:
     source: model_endpoint
+    models: inventory/mine/models
     recipe:
       base: flotilla/python:0c0ffee0
   register: context
@@ -56,39 +61,49 @@ hash:
 
 # Files that tools leave in a work tree, and that do not belong in an image.
 LEFT_OUT = {"__pycache__", "build", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store"}
+MODELS = "models"
 
 
-def source_files(source: pathlib.Path) -> list[pathlib.Path]:
-    """Return the files below `source`, sorted by their path relative to it.
+def files_below(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
+    """Return the files below `folder` by their path relative to it, without what tools leave behind.
 
     Raises:
-        ValueError: when `source` is not a folder or has no file.
+        ValueError: when `folder` is not a folder or has no file.
     """
-    files = [
-        path
-        for path in sorted(source.rglob("*"))
-        if path.is_file()
-        and not LEFT_OUT.intersection(path.relative_to(source).parts)
-        and not any(part.endswith(".egg-info") for part in path.relative_to(source).parts)
-    ]
-    if not files:
-        raise ValueError(f"{source} holds no file to build an image from")
-    return files
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    kept = {
+        name: path
+        for name, path in files.items()
+        if not LEFT_OUT.intersection(name.parts)
+        and not any(part.endswith(".egg-info") for part in name.parts)
+    }
+    if not kept:
+        raise ValueError(f"{folder} holds no file to build an image from")
+    return kept
 
 
-def content_hash(source: pathlib.Path, recipe: dict[str, object]) -> str:
-    """Return twelve hexadecimal digits of the SHA-256 over the files of `source` and `recipe`."""
+def context_files(source: pathlib.Path, models: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
+    """Return the files of `source` by their path in the build context, with those of `models` as its models/.
+
+    They are sorted by that path. Raises ValueError as files_below does.
+    """
+    files = {name: path for name, path in files_below(source).items() if name.parts[0] != MODELS}
+    files |= {pathlib.Path(MODELS) / name: path for name, path in files_below(models).items()}
+    return dict(sorted(files.items()))
+
+
+def content_hash(source: pathlib.Path, models: pathlib.Path, recipe: dict[str, object]) -> str:
+    """Return twelve hexadecimal digits of the SHA-256 over the files of `source` and `models`, and `recipe`."""
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
-    for path in source_files(source):
-        name = path.relative_to(source).as_posix()
+    for name, path in context_files(source, models).items():
         executable = os.access(path, os.X_OK)
-        digest.update(f"\0{name}\0{executable:d}\0".encode())
+        digest.update(f"\0{name.as_posix()}\0{executable:d}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:12]
 
 
-def pack(source: pathlib.Path, wheelhouse: pathlib.Path, dest: pathlib.Path) -> None:
-    """Write the files of `source`, and those of `wheelhouse` below wheelhouse/, to the tar `dest`.
+def pack(source: pathlib.Path, models: pathlib.Path, wheelhouse: pathlib.Path, dest: pathlib.Path) -> None:
+    """Write the files of `source` and `models`, and those of `wheelhouse` below wheelhouse/, to the tar `dest`.
 
     The tar has no dates and owners, so that an unchanged file gives an unchanged layer.
     """
@@ -100,16 +115,17 @@ def pack(source: pathlib.Path, wheelhouse: pathlib.Path, dest: pathlib.Path) -> 
         return entry
 
     with tarfile.open(dest, "w") as tar:
-        for path in source_files(source):
-            tar.add(path, path.relative_to(source).as_posix(), filter=plain)
-        for wheel in source_files(wheelhouse):
-            tar.add(wheel, f"wheelhouse/{wheel.name}", filter=plain)
+        for name, path in context_files(source, models).items():
+            tar.add(path, name.as_posix(), filter=plain)
+        for name, wheel in sorted(files_below(wheelhouse).items()):
+            tar.add(wheel, f"wheelhouse/{name.name}", filter=plain)
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "source": {"type": "path", "required": True},
+            "models": {"type": "path", "required": True},
             "recipe": {"type": "dict", "default": {}},
             "wheelhouse": {"type": "path"},
             "dest": {"type": "path"},
@@ -117,11 +133,13 @@ def main() -> None:
         required_together=[("wheelhouse", "dest")],
         supports_check_mode=True,
     )
-    source = pathlib.Path(module.params["source"])
+    source, models = pathlib.Path(module.params["source"]), pathlib.Path(module.params["models"])
     try:
-        result = {"hash": content_hash(source, module.params["recipe"])}
+        result = {"hash": content_hash(source, models, module.params["recipe"])}
         if module.params["dest"] and not module.check_mode:
-            pack(source, pathlib.Path(module.params["wheelhouse"]), pathlib.Path(module.params["dest"]))
+            pack(
+                source, models, pathlib.Path(module.params["wheelhouse"]), pathlib.Path(module.params["dest"])
+            )
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(module.params["dest"]), **result)

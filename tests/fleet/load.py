@@ -134,6 +134,28 @@ class Record:
         (one_first, one_last), (other_first, other_last) = self.span(one), self.span(other)
         return max(0.0, min(one_last, other_last) - max(one_first, other_first))
 
+    def switches(self, old: str, new: str) -> list[tuple[str, float, float]]:
+        """Return how endpoints went from one release to another: each with the time of the last answer of the old one
+        and of the first of the new one, in the order of the latter; raises where an endpoint lacks either.
+        """
+        found = []
+        for endpoint in self.by_endpoint():
+            of_it = Record([answer for answer in self.answers if answer.endpoint == endpoint])
+            found.append((endpoint, of_it.span(old)[1], of_it.span(new)[0]))
+        return sorted(found, key=lambda switch: switch[2])
+
+    def assert_replaced_one_by_one(self, old: str, new: str, apart_seconds: float) -> None:
+        """Fail unless each endpoint served the old release until the one before it served the new one.
+
+        And unless the first answers of the new release by any two of them are more than `apart_seconds` apart, as they
+        are not where a reload gives all of them the new release at once.
+        """
+        switches = self.switches(old, new)
+        assert len(switches) > 1, f"only {[endpoint for endpoint, _, _ in switches]} answered"
+        for (before, _, served), (endpoint, left, follows) in pairwise(switches):
+            assert left > served, f"{endpoint} left {old} before {before} served {new}"
+            assert follows - served > apart_seconds, f"{before} and {endpoint} went to {new} at once"
+
 
 class Load:
     """A load that runs as a process of its own, and what it has recorded so far."""

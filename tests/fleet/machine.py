@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleet.ports import SSH
+
 PROBE = Path(__file__).with_name("probe.py")
 ASK = Path(__file__).with_name("ask.py")
 ROUTE = "/run/default_route"
@@ -22,9 +24,9 @@ def wait_until(what: str, condition: Callable[[], bool], timeout_seconds: float 
         time.sleep(0.3)
 
 
-def open_from_here(doors: Iterable[str]) -> set[str]:
-    """Return those of `doors`, each ADDRESS:PORT, that accept a connection from this machine."""
-    command = [sys.executable, str(PROBE), *sorted(doors)]
+def open_from_here(ports: Iterable[str]) -> set[str]:
+    """Return those of `ports`, each ADDRESS:PORT, that accept a connection from this machine."""
+    command = [sys.executable, str(PROBE), *sorted(ports)]
     return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
 
@@ -67,13 +69,13 @@ class Machine:
         said = self.run("python3", "-", other.address, target, *lines, stdin=ASK.read_text())
         return Answer(**json.loads(said))
 
-    def doors(self, ports: Iterable[int]) -> set[str]:
-        """Return ports of the machine as others address them."""
+    def addressed(self, ports: Iterable[int]) -> set[str]:
+        """Return ports of the machine as others address them: ADDRESS:PORT."""
         return {f"{self.address}:{port}" for port in ports}
 
-    def reaches(self, doors: Iterable[str]) -> set[str]:
-        """Return those of `doors`, each ADDRESS:PORT, that accept a connection from this machine."""
-        return set(self.run("python3", "-", *sorted(doors), stdin=PROBE.read_text()).split())
+    def reaches(self, ports: Iterable[str]) -> set[str]:
+        """Return those of `ports`, each ADDRESS:PORT, that accept a connection from this machine."""
+        return set(self.run("python3", "-", *sorted(ports), stdin=PROBE.read_text()).split())
 
     def listening_ports(self) -> set[int]:
         """Return the TCP ports something on the machine listens on, loopback aside."""
@@ -112,14 +114,14 @@ class Machine:
 
     def cut_off(self) -> None:
         """Pull the machine's network cable."""
-        # With it goes the route to other networks, which nobody puts back in a container.
+        # The route to other networks goes with it, and a container has no service that restores the route.
         pull = f"ip route show default >{ROUTE}; ip link set {self._card()} down"
         self.run("sh", "-ec", pull)
 
     def plug_in(self) -> None:
         """Put the network cable back and wait until SSH answers."""
         self.run("sh", "-ec", f"ip link set {self._card()} up; ip route add $(cat {ROUTE})")
-        wait_until(f"{self.name} answers over SSH", lambda: bool(open_from_here(self.doors({22}))))
+        wait_until(f"{self.name} answers over SSH", lambda: bool(open_from_here(self.addressed({SSH}))))
 
     def _card(self) -> str:
         """The name of the network card that has the machine's address."""
@@ -132,7 +134,7 @@ class Machine:
     def start(self) -> None:
         """Boot the machine again and wait until SSH answers."""
         subprocess.run(["docker", "start", self.container], check=True, capture_output=True)
-        wait_until(f"{self.name} answers over SSH", lambda: bool(open_from_here(self.doors({22}))))
+        wait_until(f"{self.name} answers over SSH", lambda: bool(open_from_here(self.addressed({SSH}))))
 
     def restart(self) -> None:
         """Stop the machine and boot it again."""

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
+PLAY, TASK = "PLAY [", "TASK ["
 RECAP_LINE = re.compile(r"^(?P<host>\S+)\s*: ok=\d+\s+changed=(?P<changed>\d+)", re.MULTILINE)
 
 
@@ -58,8 +59,28 @@ class Run:
             self._heard.wait_for(lambda: self._said(words, times) or self._ended, timeout_seconds)
             assert self._said(words, times), f"the run did not say {words!r}:\n{self.output[-6000:]}"
 
+    @property
+    def play(self) -> str:
+        """The name of the play that began last."""
+        began = [line for line in self._lines if line.startswith(PLAY)]
+        return began[-1].removeprefix(PLAY).partition("]")[0] if began else ""
+
+    def wait_for_play(self, play: str, timeout_seconds: float = 300, times: int = 1) -> None:
+        """Return once a play has begun for the given time, or fail when the run ended without it."""
+        self.wait_for(f"{PLAY}{play}]", timeout_seconds, times)
+
+    def wait_for_task_of(self, play: str, timeout_seconds: float = 300) -> None:
+        """Return once the first task of a play has begun, or fail when the run ended without it."""
+        self.wait_for_play(play, timeout_seconds)
+        with self._heard:
+            self._heard.wait_for(lambda: self._has_task_of(play) or self._ended, timeout_seconds)
+            assert self._has_task_of(play), f"no task of the play {play!r} began:\n{self.output[-6000:]}"
+
     def kill(self) -> None:
-        """Kill the run as a crash of the controller would: with all its processes, in the middle of what they do."""
+        """Kill the run as a crash of the controller would: with all its processes, in the middle of what they do.
+
+        Fails when the run was over before.
+        """
         # Ansible's workers lead sessions of their own, so to kill the process group would not do.
         victims = [self._process.pid, *descendants(self._process.pid)]
         for victim in victims:
@@ -67,7 +88,9 @@ class Run:
                 os.kill(victim, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        self._process.wait()
+        code = self._process.wait()
+        self._reader.join(timeout=10)
+        assert code == -signal.SIGKILL, f"the run had ended with code {code}:\n{self.output[-6000:]}"
 
     def finish(self) -> int:
         """Wait until the run is over and return its exit code."""
@@ -84,6 +107,10 @@ class Run:
         with self._heard:
             self._ended = True
             self._heard.notify_all()
+
+    def _has_task_of(self, play: str) -> bool:
+        after = "".join(self._lines).partition(f"{PLAY}{play}]")[2]
+        return TASK in after
 
     def _said(self, words: str, times: int) -> bool:
         return sum(words in line for line in self._lines) >= times

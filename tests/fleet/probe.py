@@ -1,6 +1,6 @@
-"""Print those of some TCP doors that accept a connection: probe.py ADDRESS:PORT...
+"""Print those of some TCP ports that accept a connection: `probe.py ADDRESS:PORT...`
 
-A script of its own, so that the same code knocks from this machine and, through standard input, from another.
+Runs on the controller and, through standard input, on a machine of the fleet.
 """
 
 import socket
@@ -10,22 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 TIMEOUT_SECONDS = 1.5
 
 
-def accepts(door: str) -> bool:
+def accepts(port: str) -> bool:
     """Tell whether a connection can be made: refused and unanswered are both no."""
-    address, _, port = door.rpartition(":")
+    address, _, number = port.rpartition(":")
     try:
-        with socket.create_connection((address, int(port)), timeout=TIMEOUT_SECONDS):
+        with socket.create_connection((address, int(number)), timeout=TIMEOUT_SECONDS):
             return True
     except OSError:
         return False
 
 
 def main() -> None:
-    """Knock on all doors at once."""
-    doors = sys.argv[1:]
-    with ThreadPoolExecutor(max_workers=len(doors)) as pool:
-        answers = pool.map(accepts, doors)
-        sys.stdout.write(" ".join(door for door, answer in zip(doors, answers, strict=True) if answer))
+    """Try all ports at once."""
+    ports = sys.argv[1:]
+    with ThreadPoolExecutor(max_workers=len(ports)) as pool:
+        answers = pool.map(accepts, ports)
+        sys.stdout.write(" ".join(port for port, answer in zip(ports, answers, strict=True) if answer))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.fleet import Fleet
+from fleet.ports import HTTPS
 
-HTTPS = 443
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 SETTINGS_FRAME = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def deploy(tmp_path: Path, contacted: Path) -> Deploy:
         "- hosts: all\n  gather_facts: false\n  tasks: [{ansible.builtin.ping: {}}]\n"
     )
 
-    def run(inventory: str | Path, *options: str) -> subprocess.CompletedProcess[str]:
+    def run(inventory: str | Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         if isinstance(inventory, str):
             (tmp_path / "hosts.ini").write_text(inventory)
             inventory = tmp_path / "hosts.ini"
@@ -47,7 +48,7 @@ def deploy(tmp_path: Path, contacted: Path) -> Deploy:
         return subprocess.run(
             [*command, *options, str(playbook)],
             cwd=ROOT,
-            env={**os.environ, **settings},
+            env={**os.environ, **settings, **environment},
             capture_output=True,
             text=True,
             timeout=60,
@@ -140,3 +141,19 @@ def test_a_bad_inventory_ends_before_any_host(
         assert message in output, output
     assert "Traceback" not in output
     assert not contacted.exists()
+
+
+def test_an_inventory_that_may_be_read_in_part_is_refused(
+    deploy: Deploy, contacted: Path, tmp_path: Path
+) -> None:
+    loose = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "false"}
+    folder = tmp_path / "inventory"
+    shutil.copytree(ROOT / "inventory" / "example", folder)
+    (folder / "more.yml").write_text("[model_nodes]\nnode4\n")
+    refused = deploy(folder, **loose)
+    assert refused.returncode != 0
+    assert f"The inventory {folder} is more than one file" in " ".join(refused.stdout.split())
+    assert not contacted.exists()
+    # A single file is read or not.
+    deploy(folder / "hosts.yml", "--check", **loose)
+    assert contacted.exists()

@@ -157,7 +157,7 @@ def test_every_lost_or_wrong_answer_is_counted_and_asked_for_once(serve: Serve, 
     faults = cycle([fault for fault, _ in FAULTS])
     server = serve(lambda handler: next(faults)(handler), every=2)
     rounds = 3
-    answers = send(server.url, tmp_path, rate=2 * len(FAULTS), seconds=rounds, timeout=1)
+    answers = send(server.url, tmp_path, rate=4 * len(FAULTS), seconds=rounds / 2, timeout=1)
     assert len(answers) == server.received["requests"] == 2 * rounds * len(FAULTS)
     errors = [answer.error for answer in answers if answer.error]
     assert len(errors) == rounds * len(FAULTS)
@@ -232,6 +232,47 @@ def test_releases_have_spans_that_overlap(flip: Record) -> None:
 
 def test_releases_one_after_the_other_do_not_overlap() -> None:
     assert Record([answer(1), answer(2), answer(3, "new")]).overlap("old", "new") == 0
+
+
+def replaced(*stages: tuple[str, str]) -> Record:
+    """What three nodes answer, one after another and three times a stage.
+
+    A stage names the nodes that serve the new release, and the one that serves nothing.
+    """
+    nodes = ("node1", "node2", "node3")
+    rounds = [stage for stage in stages for _ in range(3)]
+    return Record(
+        [
+            answer(10 * number + index, "new" if node in new else "old", node)
+            for number, (new, away) in enumerate(rounds)
+            for index, node in enumerate(nodes)
+            if node != away
+        ]
+    )
+
+
+def test_endpoints_that_are_replaced_one_by_one_are_told_from_a_flip() -> None:
+    two, all_three = "node2 node1", "node2 node1 node3"
+    stages = [
+        ("", ""),
+        ("", "node2"),
+        ("node2", ""),
+        ("node2", "node1"),
+        (two, ""),
+        (two, "node3"),
+        (all_three, ""),
+    ]
+    rolled = replaced(*stages)
+    rolled.assert_replaced_one_by_one("old", "new", apart_seconds=1)
+    assert [endpoint for endpoint, _, _ in rolled.switches("old", "new")] == ["node2", "node1", "node3"]
+    with pytest.raises(AssertionError, match="node2 left old before node1 served new"):
+        replaced(("", ""), (all_three, "")).assert_replaced_one_by_one("old", "new", apart_seconds=1)
+    with pytest.raises(AssertionError, match="node2 and node1 went to new at once"):
+        rolled.assert_replaced_one_by_one("old", "new", apart_seconds=80)
+    with pytest.raises(AssertionError, match="new answered nothing"):
+        replaced(("", ""), ("node2", ""), (two, "")).assert_replaced_one_by_one("old", "new", apart_seconds=1)
+    with pytest.raises(AssertionError, match=r"only \['node1'\] answered"):
+        Record([answer(1), answer(2, "new")]).assert_replaced_one_by_one("old", "new", apart_seconds=1)
 
 
 def test_the_longest_silence_is_between_right_answers() -> None:

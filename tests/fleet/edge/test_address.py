@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from fleet.edge.door import (
+from fleet.confinement import violations
+from fleet.deploy import FAILED, FINE, LEFT_OUT, deploy, live
+from fleet.edge.virtual_address import (
     FAULTS,
     Fault,
     address,
-    hold_it,
+    give_address_to,
     holder_and_standby,
     holders,
     wait_until_back,
 )
-from fleet.fire import releases
-from fleet.fire.deploy import FAILED, FINE, LEFT_OUT, deploy, live
 from fleet.fleet import Fleet
 from fleet.load import under_load
 from fleet.machine import wait_until
-from fleet.serving.test_containers import faults
+from fleet.steps import INSTALL_STATE
 
 LOOK_SECONDS = 5
 THREE: dict[str, dict[str, Any]] = {"node1": {}, "node2": {}, "node3": {}}
@@ -67,23 +67,23 @@ def test_what_is_new_comes_first_to_the_load_balancer_without_the_address(fleet:
         heavier.assert_shared(load.during(LOOK_SECONDS).by_endpoint())
         deploy(fleet).assert_ended(FINE, "changed")
     load.record().assert_nothing_lost()
-    order = re.findall(r"send_to_one\.yml .*\(item=(\w+)\)", changed.output)
+    order = re.findall(rf"{INSTALL_STATE} .*\(item=(\w+)\)", changed.output)
     assert order == [standby.name, holder.name]
     assert holders(fleet) == [holder.name]
 
 
 def test_a_load_balancer_that_is_away_misses_no_release_and_catches_up(
-    fleet: Fleet, url: str, tmp_path: Path
+    fleet: Fleet, url: str, new_model: Path
 ) -> None:
     # The other one is also the image builder.
-    hold_it(fleet, "lb1")
+    give_address_to(fleet, "lb1")
     standby = fleet.machine("lb2")
     first = live(fleet)
     heavier = fleet.with_nodes({**THREE, "node1": {"model_endpoint_weight": 3}})
     with under_load([url]) as load:
         standby.stop()
         try:
-            refused = deploy(fleet, source=releases.new_model(tmp_path))
+            refused = deploy(fleet, source=new_model)
             assert refused.code == FAILED
             assert "lb2 can't be reached" in refused.verdict["message"]
             changed = deploy(heavier)
@@ -110,13 +110,8 @@ def test_status_tells_who_holds_the_address(fleet: Fleet) -> None:
 
 
 def test_keepalived_is_confined(fleet: Fleet) -> None:
-    found = [
-        fault
-        for balancer in fleet.load_balancers
-        for container in balancer.containers()
-        for fault in faults(balancer, container)
-    ]
-    assert not found, "\n".join(found)
+    assert all("flotilla-keepalived" in balancer.container_names() for balancer in fleet.load_balancers)
+    assert violations(fleet.load_balancers) == []
 
 
 def test_an_address_that_is_not_wanted_any_more_is_given_up(fleet: Fleet, url: str) -> None:

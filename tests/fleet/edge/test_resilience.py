@@ -1,4 +1,4 @@
-"""Nothing that befalls endpoints, and no reload, costs a request; overload costs those alone that are too many."""
+"""No failure of endpoints and no reload costs a request; overload costs only the requests beyond the capacity."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from fleet.edge.door import address, holder_and_standby, wait_until_back
+from fleet import faults
+from fleet.deploy import FAILED, FINE, configurations, deploy
 from fleet.edge.endpoints import Endpoint
-from fleet.fire import faults, releases
-from fleet.fire.deploy import FAILED, FINE, configurations, deploy
+from fleet.edge.virtual_address import address, holder_and_standby, wait_until_back
 from fleet.fleet import Fleet
 from fleet.load import under_load
 from fleet.machine import Machine, wait_until
@@ -25,8 +25,8 @@ LISTEN = "import socket, time; server = socket.create_server(('0.0.0.0', 8081));
 
 # What a release of BUSY can do. The threads are of one worker: of two, each has what was sent to it, and one may wait
 # while the other is idle.
-SLOTS = 2
-CAPACITY = len(NODES) * SLOTS / faults.BUSY_SECONDS
+CONCURRENCY = 2
+CAPACITY = len(NODES) * CONCURRENCY / faults.BUSY_SECONDS
 
 Note = Callable[[str, object], None]
 
@@ -40,12 +40,6 @@ def url(fleet: Fleet) -> str:
 @pytest.fixture
 def endpoints(fleet: Fleet) -> list[Endpoint]:
     return [Endpoint.of(node) for node in fleet.nodes]
-
-
-@pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What to release for a fault; model_endpoint_log_sample chooses it."""
-    return releases.with_faults(tmp_path_factory.mktemp("faulty"))
 
 
 @contextmanager
@@ -166,8 +160,8 @@ def test_overload_is_refused_at_once_and_what_is_accepted_is_answered(
     busy = {
         "model_endpoint_log_sample": faults.BUSY,
         "model_endpoint_workers": 1,
-        "model_endpoint_threads": SLOTS,
-        "nginx_lb_max_conns": 2 * SLOTS,
+        "model_endpoint_threads": CONCURRENCY,
+        "nginx_lb_max_conns": 2 * CONCURRENCY,
     }
     seconds = 20
     with released(fleet, fleet, faulty, **busy):

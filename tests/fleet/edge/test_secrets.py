@@ -5,14 +5,14 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import yaml
 
-from fleet.edge.test_who_may_ask import status
-from fleet.fire import releases
-from fleet.fire.deploy import FINE, Outcome, deploy, live
+from fleet.deploy import FINE, Outcome, deploy, live
 from fleet.fleet import Fleet
+from fleet.frontend import status
 from fleet.machine import Machine
 
 KEY = "planted-key-1b9d6f3e8c2a7045"
@@ -61,24 +61,26 @@ def command_lines() -> Iterator[set[str]]:
     seen: set[str] = set()
     over = threading.Event()
 
-    def look() -> None:
+    def collect() -> None:
         while not over.wait(0.2):
             listing = subprocess.run(
                 ["ps", "-eww", "-o", "args="], check=True, capture_output=True, text=True
             )
             seen.update(listing.stdout.splitlines())
 
-    looker = threading.Thread(target=look)
-    looker.start()
+    collector = threading.Thread(target=collect)
+    collector.start()
     try:
         yield seen
     finally:
         over.set()
-        looker.join()
+        collector.join()
 
 
 @pytest.fixture(scope="module")
-def planted(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Outcome, set[str]]]:
+def planted(
+    fleet: Fleet, new_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Outcome, set[str]]]:
     """A release, deployed with secrets from the vault: how the run ended, and the command lines there were."""
     folder = tmp_path_factory.mktemp("secrets")
     password, vault, keys = folder / "password", folder / "vault.yml", folder / "authority"
@@ -91,9 +93,7 @@ def planted(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     shutil.copytree(fleet.authorities, keys)
     options = ("--diff", "-vvv", *with_password, "--extra-vars", f"@{vault}")
     with command_lines() as lines:
-        outcome = deploy(
-            fleet, "site.yml", releases.new_model(folder), *options, internal_ca_directory=str(keys)
-        )
+        outcome = deploy(fleet, "site.yml", new_model, *options, internal_ca_directory=str(keys))
     assert {path.read_text().splitlines()[0] for path in keys.rglob("*.key")} == {
         "-----BEGIN ENCRYPTED PRIVATE KEY-----"
     }

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from fleet.fire.deploy import FAILED, FINE, Deployment, deploy
+from fleet import steps
+from fleet.deploy import FAILED, FINE, Deployment, deploy
 from fleet.fleet import Fleet
 from fleet.load import under_load
 
@@ -48,9 +49,9 @@ def test_a_rotation_that_is_killed_again_and_again_is_finished_by_the_next(fleet
     before = shown(fleet)
     with under_load(fleet.urls) as load:
         for step in (1, 2, 3):
-            for play in ("Install the certificates", "Have Nginx use the new certificates"):
+            for play in (steps.INSTALL_CERTIFICATES, steps.APPLY_CERTIFICATES):
                 run = Deployment(fleet, ROTATE)
-                run.wait_for(f"PLAY [{play}]", times=step)
+                run.wait_for_play(play, times=step)
                 run.kill()
                 load.during(2)
                 # What is half done works with any other run, too.

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fleet.fire import faults
-from fleet.fire.deploy import FAILED, Outcome, assert_live, configurations, deploy, state
+from fleet import faults
+from fleet.deploy import FAILED, Outcome, assert_live, configurations, deploy, state
 from fleet.fleet import Fleet
 from fleet.load import Load, under_load
 from fleet.machine import Machine

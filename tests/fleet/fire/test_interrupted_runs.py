@@ -8,27 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from fleet.fire.deploy import FAILED, FINE, Deployment, assert_live, deploy, live
+from fleet import steps
+from fleet.deploy import FAILED, FINE, Deployment, assert_live, deploy, live
 from fleet.fleet import Fleet
 from fleet.load import under_load
 
 LOCK = "/var/lib/flotilla/lock.json"
-STEPS = (
-    "Take the deploy lock",
-    "Build the images",
-    "Stage the release",
-    "Gate: check the staged release on every node",
-    "Flip the traffic",
-    "Watch the release",
-    "Commit the release",
-)
-# So long after a step has begun, its first tasks are under way.
-INTO_STEP_SECONDS = 0.7
+# When the controller dies: so many seconds after the first task of the step has begun. The others are over sooner.
+INTO_STEPS = {
+    steps.LOCK: 0.0,
+    steps.BUILD: 0.7,
+    steps.STAGE: 0.7,
+    steps.GATE: 0.0,
+    steps.FLIP: 0.7,
+    steps.WATCH: 0.7,
+    steps.COMMIT: 0.0,
+}
 
 
 def test_the_lock_of_a_dead_run_of_another_controller_is_freed_by_a_playbook(fleet: Fleet) -> None:
     run = Deployment(fleet)
-    run.wait_for("PLAY [Build the images]")
+    run.wait_for_play(steps.BUILD)
     run.kill()
     here = socket.gethostname()
     for balancer in fleet.load_balancers:
@@ -50,16 +50,17 @@ def turns(fleet: Fleet, new_model: Path) -> Iterator[Iterator[Path | None]]:
     assert deploy(fleet, release_bake_seconds=0).code == FINE
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "seconds"), INTO_STEPS.items(), ids=INTO_STEPS)
 def test_a_controller_killed_in_a_step_is_made_good_by_the_next_run(
-    fleet: Fleet, turns: Iterator[Path | None], step: str
+    fleet: Fleet, turns: Iterator[Path | None], step: str, seconds: float
 ) -> None:
     source = next(turns)
     with under_load(fleet.urls) as load:
         run = Deployment(fleet, "site.yml", source)
-        run.wait_for(f"PLAY [{step}]")
-        time.sleep(INTO_STEP_SECONDS)
+        run.wait_for_task_of(step)
+        time.sleep(seconds)
         run.kill()
+        assert run.play == step, "the step was over before the controller was killed"
         load.during(1)
         made_good = deploy(fleet, source=source)
         assert made_good.code == FINE, made_good.output[-6000:]
@@ -74,7 +75,7 @@ def test_of_two_releases_at_once_one_fails_or_waits(fleet: Fleet, turns: Iterato
     source, before = next(turns), live(fleet)
     with under_load(fleet.urls) as load:
         run = Deployment(fleet, "site.yml", source, release_bake_seconds=15)
-        run.wait_for("PLAY [Stage the release]")
+        run.wait_for_play(steps.STAGE)
         waiting = Deployment(fleet, "site.yml", source, release_lock_wait=120)
         refused = deploy(fleet)
         assert refused.code == FAILED

@@ -5,19 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from fleet.fire.deploy import FAILED, FINE, LEFT_OUT, Deployment, assert_live, deploy, live
+from fleet import steps
+from fleet.deploy import FAILED, FINE, LEFT_OUT, Deployment, assert_live, deploy, live
 from fleet.fleet import Fleet
 from fleet.load import under_load
 
 
-@pytest.mark.parametrize("step", ["Stage the release", "Flip the traffic", "Watch the release"])
+@pytest.mark.parametrize("step", [steps.STAGE, steps.FLIP, steps.WATCH])
 def test_a_node_that_is_killed_during_a_release_costs_no_request(
     fleet: Fleet, first: str, new_model: Path, step: str
 ) -> None:
     node = fleet.machine("node2")
     with under_load(fleet.urls) as load:
         run = Deployment(fleet, "site.yml", new_model, release_bake_seconds=4)
-        run.wait_for(f"PLAY [{step}]")
+        run.wait_for_play(step)
         node.kill_engine()
         node.cut_off()
         outcome = run.outcome()

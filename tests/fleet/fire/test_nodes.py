@@ -5,7 +5,7 @@ The tests are one story: a fourth node joins in one and leaves in the next.
 
 from typing import Any
 
-from fleet.fire.deploy import FINE, LEFT_OUT, deploy
+from fleet.deploy import FINE, LEFT_OUT, deploy
 from fleet.fleet import Fleet
 from fleet.load import under_load
 

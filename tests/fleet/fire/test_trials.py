@@ -7,8 +7,8 @@ from pathlib import Path
 
 import requests
 
-from fleet.fire import faults
-from fleet.fire.deploy import FAILED, FINE, assert_live, deploy, live
+from fleet import faults
+from fleet.deploy import FAILED, FINE, assert_live, deploy, live
 from fleet.fleet import Fleet
 from fleet.load import PREDICTION, Answer, Record, under_load
 

@@ -61,7 +61,7 @@ def test_a_wrong_golden_answer_is_refused(iris: Path) -> None:
     [
         ("version: '1'", "version: 1", "quoted string"),
         ("name: iris", "name: Iris", "name is 'Iris'; use a-z"),
-        ("description:", "colour: red\ndescription:", "colour"),
+        ("description:", "flavour: red\ndescription:", "flavour"),
         ("name: iris", "name: rose", "give the folder that name"),
     ],
 )

@@ -182,7 +182,7 @@ def test_only_what_is_installed_counts_as_a_package() -> None:
     assert installed_packages(listing) == ["iptables", "libc6", "nano"]
 
 
-def test_the_state_is_read_and_one_that_cannot_be_is_named_with_the_cure(tmp_path: Path) -> None:
+def test_the_state_is_read_and_one_that_cannot_be_is_named_with_the_fix(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     assert fleet_state(path) is None
     path.write_text('{"serial": 3}')
@@ -194,7 +194,7 @@ def test_the_state_is_read_and_one_that_cannot_be_is_named_with_the_cure(tmp_pat
 
 
 def test_the_certificate_is_the_one_that_clients_are_shown(tmp_path: Path) -> None:
-    certificate, key = issue(make_authority("test"), "door", "server", [], ["models.example"])
+    certificate, key = issue(make_authority("test"), "frontend", "server", [], ["models.example"])
     pair = tmp_path / "pair.pem"
     pair.write_text(certificate_pem(certificate) + key_pem(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

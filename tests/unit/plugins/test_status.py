@@ -144,7 +144,7 @@ def test_the_load_balancer_that_has_the_virtual_address_holds_it() -> None:
 
 
 DAY = 86400
-CERTIFICATE = issue(make_authority("test"), "door", "server", [], ["models.example"])[0]
+CERTIFICATE = issue(make_authority("test"), "frontend", "server", [], ["models.example"])[0]
 END = CERTIFICATE.not_valid_after_utc.timestamp()
 
 

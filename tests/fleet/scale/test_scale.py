@@ -6,6 +6,7 @@ The tests are one story: each starts from what the one before left.
 from fleet.fleet import Fleet
 from fleet.machine import open_from_here, wait_until
 from fleet.playbook import run_playbook
+from fleet.ports import HTTP
 
 THREE: dict[str, dict[str, int | str]] = {"node1": {"model_endpoint_weight": 3}, "node2": {}, "node3": {}}
 FOUR = {**THREE, "node4": {}}
@@ -71,5 +72,5 @@ def test_a_load_balancer_that_was_reloaded_comes_back_after_a_restart(fleet: Fle
             and grown.load_balancer.container_names() == before
         ),
     )
-    wait_until("port 80 answers", lambda: bool(open_from_here(grown.load_balancer.doors({80}))))
+    wait_until("port 80 answers", lambda: bool(open_from_here(grown.load_balancer.addressed({HTTP}))))
     grown.assert_shares()

@@ -1,4 +1,4 @@
-"""What goes wrong on a host or in a build is said with its place and its cure, and the fleet goes on serving.
+"""What goes wrong on a host or in a build is said with its place and its fix, and the fleet goes on serving.
 
 These come before the fleet grows: node4 is a bare machine, and each test leaves it as it was.
 """

@@ -1,6 +1,6 @@
 """Faults for an endpoint that is to fail. The log sample chooses one, so that one image has them all.
 
-`fleet.fire.releases` puts this file into a copy of model_endpoint. Golden requests come by another way than
+`fleet.releases` puts this file into a copy of model_endpoint. Golden requests come by another way than
 /predict does, so what is wrong with the latter alone passes the gate.
 """
 

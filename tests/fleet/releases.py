@@ -19,8 +19,8 @@ def with_faults(folder: Path) -> Path:
     package = source / "src" / "model_endpoint"
     shutil.copy(Path(__file__).with_name("faults.py"), package / "faults.py")
     main = package / "__main__.py"
-    first_import = "from model_endpoint.models import model\n"
-    _edit(main, first_import, f"from model_endpoint import faults\n{first_import}")
+    models = "from model_endpoint.models import model\n"
+    _edit(main, models, f"from model_endpoint import faults\n{models}")
     _edit(main, "    app = create_app(", "    faults.install(settings, models)\n    app = create_app(")
     return source
 

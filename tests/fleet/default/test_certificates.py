@@ -6,9 +6,8 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import Pair, i
 from certificates import pem
 from fleet.fleet import Fleet
 from fleet.machine import Machine, wait_until
-from fleet.serving.test_exposure import REGISTRY, REGISTRY_PUSH
+from fleet.ports import BLUE, REGISTRY, REGISTRY_PUSH
 
-BLUE = 5001
 REFUSED = "refused"
 # Asks a server, whoever it is, with a certificate of one's own or none, and prints the status of the answer.
 ASK = """
@@ -148,5 +147,5 @@ def show(node: Machine, certificate: str) -> None:
     """Have the node's endpoint serve with a certificate, and wait until all its workers do."""
     node.run("tee", f"/etc/flotilla/endpoints/{node.name}/server.pem", stdin=certificate)
     (name,) = node.container_names()
-    gate = ("docker", "exec", name, "python3", "-m", "model_endpoint.runtime.golden_check", "--seconds", "5")
-    wait_until(f"{node.name} serves with it", lambda: node.attempt(gate).returncode == 0)
+    check = ("docker", "exec", name, "python3", "-m", "model_endpoint.runtime.golden_check", "--seconds", "5")
+    wait_until(f"{node.name} serves with it", lambda: node.attempt(check).returncode == 0)

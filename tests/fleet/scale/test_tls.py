@@ -1,4 +1,4 @@
-"""TLS at the door: the internal authority's certificate, then one's own, renewed under load, then none.
+"""TLS at the frontend: the internal authority's certificate, then one's own, renewed under load, then none.
 
 The tests are one story: each starts from what the one before left.
 """
@@ -19,9 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fleet import tls
 from fleet.fleet import Fleet
+from fleet.frontend import logged, shown_of_nginx
 from fleet.load import PREDICTION, RIGHT, under_load
 from fleet.machine import open_from_here
 from fleet.playbook import attempt_playbook, changes, run_playbook
+from fleet.ports import HTTP, HTTPS, REGISTRY, SSH, STATUS
 
 NODES: dict[str, dict[str, int]] = {
     "node1": {"model_endpoint_weight": 3},
@@ -35,6 +37,8 @@ INTERNAL = {
     "nginx_lb_tls_hsts_seconds": 60,
 }
 NAME = "models.example"
+# Where the load balancer keeps the internal authority's certificate and its key.
+PEM = "tls/frontend.pem"
 GOOD = "ECDHE-ECDSA-AES128-GCM-SHA256"
 
 
@@ -84,12 +88,20 @@ def url(address: str) -> str:
 
 def test_the_key_passes_through_a_run_unseen(fleet: Fleet) -> None:
     output = deploy(fleet, INTERNAL)
+    # The run shows what it changes, and the key is not in it.
+    assert f"ssl_certificate_key /etc/nginx/{PEM}" in output
     assert "PRIVATE KEY" not in output
-    file = "find /etc/flotilla/nginx/tls/frontend.pem -printf '%m %U\\n'"
-    assert fleet.load_balancer.run("sh", "-c", file).split() == ["400", "10002"]
-    held = "docker inspect flotilla-nginx; docker logs flotilla-nginx 2>&1; ps -ef; "
-    held += "cat /etc/flotilla/nginx/nginx.conf /var/log/flotilla/*"
-    assert "PRIVATE KEY" not in fleet.load_balancer.run("sh", "-c", held)
+    balancer = fleet.load_balancer
+    assert balancer.run("stat", "--format", "%a %u", f"/etc/flotilla/nginx/{PEM}").split() == ["400", "10002"]
+    # That the log's line about this address is found shows that a key would be.
+    requests.get(f"{fleet.url}/PRIVATE%20KEY", allow_redirects=False, timeout=10)
+    logged(fleet, uri="/PRIVATE KEY")
+    shown = "".join(
+        shown_of_nginx(balancer, "cat /etc/flotilla/nginx/nginx.conf /var/log/flotilla/*").values()
+    )
+    keys = [line for line in shown.splitlines() if "PRIVATE KEY" in line]
+    assert keys
+    assert [line for line in keys if '"uri":"/PRIVATE KEY",' not in line] == []
 
 
 def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
@@ -132,21 +144,21 @@ def test_who_comes_without_tls_is_sent_to_it(fleet: Fleet, url: str) -> None:
     )
     assert answer.json()["predictions"] == RIGHT
     assert answer.headers["Strict-Transport-Security"] == "max-age=60"
-    plain = requests.get(f"http://{fleet.load_balancer.address}:{tls.HTTPS}/v2", timeout=10)
+    plain = requests.get(f"http://{fleet.load_balancer.address}:{HTTPS}/v2", timeout=10)
     assert (plain.status_code, "https" in plain.json()["error"]) == (400, True)
 
 
-def test_ports_80_and_443_are_the_only_doors(fleet: Fleet) -> None:
+def test_ports_80_and_443_are_the_only_open_ones(fleet: Fleet) -> None:
     balancer = fleet.load_balancer
-    doors = balancer.doors(balancer.listening_ports() | {5000, 8090})
-    assert open_from_here(doors) == balancer.doors({22, 80, tls.HTTPS})
+    tried = balancer.addressed(balancer.listening_ports() | {REGISTRY, STATUS})
+    assert open_from_here(tried) == balancer.addressed({SSH, HTTP, HTTPS})
 
 
 def test_other_playbooks_keep_the_certificate(fleet: Fleet, address: str) -> None:
     before = tls.agree(address, tls.client()).certificate
     inventory = with_settings(fleet, INTERNAL).inventory
-    for verb in ("drain", "undrain"):
-        run_playbook(f"playbooks/{verb}.yml", inventory, "--extra-vars", "node=node4")
+    for operation in ("drain", "undrain"):
+        run_playbook(f"playbooks/{operation}.yml", inventory, "--extra-vars", "node=node4")
         assert tls.agree(address, tls.client()).certificate == before
 
 
@@ -179,7 +191,7 @@ def test_without_tls_nothing_is_left_of_it(fleet: Fleet) -> None:
     output = deploy(fleet, {})
     assert changes(output)["lb1"] > 0
     balancer = fleet.load_balancer
-    assert open_from_here(balancer.doors({80, tls.HTTPS})) == balancer.doors({80})
+    assert open_from_here(balancer.addressed({HTTP, HTTPS})) == balancer.addressed({HTTP})
     keys = balancer.run(
         "sh", "-c", "grep --recursive --files-with-matches 'PRIVATE KEY' /etc/flotilla/nginx"
     ).split()

@@ -36,7 +36,7 @@ FAULTS = (
         "endpoints out of reach",
         lambda balancer: balancer.run("iptables", "-I", *NO_ENDPOINTS),
         lambda balancer: balancer.run("iptables", "-D", *NO_ENDPOINTS),
-        # That nobody answers takes longer to find out than that nobody is there.
+        # A time-out takes longer to notice than a refused connection.
         outage_seconds=3.0,
     ),
 )
@@ -78,8 +78,8 @@ def wait_until_back(balancer: Machine) -> None:
     wait_until(f"{balancer.name} is back", lambda: answers_by_itself(balancer))
 
 
-def hold_it(fleet: Fleet, name: str) -> None:
-    """Have a load balancer take the address, if it is with the other."""
+def give_address_to(fleet: Fleet, name: str) -> None:
+    """Make the load balancer `name` hold the address, if the other one does."""
     holder, _ = holder_and_standby(fleet)
     if holder.name != name:
         holder.run("docker", "kill", "flotilla-nginx")

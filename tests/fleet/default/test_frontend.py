@@ -1,4 +1,4 @@
-"""What the door lets in: operators' routes by address, so much from one client, nothing that only looks like HTTP."""
+"""What the frontend lets in: operators' routes by address, so much from one client, and nothing but HTTP."""
 
 import json
 import socket
@@ -9,32 +9,10 @@ from functools import partial
 import pytest
 
 from fleet.fleet import Fleet
-from fleet.machine import Answer, wait_until
+from fleet.frontend import ACCESS_LOG, FROM_ANYWHERE, OPERATORS_ROUTES, SPELLINGS, from_anywhere, logged
+from fleet.machine import wait_until
 
-# An address of no operator, as the trusted proxy reports it.
-FROM_ANYWHERE = {"X-Forwarded-For": "203.0.113.9"}
 CONNECTIONS = 256  # nginx_lb_client_connections
-ACCESS_LOG = "/var/log/flotilla/access.log"
-
-OPERATORS_ROUTES = ["/metrics", "/docs", "/docs/index.html", "/openapi.json"]
-SPELLINGS = [
-    "//metrics",
-    "/./metrics",
-    "/v2/../metrics",
-    "/%2fmetrics",
-    "/%6detrics",
-    "/METRICS",
-    "/metrics?x",
-    "/metrics%23",
-    "/metrics;x",
-    "/metrics%0a",
-    "/v2/%2e%2e/docs",
-    "http://models.example/metrics",
-]
-
-
-def from_anywhere(fleet: Fleet, target: str) -> Answer:
-    return fleet.outsider.ask(fleet.load_balancer, target, FROM_ANYWHERE)
 
 
 def exchanged(fleet: Fleet, request: bytes) -> bytes:
@@ -43,20 +21,6 @@ def exchanged(fleet: Fleet, request: bytes) -> bytes:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def logged(fleet: Fleet, **fields: object) -> dict[str, object]:
-    """Return the newest line of the access log with these values, once it is there."""
-    found: list[dict[str, object]] = []
-
-    def read() -> bool:
-        written = fleet.load_balancer.run("tail", "--lines", "40", ACCESS_LOG)
-        lines = [json.loads(line) for line in written.splitlines()]
-        found.extend(line for line in lines if fields.items() <= line.items())
-        return bool(found)
-
-    wait_until(f"a line of the log has {fields}", read, 10)
-    return found[-1]
 
 
 def test_a_log_that_is_full_is_put_aside_and_none_of_it_is_lost(fleet: Fleet) -> None:
@@ -135,14 +99,14 @@ def test_what_is_no_request_is_refused_in_json(
 
 def test_a_client_forges_no_line_of_the_log(fleet: Fleet) -> None:
     forged = '{"status":500,"slot":"blue"}'
-    fleet.get(f'/door%0a{forged}%22,"status":500', {"X-Request-Id": f'"{forged}'})
-    line = logged(fleet, uri=f'/door\n{forged}","status":500')
+    fleet.get(f'/line%0a{forged}%22,"status":500', {"X-Request-Id": f'"{forged}'})
+    line = logged(fleet, uri=f'/line\n{forged}","status":500')
     assert line["status"] == 404
     assert forged not in str(line["request_id"])
     assert line["client"] == fleet.address_of_this_machine
 
 
-def test_what_is_refused_at_the_door_counts_for_no_release(fleet: Fleet) -> None:
+def test_what_the_frontend_refuses_counts_for_no_release(fleet: Fleet) -> None:
     from_anywhere(fleet, "/metrics?refused")
     assert logged(fleet, status=403, client=FROM_ANYWHERE["X-Forwarded-For"])["slot"] == ""
 

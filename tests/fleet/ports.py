@@ -1,0 +1,11 @@
+"""The ports that the fleet's machines listen on."""
+
+SSH = 22
+HTTP = 80
+HTTPS = 443
+REGISTRY = 5000
+REGISTRY_PUSH = 5080
+BLUE = 5001
+GREEN = 5002
+ENDPOINT_SLOTS = {BLUE, GREEN}
+STATUS = 8090

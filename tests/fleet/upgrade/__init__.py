@@ -1,0 +1,1 @@
+"""Promises of a fleet that an older commit deployed, while this one takes it over."""
