@@ -38,6 +38,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.traff
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.traffic import upstream_servers
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
     Operation,
+    Ping,
     Release,
     ReleaseSettings,
     State,
@@ -246,7 +247,7 @@ class Fleet:
         }
         probed |= {node: {"ready": False, "release": "", "error": "timed out"} for node in unseen}
         run.hostvars["lb"]["release_probe"] = {"endpoints": probed}
-        pings = [
+        pings: list[Ping] = [
             {"item": node, "unreachable": True} if node in unreachable else {"item": node}
             for node in suspects_step(run.hostvars, run.groups, in_scope, run.present)
         ]

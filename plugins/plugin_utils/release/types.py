@@ -116,6 +116,13 @@ class Probed(TypedDict, total=False):
     endpoints: Mapping[str, Probe]
 
 
+class Ping(TypedDict):
+    """The result of reaching for a node; `unreachable` is there only where the node could not be reached."""
+
+    item: str
+    unreachable: NotRequired[bool]
+
+
 class Installed(TypedDict, total=False):
     """The result of role nginx_lb's install."""
 

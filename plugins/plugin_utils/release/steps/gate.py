@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.gate import (
     gate,
@@ -15,7 +14,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known
     present_balancers,
     release_settings_of,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import GateResult, HostVars
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import GateResult, HostVars, Ping
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     EndpointAddress,
@@ -46,12 +45,12 @@ def gate_step(
     groups: Groups,
     in_scope: Sequence[str],
     present: Sequence[str],
-    pings: Sequence[Mapping[str, Any]],
+    pings: Sequence[Ping],
     now: float,
 ) -> GateResult:
     """Judge what was staged. `pings` are the results of reaching for the suspects."""
     plan, nodes = plan_of(hostvars, present), groups["model_nodes"]
-    answering = [str(ping["item"]) for ping in pings if not ping.get("unreachable")]
+    answering = [ping["item"] for ping in pings if not ping.get("unreachable")]
     unseen = _unseen(hostvars, groups, present)
     reports = node_reports(hostvars, plan, nodes, present, in_scope, answering, unseen)
     return gate(plan, reports, release_settings_of(hostvars, groups), now)
