@@ -1096,6 +1096,18 @@ def test_an_interrupted_rolling_release_goes_on_and_can_still_be_given_back(flee
     assert fleet.state["candidate"] is None
 
 
+def test_half_of_a_rolling_release_is_not_undone_but_rolled_back(fleet: Fleet) -> None:
+    rolling = roll(fleet)
+    rolling.servers(["n1"])
+    assert gets_traffic(rolling.plan, fleet.state)
+    assert undo_step(rolling.run.hostvars, rolling.run.present, 7) is None
+    # What was not rolled back is said to have failed, whatever was tried.
+    rolling.run.share(release_failure="n2: no", release_result="returned")
+    assert rolling.run.finish()["verdict"]["result"] == "failed"
+    rolling.servers([])
+    assert rolling.run.finish()["verdict"]["result"] == "returned"
+
+
 def test_two_releases_never_share_an_id(fleet: Fleet) -> None:
     fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4", "model_endpoint_workers": 8}
     fleet.run()

@@ -114,11 +114,12 @@ def finish_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now:
 
 def _decided(facts: Facts) -> str:
     """Return the result of a run in which something went wrong, else an empty text."""
-    plan, state = facts["release_plan"], facts["release_state"]
-    if facts["release_result"] or not facts["release_failure"]:
-        return facts["release_result"]
-    tried = facts.get("release_undone") is not None and facts["release_gate"].get("passed", False)
-    return "returned" if tried and not gets_traffic(plan, state) else "failed"
+    if not facts["release_failure"]:
+        return ""
+    undone = facts.get("release_undone") is not None and facts["release_gate"].get("passed", False)
+    tried = undone or facts["release_result"] == "returned"
+    returned = tried and not gets_traffic(facts["release_plan"], facts["release_state"])
+    return "returned" if returned else "failed"
 
 
 def _faults(hostvars: HostVars, groups: Groups, facts: Facts) -> list[str]:

@@ -73,6 +73,8 @@ def undo_step(hostvars: HostVars, present: Sequence[str], now: float) -> State |
     if not plan["target"] or not gets_traffic(plan, state):
         return None
     if gated.get("passed"):
+        if plan["rolling"]:  # role rolling has its own way back; the nodes' live containers are gone
+            return None
         return numbered(next_state(plan, gated, None, now), state)
     return numbered({**plan["baseline"], "candidate": None}, state)
 
