@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 def roles() -> dict[str, str]:
     """Return the number of each role's user, by the role's name."""
-    text = "".join(file.read_text() for file in sorted(ROOT.glob("roles/*/vars/*.yml")))
+    text = "".join(file.read_text() for file in sorted(ROOT.glob("roles/*/vars/**/*.yml")))
     return dict(re.findall(r"^__(\w+)_user: (\d+)$", text, re.MULTILINE))
 
 

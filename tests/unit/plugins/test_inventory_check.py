@@ -620,9 +620,10 @@ def test_5000_hosts_take_less_than_two_seconds(broken: bool) -> None:
         }
         for i in range(5000)
     }
-    started = time.perf_counter()
+    # Of this process alone: other tests run beside it.
+    started = time.process_time()
     found = errors((hosts, {"load_balancers": ["n0", "n1"], "model_nodes": list(hosts)}))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     # Weight and memory are wrong everywhere, the port on the two load balancers, and 100 names are unknown.
     assert len(found) == (104 if broken else 0)
 
