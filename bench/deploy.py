@@ -13,153 +13,39 @@ import argparse
 import contextlib
 import json
 import os
-import platform
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from chart import Bar, bars
-from hosts import USER, Host, Machines, docker, machines
-from playbooks import PROJECT, Figures, run_playbook, say, stop
-
-HERE = Path(__file__).resolve().parent
-SMALL, LARGE = 3, 10
-OURS, PLAIN = "Flotilla", "plain playbook"
-COLD, NO_OP, MODEL, CODE, ROLLBACK, ADD = STEPS = (
-    "cold deploy",
-    "no-op run",
-    "model-only release",
-    "code release",
-    "rollback",
-    "adding a node",
+from deploy_contestants import OURS, PLAIN, Contestant, Flotilla, Plain, make_sources
+from deploy_report import (
+    ADD,
+    CODE,
+    COLD,
+    LARGE,
+    MODEL,
+    NO_OP,
+    ROLLBACK,
+    SMALL,
+    STEPS,
+    Fleets,
+    Steps,
+    chart,
+    goals,
+    table,
 )
+from hosts import Host, machines
+from report import Figures, exit_code, machine_facts, option_parser, say, write_results
+
 PREDICTION = {"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}
 RIGHT = ["setosa"]
-
-
-class Contestant(ABC):
-    """A way to deploy, and its machines: a load balancer and the nodes that its inventory names.
-
-    `first` is the last part of the balancer's address; the nodes' addresses follow.
-    """
-
-    name: str
-    first: int
-
-    def __init__(self, maker: Machines, nodes: int, folder: Path) -> None:
-        self._maker = maker
-        self._inventory = folder / f"{self.first}.json"
-        names = ["lb1", *(f"node{number + 1}" for number in range(nodes))]
-        self.balancer, *self.nodes = maker.make(names, self.first, str(self.first))
-        self._write_inventory()
-
-    @abstractmethod
-    def deploy(self, version: str) -> Figures:
-        """Bring a version of the endpoint to all nodes and return the run's figures."""
-
-    @abstractmethod
-    def roll_back(self, version: str) -> Figures:
-        """Return to the version before, which is this one."""
-
-    @property
-    def hosts(self) -> list[Host]:
-        return [self.balancer, *self.nodes]
-
-    def add_node(self) -> None:
-        """Make one more machine and enter it in the inventory."""
-        number = len(self.nodes) + 1
-        self.nodes += self._maker.make([f"node{number}"], self.first + number, str(self.first))
-        self._write_inventory()
-
-    def _write_inventory(self) -> None:
-        def group(hosts: Sequence[Host]) -> dict[str, Any]:
-            return {"hosts": {host.name: {"ansible_host": host.address} for host in hosts}}
-
-        variables = {
-            "ansible_user": USER,
-            "ansible_ssh_private_key_file": str(self._maker.key),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={self._maker.known_hosts}",
-        }
-        groups = {"load_balancers": group([self.balancer]), "model_nodes": group(self.nodes)}
-        self._inventory.write_text(json.dumps({"all": {"vars": variables, "children": groups}}))
-
-    def _play(self, playbook: str, **variables: str) -> Figures:
-        return run_playbook(playbook, self._inventory, variables)
-
-
-class Flotilla(Contestant):
-    """This project, as it is in this checkout; its image builder is the load balancer."""
-
-    name = OURS
-    first = 10
-
-    def __init__(self, maker: Machines, nodes: int, folder: Path, sources: dict[str, Path]) -> None:
-        super().__init__(maker, nodes, folder)
-        self._sources = sources
-
-    def deploy(self, version: str) -> Figures:
-        return self._play("site.yml", model_image_source=str(self._sources[version]))
-
-    def roll_back(self, version: str) -> Figures:
-        return self._play("playbooks/rollback.yml")
-
-    def newest_image(self) -> str:
-        """Return the name of the endpoint's image that was built last."""
-        listing = ("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "flotilla/model-endpoint")
-        return self.balancer.run(*listing).split()[0]
-
-
-class Plain(Contestant):
-    """The plain playbook; `images` holds, for each version, the image and the file that it is saved in."""
-
-    name = PLAIN
-    first = 110
-
-    def __init__(self, maker: Machines, nodes: int, folder: Path) -> None:
-        super().__init__(maker, nodes, folder)
-        self.images: dict[str, tuple[str, Path]] = {}
-
-    def deploy(self, version: str) -> Figures:
-        image, archive = self.images[version]
-        return self._play("bench/plain/site.yml", endpoint_image=image, endpoint_archive=str(archive))
-
-    def roll_back(self, version: str) -> Figures:
-        return self.deploy(version)
-
-
-def make_sources(folder: Path) -> dict[str, Path]:
-    """Return folders with what the endpoint is built from, by version: as it is, with a retrained model, and with
-    changed code as well.
-    """
-    versions = {version: folder / version / "model_endpoint" for version in ("first", "model", "code")}
-    shutil.copytree(
-        PROJECT / "model_endpoint", versions["first"], ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copytree(versions["first"], versions["model"])
-    training = (versions["first"] / "train.py").read_text()
-    retraining = folder / "retrain.py"
-    retraining.write_text(
-        training.replace("random_state=0", "random_state=1").replace(
-            "Path(__file__).parent", f"Path({str(versions['model'])!r})"
-        )
-    )
-    path = {"PYTHONPATH": str(versions["model"] / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    subprocess.run([sys.executable, retraining], check=True, env={**os.environ, **path}, stdout=sys.stderr)
-    shutil.copytree(versions["model"], versions["code"])
-    with (versions["code"] / "src" / "model_endpoint" / "web" / "app.py").open("a") as file:
-        file.write("\n# Changed by the benchmark.\n")
-    return versions
 
 
 def answers(contestant: Contestant) -> tuple[set[str], set[str]]:
@@ -217,7 +103,7 @@ class Race:
 
     def __init__(self, ours: Flotilla, plain: Plain, folder: Path) -> None:
         self.ours, self.plain = ours, plain
-        self.figures: dict[str, dict[str, Figures]] = {step: {} for step in STEPS}
+        self.figures: Steps = {step: {} for step in STEPS}
         self._folder = folder
 
     def run(self, rounds: int) -> None:
@@ -293,7 +179,7 @@ class Race:
         return image, archive
 
 
-def measure(nodes: int, rounds: int, sources: dict[str, Path], folder: Path) -> dict[str, dict[str, Figures]]:
+def measure_fleet(nodes: int, rounds: int, sources: dict[str, Path], folder: Path) -> Steps:
     """Return figures[step][contestant] of fleets with so many nodes."""
     folder.mkdir()
     with machines(folder) as maker:
@@ -303,109 +189,34 @@ def measure(nodes: int, rounds: int, sources: dict[str, Path], folder: Path) -> 
     return race.figures
 
 
-def measure_all(sizes: Sequence[int], rounds: int) -> dict[int, dict[str, dict[str, Figures]]]:
+def measure_all(sizes: Sequence[int], rounds: int) -> Fleets:
     """Return figures[nodes][step][contestant] of fleets of these sizes, one after another."""
     with tempfile.TemporaryDirectory(prefix="flotilla-bench-") as name:
         folder = Path(name)
         sources = make_sources(folder)
-        return {nodes: measure(nodes, rounds, sources, folder / str(nodes)) for nodes in sizes}
+        return {nodes: measure_fleet(nodes, rounds, sources, folder / str(nodes)) for nodes in sizes}
 
 
-def build_seconds(figures: Figures) -> float:
-    """The part of a run's time that went into building images, which the plain playbook leaves to others."""
-    return float(sum(seconds for play, seconds in figures["plays"].items() if play.startswith("Build")))
-
-
-def goals(fleets: dict[int, dict[str, dict[str, Figures]]]) -> list[dict[str, Any]]:
-    """Each goal that the fleets measured can answer, with the value that was reached; less is better in all."""
-
-    def seconds(nodes: int, step: str, name: str = OURS) -> float:
-        return float(fleets[nodes][step][name]["seconds"])
-
-    shipped = max(steps[MODEL][OURS]["received_bytes"]["most"] for steps in fleets.values())
-    rows = [("megabytes a node receives in a model-only release, Ansible's own included", shipped / 1e6, 5.0)]
-    if {SMALL, LARGE} <= fleets.keys():
-        no_op = seconds(LARGE, NO_OP)
-        growth = seconds(LARGE, MODEL) / seconds(SMALL, MODEL)
-        rows += [
-            (f"no-op run over {LARGE} nodes, in that over {SMALL}", no_op / seconds(SMALL, NO_OP), 1.5),
-            (
-                f"no-op run over {LARGE} nodes, in the plain playbook's",
-                no_op / seconds(LARGE, NO_OP, PLAIN),
-                0.5,
-            ),
-            (f"model-only release over {LARGE} nodes, in that over {SMALL}", growth, 2.0),
-        ]
-    return [
-        {"goal": goal, "value": round(value, 3), "at_most": limit, "met": value <= limit}
-        for goal, value, limit in rows
-    ]
-
-
-def chart(fleets: dict[int, dict[str, dict[str, Figures]]]) -> str:
-    """Bars of seconds, one group a step."""
-
-    def bar(nodes: int, name: str, figures: Figures) -> Bar:
-        build = build_seconds(figures)
-        text = f"{figures['seconds']:.1f}" + (f", build {build:.1f}" if build > 1 else "")
-        return Bar(f"{name}, {nodes} nodes", figures["seconds"], text, name == OURS)
-
-    groups = {
-        step: [bar(nodes, name, fleets[nodes][step][name]) for nodes in fleets for name in (OURS, PLAIN)]
-        for step in STEPS
+def measure(options: argparse.Namespace) -> None:
+    """Measure everything, show the outcome and write it."""
+    load_average = os.getloadavg()
+    fleets = measure_all(options.nodes, options.rounds)
+    reached = goals(fleets)
+    outcome = {
+        "machine": machine_facts(load_average),
+        "rounds": options.rounds,
+        "fleets": fleets,
+        "goals": [goal.row() for goal in reached],
     }
-    return bars("Seconds a run takes (logarithmic; less is better)", groups, page_width=900)
-
-
-def table(outcome: dict[str, Any]) -> str:
-    lines = [f"{'nodes':5} {'step':20} {OURS:>10} {'(build)':>8} {PLAIN:>15}   seconds"]
-    for nodes, steps in outcome["fleets"].items():
-        for step, both in steps.items():
-            build = build_seconds(both[OURS])
-            lines.append(
-                f"{nodes:5} {step:20} {both[OURS]['seconds']:10.1f} {build:8.1f} {both[PLAIN]['seconds']:15.1f}"
-            )
-    for row in outcome["goals"]:
-        verdict = "met" if row["met"] else "NOT met"
-        lines.append(f"{row['goal']}: {row['value']:.2f}, at most {row['at_most']}: {verdict}")
-    return "\n".join(lines)
+    print("\n".join([*table(fleets), *(goal.line() for goal in reached)]))
+    write_results("deploy", outcome, chart(fleets))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser(__doc__, rounds=3, rounds_help="of the no-op run, whose median counts")
     parser.add_argument("--nodes", type=int, nargs="+", default=[SMALL, LARGE], help="the fleets' sizes")
-    parser.add_argument("--rounds", type=int, default=3, help="of the no-op run, whose median counts")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, stop)
-    load = os.getloadavg()
-    try:
-        fleets = measure_all(options.nodes, options.rounds)
-    except RuntimeError as error:
-        say(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted; the machines are removed")
-        return 130
-    outcome = {
-        "machine": {
-            "python": platform.python_version(),
-            "ansible_core": metadata.version("ansible-core"),
-            "docker": docker("version", "--format", "{{.Server.Version}}").strip(),
-            "cpus": os.cpu_count(),
-            "load_average_before": load,
-        },
-        "rounds": options.rounds,
-        "fleets": fleets,
-        "goals": goals(fleets),
-    }
-    print(table(outcome))
-    results = HERE / "results"
-    results.mkdir(exist_ok=True)
-    (results / "deploy.json").write_text(json.dumps(outcome, indent=1) + "\n")
-    (results / "deploy.svg").write_text(chart(fleets))
-    return 0
+    return exit_code(lambda: measure(options), "the machines are removed")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from molecule.interpolation import Interpolator, TemplateWithDefaults
 
+from containers import docker, remove_containers
 from playbooks import PROJECT
 
 NETWORK = "flotilla-bench"
@@ -33,17 +34,6 @@ install -D --owner={USER} --group={USER} --mode=600 /dev/stdin /home/{USER}/.ssh
 echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}
 touch --date=@0 /var/lib/apt/lists
 """
-
-
-def docker(*arguments: str, stdin: str = "") -> str:
-    """Return what a docker command writes.
-
-    Raises RuntimeError with its message when it fails.
-    """
-    done = subprocess.run(["docker", *arguments], check=False, input=stdin, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"docker {shlex.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -161,9 +151,7 @@ def room_to_watch() -> Iterator[None]:
 
 def remove() -> None:
     """Remove every host and the network, of an earlier run as well."""
-    containers = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split()
-    if containers:
-        docker("rm", "--force", "--volumes", *containers)
+    remove_containers(LABEL)
     if NETWORK in docker("network", "ls", "--format", "{{.Name}}").split():
         docker("network", "rm", NETWORK)
 

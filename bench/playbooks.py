@@ -6,25 +6,15 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+
+from report import Figures
 
 PROJECT = Path(__file__).resolve().parent.parent
 PLAY = re.compile(r"^PLAY \[(.*)\]")
-# Measured values of one run.
-Figures = dict[str, Any]
-
-
-def say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
-
-
-def stop(*_: object) -> NoReturn:
-    """End as at Ctrl-C, for SIGTERM, so that what was made is removed."""
-    raise KeyboardInterrupt
 
 
 def run_playbook(playbook: str, inventory: Path, variables: dict[str, Any]) -> Figures:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import ssl
@@ -19,28 +20,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from report import say
+
 HERE = Path(__file__).resolve().parent
+PEERS = HERE / "peers"
 ENDPOINT = HERE.parent / "model_endpoint"
 MODELS = ENDPOINT / "models"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flotilla" / "bench"
 TICKS = os.sysconf("SC_CLK_TCK")
 # How Flotilla's endpoint is started.
 OWN_LOCK = ENDPOINT / "requirements-build.txt"
-OWN_COMMAND = ["{python}", "-m", "model_endpoint"]
+OWN_COMMAND = "{python} -m model_endpoint"
 
 
 @dataclass
 class Server:
     """One way to serve: its lock, how to start it, and where and how it is asked.
 
-    `command` and `prepare` may hold {python}, {bin}, {port}, {folder} and {model}. A server of `one_model` is
-    started once for each. One that speaks TLS is asked with `client`.
+    `command` and `prepare`, run without a shell, may hold {python}, {bin}, {port}, {folder} and {model}. A server of
+    `one_model` is started once for each model. One that speaks TLS is asked with `client`.
     """
 
     name: str
     lock: Path
-    command: list[str]
-    prepare: list[str] = field(default_factory=list)
+    command: str
+    prepare: str = ""
     path: str = "/predict"
     form: str = "instances"
     environ: dict[str, str] = field(default_factory=dict)
@@ -62,7 +66,7 @@ def environment(lock: Path) -> Path:
     """The bin folder of a virtual environment with what a lock names; made once for each content of the lock."""
     folder = CACHE / f"{lock.parent.name}-{lock.stem}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
     if not (folder / "complete").exists():
-        print(f"installing {lock.relative_to(HERE.parent)}", flush=True)
+        say(f"installing {lock.relative_to(HERE.parent)}")
         shutil.rmtree(folder, ignore_errors=True)
         uv = shutil.which("uv")
         if uv:
@@ -150,13 +154,46 @@ def _fields(stat: Path) -> list[str]:
 def start(server: Server, port: int, model: str, folder: Path) -> Running:
     """Start a server and wait until it answers right. Raises RuntimeError with the end of its output."""
     bin_folder = environment(server.lock)
-    place = {"python": str(bin_folder / "python"), "bin": str(bin_folder), "port": str(port), "model": model}
-    place["folder"] = str(folder / f"served-{port}")
-    served = folder / "ours"
-    environ = os.environ | {
+    environ = variables(server, port, bin_folder, folder / "ours")
+    if server.lock == OWN_LOCK and not (folder / "ours").exists():
+        build_models(bin_folder, folder / "ours", environ)
+    place = {
+        "python": str(bin_folder / "python"),
+        "bin": str(bin_folder),
+        "port": str(port),
+        "folder": str(folder / f"served-{port}"),
+        "model": model,
+    }
+    prepare, command = (
+        [word.format(**place) for word in shlex.split(line)] for line in (server.prepare, server.command)
+    )
+    log = folder / f"{port}.log"
+    with log.open("wb") as output:
+        if prepare:
+            subprocess.run(
+                prepare, env=environ, cwd=PEERS, check=True, stdout=output, stderr=output, timeout=120
+            )
+        began = time.monotonic()
+        process = subprocess.Popen(command, env=environ, cwd=PEERS, stdout=output, stderr=output)
+    running = Running(server, process, port, 0.0)
+    try:
+        if answers_right(running, model, began + 120):
+            running.seconds = time.monotonic() - began
+            return running
+    except KeyboardInterrupt:
+        running.stop()
+        raise
+    running.stop()
+    end = " / ".join(log.read_text(errors="replace").splitlines()[-3:])
+    raise RuntimeError(f"{server.name} did not answer right: {end}")
+
+
+def variables(server: Server, port: int, bin_folder: Path, served: Path) -> dict[str, str]:
+    """Return the environment variables of a server; Flotilla's endpoint serves the models in `served`."""
+    return os.environ | {
         "PATH": f"{bin_folder}:{os.environ['PATH']}",
         "BENCH_MODELS": str(MODELS),
-        "PYTHONPATH": f"{ENDPOINT / 'src'}:{HERE / 'peers'}",
+        "PYTHONPATH": f"{ENDPOINT / 'src'}:{PEERS}",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "FLOTILLA_MODELS": str(served),
@@ -166,48 +203,25 @@ def start(server: Server, port: int, model: str, folder: Path) -> Running:
         "FLOTILLA_THREADS": "1",
         **server.environ,
     }
-    if server.lock.parent == ENDPOINT and not served.exists():
-        build = "import sys; from pathlib import Path; from model_endpoint.packing import image; "
-        build += "image.build(*map(Path, sys.argv[1:]))"
-        arguments = [place["python"], "-c", build, str(MODELS), str(served)]
-        subprocess.run(arguments, env=environ, check=True, stdout=subprocess.DEVNULL)
-    log = folder / f"{port}.log"
-    with log.open("wb") as output:
-        if server.prepare:
-            prepare = [word.format(**place) for word in server.prepare]
-            subprocess.run(
-                prepare,
-                env=environ,
-                cwd=HERE / "peers",
-                check=True,
-                stdout=output,
-                stderr=output,
-                timeout=120,
-            )
-        began = time.monotonic()
-        process = subprocess.Popen(
-            [word.format(**place) for word in server.command],
-            env=environ,
-            cwd=HERE / "peers",
-            stdout=output,
-            stderr=output,
-        )
-    running = Running(server, process, port, 0.0)
-    body = server.body(model, rows_of(model, 1))
-    try:
-        while time.monotonic() - began < 120 and process.poll() is None:
-            try:
-                if expected(model) in ask(running.url(model), body, server.client):
-                    running.seconds = time.monotonic() - began
-                    return running
-                break
-            except OSError:
-                time.sleep(0.02)
-    except KeyboardInterrupt:
-        running.stop()
-        raise
-    running.stop()
-    raise RuntimeError("it did not answer: " + " / ".join(log.read_text(errors="replace").splitlines()[-3:]))
+
+
+def build_models(bin_folder: Path, served: Path, environ: dict[str, str]) -> None:
+    """Write what Flotilla's image holds of the models."""
+    build = "import sys; from pathlib import Path; from model_endpoint.packing import image; "
+    build += "image.build(*map(Path, sys.argv[1:]))"
+    command = [str(bin_folder / "python"), "-c", build, str(MODELS), str(served)]
+    subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
+
+
+def answers_right(running: Running, model: str, deadline: float) -> bool:
+    """Ask a server until its first answer and tell whether that is right; no answer by the deadline is not."""
+    body = running.server.body(model, rows_of(model, 1))
+    while time.monotonic() < deadline and running.process.poll() is None:
+        try:
+            return expected(model) in ask(running.url(model), body, running.server.client)
+        except OSError:
+            time.sleep(0.02)
+    return False
 
 
 def ask(url: str, body: bytes, client: ssl.SSLContext | None = None) -> str:

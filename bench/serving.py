@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from chart import Bar, bars
+from report import exit_code, medians, option_parser, say, verdict, write_results
 from servers import HERE, OWN_COMMAND, OWN_LOCK, Running, Server, load, rows_of, start
 
 OURS, OURS_FLASK = "Flotilla, fast path", "Flotilla, Flask view"
@@ -46,63 +45,42 @@ GOALS = {
 
 
 def servers() -> list[Server]:
+    """Return all contestants: Flotilla's endpoint, with and without its fast path, and its peers."""
     locks = HERE / "requirements"
     return [
         Server(OURS, OWN_LOCK, OWN_COMMAND),
         Server(OURS_FLASK, OWN_LOCK, OWN_COMMAND, environ={"FLOTILLA_FAST_PATH": "false"}),
-        Server(CONSTANT, OWN_LOCK, ["{python}", "constant.py", "{port}", "wsgi"]),
-        Server(CONSTANT_FLASK, OWN_LOCK, ["{python}", "constant.py", "{port}", "flask"]),
+        Server(CONSTANT, OWN_LOCK, "{python} constant.py {port} wsgi"),
+        Server(CONSTANT_FLASK, OWN_LOCK, "{python} constant.py {port} flask"),
         Server(
             "FastAPI",
             locks / "fastapi.txt",
-            [
-                "{python}",
-                "-m",
-                "uvicorn",
-                "fastapi_app:app",
-                "--port",
-                "{port}",
-                "--workers",
-                "2",
-                "--no-access-log",
-            ],
+            "{python} -m uvicorn fastapi_app:app --port {port} --workers 2 --no-access-log",
         ),
         Server(
             "BentoML",
             locks / "bentoml.txt",
-            ["{bin}/bentoml", "serve", "bentoml_app:Bench", "--host", "127.0.0.1", "--port", "{port}"],
+            "{bin}/bentoml serve bentoml_app:Bench --host 127.0.0.1 --port {port}",
         ),
         Server(
             "MLServer",
             locks / "mlserver.txt",
-            ["{bin}/mlserver", "start", "{folder}"],
-            prepare=["{python}", "mlserver_prepare.py", "{folder}", "{port}"],
+            "{bin}/mlserver start {folder}",
+            prepare="{python} mlserver_prepare.py {folder} {port}",
             path="/v2/models/{model}/infer",
             form="v2",
         ),
-        Server("LitServe", locks / "litserve.txt", ["{python}", "litserve_app.py", "{port}"]),
+        Server("LitServe", locks / "litserve.txt", "{python} litserve_app.py {port}"),
         Server(
             "MLflow",
             locks / "mlflow.txt",
-            [
-                "{bin}/mlflow",
-                "models",
-                "serve",
-                "-m",
-                "{folder}",
-                "--env-manager",
-                "local",
-                "-p",
-                "{port}",
-                "-w",
-                "2",
-            ],
-            prepare=["{python}", "mlflow_prepare.py", "{folder}", "{model}"],
+            "{bin}/mlflow models serve -m {folder} --env-manager local -p {port} -w 2",
+            prepare="{python} mlflow_prepare.py {folder} {model}",
             path="/invocations",
             form="mlflow",
             one_model=True,
         ),
-        Server("Flask development server", OWN_LOCK, ["{python}", "flask_app.py", "{port}"]),
+        Server("Flask development server", OWN_LOCK, "{python} flask_app.py {port}"),
     ]
 
 
@@ -129,10 +107,10 @@ def all_running(
                         running[server.name, model] = start(server, port, model, folder)
                     else:
                         running[server.name, model] = running[server.name, "iris"]
-                print(f"{server.name}: ready after {running[server.name, 'iris'].seconds:.2f} s", flush=True)
+                say(f"{server.name}: ready after {running[server.name, 'iris'].seconds:.2f} s")
             except (RuntimeError, subprocess.SubprocessError, OSError) as error:
                 missing[server.name] = str(error)[:300]
-                print(f"{server.name}: not measured: {missing[server.name]}", flush=True)
+                say(f"{server.name}: not measured: {missing[server.name]}")
         yield running
     finally:
         for each in {id(one): one for one in running.values()}.values():
@@ -157,14 +135,11 @@ def run(chosen: list[Server], rounds: int, seconds: float) -> dict[str, Any]:
                             missing[server.name] = f"{case}: {error}"
                             continue
                         samples.setdefault(server.name, {}).setdefault(case, []).append(sample)
-                print(f"round {number + 1} of {rounds} done", flush=True)
+                say(f"round {number + 1} of {rounds} done")
             ours = running[OURS, "iris"]
             facts = {"ready_seconds": ours.seconds, "worker_memory_bytes": ours.proportional_memory()}
     results = {
-        server: {
-            case: {key: statistics.median(sample[key] for sample in taken) for key in taken[0]}
-            for case, taken in cases.items()
-        }
+        server: {case: medians(taken) for case, taken in cases.items()}
         for server, cases in samples.items()
         if server not in missing
     }
@@ -220,8 +195,8 @@ def table(outcome: dict[str, Any]) -> str:
             )
     lines.append("")
     for row in outcome["ratios"]:
-        verdict = f"goal {row['goal']:6}: {'met' if row['met'] else 'NOT met'}"
-        lines.append(f"{row['peer']:26} in {row['ours']:21} {row['case']:18} {row['ratio']:7.2f}, {verdict}")
+        against = f"goal {row['goal']:6}: {verdict(row['met'])}"
+        lines.append(f"{row['peer']:26} in {row['ours']:21} {row['case']:18} {row['ratio']:7.2f}, {against}")
     for server, reason in outcome["not_measured"].items():
         lines.append(f"{server}: not measured: {reason}")
     return "\n".join(lines)
@@ -239,27 +214,24 @@ def chart(outcome: dict[str, Any]) -> str:
     return bars("Server CPU seconds per 1,000 requests (logarithmic; less is better)", groups)
 
 
+def compare(options: argparse.Namespace) -> None:
+    """Measure all servers, show the outcome and write it."""
+    if not shutil.which("wrk"):
+        raise RuntimeError("wrk is not installed; apt-get install wrk")
+    chosen = [server for server in servers() if not options.only or server.name in (OURS, *options.only)]
+    outcome = run(chosen, options.rounds, options.seconds)
+    print(table(outcome))
+    write_results("serving", outcome, chart(outcome))
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = option_parser(__doc__, rounds=3)
     parser.add_argument(
         "--seconds", type=float, default=2, help="of load for each server and case in a round"
     )
     parser.add_argument("--only", action="append", help="a server's name; may be given several times")
     options = parser.parse_args()
-    if not shutil.which("wrk"):
-        print("error: wrk is not installed; apt-get install wrk", file=sys.stderr)
-        return 1
-    chosen = [server for server in servers() if not options.only or server.name in (OURS, *options.only)]
-    outcome = run(chosen, options.rounds, options.seconds)
-    print(table(outcome))
-    results = HERE / "results"
-    results.mkdir(exist_ok=True)
-    (results / "serving.json").write_text(json.dumps(outcome, indent=1) + "\n")
-    (results / "serving.svg").write_text(chart(outcome))
-    return 0
+    return exit_code(lambda: compare(options), "the servers are stopped")
 
 
 if __name__ == "__main__":
