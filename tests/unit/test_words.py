@@ -137,10 +137,11 @@ HISTORY = {Path("CHANGELOG.md"), Path("plugins/plugin_utils/inventory/renamed.py
 TAKEN_OVER = {
     "plugins/modules/access_log.py": {"colour"},
     "plugins/plugin_utils/release/state.py": {"colour", "fast lane"},
+    "roles/nginx_lb/files/access_log.js": {"KEPT"},
     "roles/nginx_lb/vars/main.yml": {"door"},
     "tests/fleet/upgrade/conftest.py": {"colour", "nginx_lb_bake_seconds", "nginx_lb_ramp_seconds"},
     "tests/fleet/upgrade/test_takeover.py": {"nginx_lb_canary_percent"},
-    "tests/unit/plugins/test_access_log.py": {"colour"},
+    "tests/unit/plugins/test_access_log.py": {"colour", "KEPT"},
     "tests/unit/plugins/test_release.py": {"colour", "fast lane"},
     "tests/unit/test_nginx_template.py": {"door"},
 }

@@ -3,13 +3,13 @@ import fs from 'fs';
 
 const LOG = '/var/log/nginx/access.log';
 const LARGEST = 50 * 1024 * 1024; // bytes
-const ROTATED_LOGS = 3; // besides the one that is written
+const KEPT = 3; // besides the one that is written
 
 function rotate() {
     if (!fs.existsSync(LOG) || fs.statSync(LOG).size < LARGEST) {
         return;
     }
-    for (let number = ROTATED_LOGS; number > 0; number--) {
+    for (let number = KEPT; number > 0; number--) {
         const newer = number > 1 ? `${LOG}.${number - 1}` : LOG;
         if (fs.existsSync(newer)) {
             fs.renameSync(newer, `${LOG}.${number}`);

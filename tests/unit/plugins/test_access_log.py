@@ -160,7 +160,7 @@ def test_logs_that_were_rotated_are_read_where_they_are_recent(run_module: RunMo
 
 def test_as_many_rotated_logs_are_read_as_nginx_keeps(log: Path) -> None:
     rotating = (ROOT / "roles/nginx_lb/files/access_log.js").read_text()
-    assert re.findall(r"const ROTATED_LOGS = (\d+);", rotating) == [str(ROTATED_LOGS)]
+    assert re.findall(r"const KEPT = (\d+);", rotating) == [str(ROTATED_LOGS)]
     for number in range(1, ROTATED_LOGS + 2):
         written(log.with_name(f"access.log.{number}"), 1)
     assert len(list(recent(log, 0))) == ROTATED_LOGS
