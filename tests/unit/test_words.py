@@ -137,9 +137,8 @@ HISTORY = {Path("CHANGELOG.md"), Path("plugins/plugin_utils/inventory/renamed.py
 TAKEN_OVER = {
     "plugins/modules/access_log.py": {"colour"},
     "plugins/plugin_utils/release/state.py": {"colour", "fast lane"},
-    "roles/nginx_lb/files/access_log.js": {
-        "KEPT"
-    },  # another name in it would be another image, and restart Nginx
+    # Another name in it would be another image, and restart Nginx.
+    "roles/nginx_lb/files/access_log.js": {"KEPT"},
     "roles/nginx_lb/vars/main.yml": {"door"},
     "tests/fleet/upgrade/conftest.py": {"colour", "nginx_lb_bake_seconds", "nginx_lb_ramp_seconds"},
     "tests/fleet/upgrade/test_takeover.py": {"nginx_lb_canary_percent"},

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import wanted_settings
 from ansible_collections.flotilla.fleet.plugins.modules.debian_image import mmdebstrap_command
@@ -16,6 +18,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import (
     image_name,
 )
 
+ROLES = Path(__file__).parents[3] / "roles"
 SERVICE: dict[str, Any] = {
     "name": "flotilla-nginx",
     "image": "flotilla/nginx:abc",
@@ -90,3 +93,13 @@ def test_what_makes_an_image_is_what_its_name_stands_for() -> None:
     command = mmdebstrap_command("suite", ["one"], {"/bin/a": "cap_x=+ep"}, {"/b": "text"}, ["/c"], "t.tar")
     digest = hashlib.sha256(json.dumps(command).encode()).hexdigest()
     assert digest == "eb858887cdcbeb0c91c590fd458e76baa513240ac8b396bf1d973dd362e2adb1"
+
+
+def test_the_image_of_nginx_is_the_one_that_fleets_run() -> None:
+    """Where this fails, every load balancer of a fleet restarts Nginx once, which loses requests: avoid it."""
+    recipe = yaml.safe_load((ROLES / "nginx_lb/vars/main.yml").read_text())["__nginx_lb_image_recipe"]
+    revision = yaml.safe_load((ROLES / "nginx_lb/defaults/main.yml").read_text())["nginx_lb_image_revision"]
+    scripts = (ROLES / "nginx_lb/files").glob("*.js")
+    files = {f"/usr/share/flotilla/{script.name}": script.read_text() for script in scripts}
+    name = image_name({**recipe, "files": files, "revision": revision}, "flotilla/nginx")
+    assert name == "flotilla/nginx:44702f4fc887"
