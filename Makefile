@@ -75,7 +75,7 @@ lint: .venv/test
 
 .PHONY: unit
 unit: .venv/test
-	pytest --numprocesses auto
+	pytest --numprocesses auto --dist loadfile
 
 .PHONY: bench-serve
 bench-serve: .venv/test ## Compare the endpoint with its peers, in CPU time per request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,68 +102,71 @@ n3 ansible_host=2001:db8::13
 """
 
 
-@pytest.fixture(scope="module")
-def configurations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The text of the configuration by the name of the state."""
-    folder = tmp_path_factory.mktemp("nginx")
-    tasks = [
-        {
-            "name": f"Render {name}",
-            "ansible.builtin.copy": {
-                "content": f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/nginx.conf.j2') }}}}",
-                "dest": f"{folder}/{name}.conf",
-                "mode": "0644",
-            },
-            "vars": {
-                "nginx_lb_state": state,
-                "nginx_lb_sticky_header": "X-API-Key",
-                **SETTINGS.get(name, {}),
-            },
-        }
-        for name, state in STATES.items()
-    ]
-    facts = {
+def render_play() -> dict[str, Any]:
+    """A play that renders every configuration, and what the role finds about the container.
+
+    One task renders all configurations: each task is a process of its own, which would load all filters anew.
+    """
+    template = f"lookup('ansible.builtin.template', '{ROLE}/templates/nginx.conf.j2', template_vars=item)"
+    sticky = {"nginx_lb_sticky_header": "X-API-Key"}
+    found = {
         "image": "{{ __nginx_lb_image }}",
         "current": "{{ __nginx_lb_current }}",
-        "current_with_more_memory": "{{ __nginx_lb_current }}",
         "files_left": "{{ __nginx_lb_frontend_files_left }}",
     }
-    tasks += [
-        {"name": "Pretend to inspect", "ansible.builtin.set_fact": {"flotilla_machine": MACHINE}},
-        *(
-            {
-                "name": f"Write {name}",
-                "ansible.builtin.copy": {"content": value, "dest": f"{folder}/{name}.conf", "mode": "0644"},
-                "vars": {
-                    "nginx_lb_tls": "internal",
-                    "nginx_lb_memory": "1g" if name == "current_with_more_memory" else "512m",
-                },
-            }
-            for name, value in facts.items()
-        ),
-    ]
-    play = {
+    return {
         "name": "Render the configurations",
         "hosts": "lb",
-        "connection": "local",
         "gather_facts": False,
-        "vars": {"ansible_python_interpreter": sys.executable, "role_path": str(ROLE)},
+        "vars": {"role_path": str(ROLE)},
         "vars_files": [f"{ROLE}/defaults/main.yml", f"{ROLE}/vars/main.yml"],
-        "tasks": tasks,
+        "tasks": [
+            {
+                "name": "Render the configurations",
+                "ansible.builtin.debug": {"msg": f"{{{{ {template} }}}}"},
+                "loop": [
+                    {"nginx_lb_state": state, **sticky, **SETTINGS.get(name, {})}
+                    for name, state in STATES.items()
+                ],
+            },
+            {"name": "Pretend to inspect", "ansible.builtin.set_fact": {"flotilla_machine": MACHINE}},
+            *(
+                {
+                    "name": f"Compare the container with one of {memory}",
+                    "ansible.builtin.debug": {"msg": found},
+                    "vars": {"nginx_lb_tls": "internal", "nginx_lb_memory": memory},
+                }
+                for memory in ("512m", "1g")
+            ),
+        ],
     }
-    (folder / "render.yml").write_text(yaml.safe_dump(json.loads(json.dumps([play]))))  # without aliases
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The result of each task of the play."""
+    folder = tmp_path_factory.mktemp("nginx")
+    (folder / "render.json").write_text(json.dumps([render_play()]))
     (folder / "hosts.ini").write_text(HOSTS)
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "hosts.ini")]
-    result = subprocess.run(
-        [*command, str(folder / "render.yml")],
+    process = subprocess.run(
+        [*command, str(folder / "render.json")],
         cwd=ROOT,
+        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return {name: (folder / f"{name}.conf").read_text() for name in [*STATES, *facts]}
+    assert process.returncode == 0, process.stdout + process.stderr
+    return [task["hosts"]["lb"] for task in json.loads(process.stdout)["plays"][0]["tasks"]]
+
+
+@pytest.fixture(scope="module")
+def configurations(results: list[dict[str, Any]]) -> dict[str, str]:
+    """The text of the configuration by the name of the state."""
+    texts = [result["msg"] for result in results[0]["results"]]
+    return dict(zip(STATES, texts, strict=True))
 
 
 def block(configuration: str, head: str) -> list[str]:
@@ -309,20 +312,21 @@ def test_the_version_is_left_for_the_module_to_fill_in(configurations: dict[str,
     assert configurations[name].count("{") == configurations[name].count("}")
 
 
-def test_the_image_has_the_name_that_earlier_versions_gave_it(configurations: dict[str, str]) -> None:
+def test_the_image_has_the_name_that_earlier_versions_gave_it(results: list[dict[str, Any]]) -> None:
     """Where this fails, the recipe or a script has changed: Nginx is restarted at the next deployment of a fleet."""
-    assert configurations["image"] == "flotilla/nginx:44702f4fc887"
+    assert results[2]["msg"]["image"] == "flotilla/nginx:44702f4fc887"
 
 
 def test_the_container_of_an_earlier_version_is_kept_if_it_is_as_it_should_be(
-    configurations: dict[str, str],
+    results: list[dict[str, Any]],
 ) -> None:
-    assert configurations["current"] == "True"
-    assert configurations["current_with_more_memory"] == "False"
+    same, more_memory = results[2:]
+    assert same["msg"]["current"] is True
+    assert more_memory["msg"]["current"] is False
 
 
 def test_files_of_certificates_that_are_no_longer_shown_are_found_by_their_earlier_names_too(
-    configurations: dict[str, str],
+    results: list[dict[str, Any]],
 ) -> None:
     wanted = {*EARLIER_FILES, "/etc/flotilla/nginx/frontend/0123.pem"}
-    assert set(json.loads(configurations["files_left"])) == wanted
+    assert set(results[2]["msg"]["files_left"]) == wanted

@@ -143,13 +143,13 @@ TAKEN_OVER = {
     "tests/fleet/upgrade/conftest.py": {"colour", "nginx_lb_bake_seconds", "nginx_lb_ramp_seconds"},
     "tests/fleet/upgrade/test_takeover.py": {"nginx_lb_canary_percent"},
     "tests/unit/plugins/test_access_log.py": {"colour", "KEPT"},
-    "tests/unit/plugins/test_release.py": {"colour", "fast lane"},
+    "tests/unit/plugins/release/test_state.py": {"colour", "fast lane"},
     "tests/unit/test_nginx_template.py": {"door"},
 }
 # Variables that an inventory may not have any more, where it is shown that they are refused.
 REFUSED_VARIABLES = {
     "roles/preflight/README.md": {"nginx_lb_canary_percent"},
-    "tests/unit/plugins/test_inventory_check.py": {
+    "tests/unit/plugins/inventory/test_variables.py": {
         "fast lane",
         "nginx_lb_canary_percent",
         "nginx_lb_min_nodes",

@@ -18,13 +18,13 @@ from typing import Any
 SOURCE = Path(__file__).parents[3] / "model_endpoint" / "src"
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    """Return when `true` returns true; raises TimeoutError after `seconds`."""
+def wait_until(true: Callable[[], bool], seconds: float = 20, pause: float = 0.02) -> None:
+    """Return when `true` returns true, asked every `pause` seconds; raises TimeoutError after `seconds`."""
     until = time.monotonic() + seconds
     while not true():
         if time.monotonic() > until:
             raise TimeoutError(f"not true within {seconds} s")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 class Server:

@@ -104,15 +104,12 @@ def test_metrics_are_the_same_from_every_worker(server: Server) -> None:
     assert len(workers) == 2
 
 
-def test_a_worker_that_dies_is_replaced(served: Path) -> None:
-    server = Server(served)
-    server.wait()
+def test_a_worker_that_dies_is_replaced(server: Server) -> None:
     victim, survivor = server.workers()
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: victim not in server.workers() and len(server.workers()) == 2)
     assert survivor in server.workers()
     assert server.ask("POST", "/predict", SETOSA)[0] == 200
-    server.stop()
 
 
 def in_flight(server: Server) -> int:

@@ -130,7 +130,7 @@ class SecureServer(Server):
 
     def wait_for_change(self) -> None:
         """Return when the golden check passes again, as module endpoint_ready does."""
-        wait_until(lambda: self.inside("golden_check", "--seconds", "5") == 0, seconds=90)
+        wait_until(lambda: self.inside("golden_check", "--seconds", "5") == 0, seconds=90, pause=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -172,38 +172,51 @@ def test_health_check_and_golden_check_need_no_certificate(server: SecureServer)
     assert server.inside("golden_check", "--seconds", "5") == 0
 
 
-def test_new_certificates_come_into_effect_and_no_request_is_lost(served: Path, tmp_path: Path) -> None:
-    server = SecureServer(served, tmp_path)
-    server.wait()
-    certificates = server.certificates
-    lost: list[str] = []
-    sent = 0
-    over = threading.Event()
+class Clients:
+    """Four clients that ask a server without a pause while the block of `with` runs."""
 
-    def ask() -> None:
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.sent = 0
+        self.lost: list[str] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
+
+    def __enter__(self) -> Clients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
         """As Nginx does: over a kept connection, and once more on another when the server has closed it."""
-        nonlocal sent
-        connection = server.connection()
-        while not over.is_set():
-            sent += 1
+        connection = self.server.connection()
+        while not self._over.is_set():
+            self.sent += 1
             for last in (False, False, True):
                 try:
                     connection.request("POST", "/predict", SETOSA)
                     answer = connection.getresponse()
                     answer.read()
                     if answer.status != 200:
-                        lost.append(str(answer.status))
+                        self.lost.append(str(answer.status))
                     break
                 except (OSError, http.client.HTTPException) as error:
                     connection.close()
                     if last:
-                        lost.append(repr(error))
-            over.wait(0.01)
+                        self.lost.append(repr(error))
+            self._over.wait(0.01)
 
-    clients = [threading.Thread(target=ask) for _ in range(4)]
-    for client in clients:
-        client.start()
-    try:
+
+def test_new_certificates_come_into_effect_and_no_request_is_lost(served: Path, tmp_path: Path) -> None:
+    server = SecureServer(served, tmp_path)
+    server.wait()
+    certificates = server.certificates
+    with Clients(server) as clients:
         before = server.serial_numbers()
         next_balancers = make_authority("load balancers, 2")
         newcomer = issue(next_balancers, "balancer-lb1", "client")
@@ -219,13 +232,9 @@ def test_new_certificates_come_into_effect_and_no_request_is_lost(served: Path, 
         assert len(after) == 1
         assert before != after
         assert server.answers(newcomer)
-        wait_until(lambda: sent > 300)
-    finally:
-        over.set()
-        for client in clients:
-            client.join()
-    assert not lost, f"{len(lost)} of {sent} lost: {lost[:3]}"
-    assert sent > 300
+        wait_until(lambda: clients.sent > 300)
+    assert not clients.lost, f"{len(clients.lost)} of {clients.sent} lost: {clients.lost[:3]}"
+    assert clients.sent > 300
     certificates.trust(next_balancers)
     server.wait_for_change()
     assert server.answers(newcomer)

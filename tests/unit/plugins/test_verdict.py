@@ -128,8 +128,8 @@ def test_a_failed_host_makes_the_run_failed_and_is_named_with_its_error(run: Run
     outcome = run(
         on(["node1", "node2"], rescued),
         stats(result="released", message="new is live"),
-        on(["node2"], {"ansible.builtin.command": "sh -c 'echo the cause >&2; exit 3'"}),
-        on(["node1"], {"ansible.builtin.command": "sh -c 'test {{ item }} = good'", "loop": ["good", "bad"]}),
+        on(["node2"], {"ansible.builtin.raw": "echo the cause >&2; exit 3"}),
+        on(["node1"], {"ansible.builtin.raw": "test {{ item }} = good", "loop": ["good", "bad"]}),
     )
     assert outcome.code != 0
     assert (
@@ -146,7 +146,8 @@ def test_a_failed_host_makes_the_run_failed_and_is_named_with_its_error(run: Run
 
 def test_a_host_out_of_reach_is_left_out_and_says_so(run: Run) -> None:
     outcome = run(
-        {"ansible.builtin.ping": {}}, stats(result="released", message="new is live on 2 of 3 nodes")
+        on(["node3"], {"ansible.builtin.ping": {}}),
+        stats(result="released", message="new is live on 2 of 3 nodes"),
     )
     assert outcome.last_line == "flotilla: released: new is live on 2 of 3 nodes; left out: node3"
     assert outcome.verdict is not None

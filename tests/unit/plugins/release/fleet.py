@@ -44,6 +44,9 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
     State,
 )
 
+STEPS = [{"percent": 5, "bake": 10}, {"percent": "25", "bake": "20"}, {"percent": 100, "bake": 30}]
+"""The steps of a canary: `percent` of the requests, and `bake` in seconds, both also as text."""
+
 READY = {"ready": True, "reason": "", "log": []}
 UNREADY = {"ready": False, "reason": "wrong answer", "log": ["line"]}
 
@@ -285,3 +288,12 @@ class Fleet:
         """Change the image, deploy it, and return the release's id."""
         self.image = image
         return str(self.run(operation, **asked).plan["target"]["id"])
+
+
+def begins_at_once(fleet: Fleet, *machines: dict[str, Any], operation: Operation = "deploy") -> bool:
+    """Tell whether a run finds that load balancers, which are `machines`, serve what it begins with."""
+    _, run = fleet.planned(operation, away=[f"lb{number}" for number in range(1, len(machines))])
+    balancers = run.groups["load_balancers"]
+    for balancer, machine in zip(balancers, machines, strict=True):
+        run.hostvars[balancer]["flotilla_machine"] = machine
+    return baseline_step(run.hostvars, run.groups, [*balancers, *fleet.nodes]) is None

@@ -1,0 +1,137 @@
+"""The module that keeps a lock on a load balancer: one run holds the lock at a time."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flotilla.fleet.plugins.action import deploy_lock as action
+from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
+from ansible_collections.flotilla.fleet.plugins.modules import deploy_lock as module
+
+from unit.plugins.deploy_lock.owners import owner
+
+Lock = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "flotilla"
+
+
+@pytest.fixture
+def lock(run_module: Callable[..., dict[str, Any]], folder: Path) -> Lock:
+    def run(state: str, owner: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+        return run_module("deploy_lock", state=state, directory=str(folder), owner=owner, **arguments)
+
+    return run
+
+
+def audit_log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "audit.jsonl").read_text().splitlines()]
+
+
+def test_a_lock_is_held_by_one_run_until_that_run_releases_it(lock: Lock, folder: Path) -> None:
+    first = lock("acquired", owner(1))
+    assert (first["held"], first["changed"], first["taken_over"]) == (True, False, {})
+    assert lock("acquired", owner(1))["held"]
+    second = lock("acquired", owner(2))
+    assert (second["held"], second["holder"]) == (False, owner(1))
+    lock("released", owner(2))
+    assert (folder / "lock.json").exists()
+    lock("released", owner(1), audit={"result": "released"})
+    assert audit_log(folder) == [{"result": "released"}]
+    assert lock("acquired", owner(2))["held"]
+    assert sorted(path.name for path in folder.iterdir()) == ["audit.jsonl", "lock.json"]
+
+
+def test_of_two_processes_that_race_for_a_lock_one_gets_it(folder: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    rounds, start, held = 200, context.Barrier(2), context.SimpleQueue()
+
+    def race(pid: int) -> None:
+        for number in range(rounds):
+            start.wait()
+            directory = folder / str(number)
+            with locked(directory):
+                if module.acquire(directory, owner(pid), owner(9), check_mode=False)["held"]:
+                    held.put(number)
+
+    for number in range(rounds):
+        (folder / str(number)).mkdir(parents=True)
+        if number % 2:  # a lock that both may take over; the others are free
+            (folder / str(number) / "lock.json").write_text(json.dumps(owner(9)))
+    racers = [context.Process(target=race, args=[pid]) for pid in (1, 2)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    winners = []
+    while not held.empty():
+        winners.append(held.get())
+    assert sorted(winners) == list(range(rounds))
+
+
+def test_a_lock_is_taken_over_only_from_the_run_that_was_found_gone(lock: Lock, folder: Path) -> None:
+    lock("acquired", owner(1))
+    assert not lock("acquired", owner(2), gone=owner(3))["held"]
+    assert not lock("acquired", owner(2), gone=owner(1, started=99))["held"]
+    assert lock("acquired", owner(2), gone=owner(1))["taken_over"] == owner(1)
+    assert audit_log(folder)[0]["result"] == "taken over"
+    assert "ann@desk, process 1, site.yml" in audit_log(folder)[0]["message"]
+
+
+def test_a_lock_file_that_version_0_1_wrote_is_understood(lock: Lock, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "lock.json").write_text(
+        '{"user": "ann", "controller": "desk", "pid": 1, "started": 100, "pid_space": "here",'
+        ' "time": "2024-01-02T03:04:05+00:00", "playbook": "site.yml"}\n'
+    )
+    assert lock("acquired", owner(2))["holder"] == owner(1)
+    assert lock("acquired", owner(1))["held"]
+    assert lock("acquired", owner(2), gone=owner(1))["taken_over"] == owner(1)
+
+
+def test_a_broken_lock_is_released_whoever_holds_it(lock: Lock, folder: Path) -> None:
+    lock("acquired", owner(1))
+    result = lock("broken", owner(2))
+    assert (result["changed"], result["holder"], result["held"]) == (True, owner(1), False)
+    assert not (folder / "lock.json").exists()
+    again = lock("broken", owner(2))
+    assert (again["changed"], again["holder"]) == (False, {})
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"user'])
+def test_a_lock_that_cannot_be_read_is_held_by_an_unknown_run_and_can_be_broken(
+    lock: Lock, folder: Path, content: str
+) -> None:
+    folder.mkdir()
+    (folder / "lock.json").write_text(content)
+    refused = lock("acquired", owner(1))
+    assert not refused["held"]
+    assert "unknown@unknown (process 0, unknown, since 20" in action.describe(refused["holder"])
+    assert lock("broken", owner(1))["changed"]
+    assert lock("acquired", owner(1))["held"]
+
+
+def test_check_mode_writes_nothing(lock: Lock, folder: Path, run_module: Callable[..., Any]) -> None:
+    for state in ("acquired", "released", "broken"):
+        run_module(
+            "deploy_lock", check=True, state=state, directory=str(folder), owner=owner(), audit={"a": 1}
+        )
+        assert not folder.exists()
+    lock("acquired", owner(1))
+    result = run_module("deploy_lock", check=True, state="broken", directory=str(folder), owner=owner(2))
+    assert result["changed"]
+    assert [path.name for path in folder.iterdir()] == ["lock.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(lock: Lock, folder: Path) -> None:
+    folder.write_text("a file where a folder should be")
+    result = lock("acquired", owner())
+    assert result["failed"]
+    assert str(folder) in result["msg"]
