@@ -62,6 +62,9 @@ def test_a_broken_model_fails_the_build_and_changes_no_endpoint(fleet: Fleet, tm
     model = source / "models" / "iris" / "model.skops"
     model.write_bytes(model.read_bytes()[:100])
     said = refusal("site.yml", fleet.inventory, "--extra-vars", f"model_image_source={source}")
-    assert f"could not be built from {source}. What runs stays as it is. The build's last lines:" in said
+    assert (
+        f"could not be built from {source} and the models in {source}/models. What runs stays as it is."
+        in said
+    )
     assert "models/iris" in said
     fleet.assert_shares()
