@@ -49,15 +49,23 @@ def logged(fleet: Fleet, **fields: object) -> dict[str, Any]:
     return found[-1]
 
 
-def logged_since(fleet: Fleet, since: float, uri: str) -> list[dict[str, Any]]:
-    """Return the lines of the access log since a moment, in seconds since the epoch, once one of `uri` is there."""
+def logged_since(fleet: Fleet, since: float, client: str, count: int) -> list[dict[str, Any]]:
+    """Return a client's lines of the access log since a moment, once there are `count` of them at least.
+
+    `since` is in seconds since the epoch. Requests by POST, which the load sends, are left out. Each worker of Nginx
+    keeps its lines for up to a second, so the lines of two requests may come in either order.
+    """
     found: list[dict[str, Any]] = []
 
     def read() -> bool:
-        found[:] = [line for line in _log_lines(fleet, 5000) if line["at"] >= since]
-        return any(line["uri"] == uri for line in found)
+        found[:] = [
+            line
+            for line in _log_lines(fleet, 5000)
+            if line["at"] >= since and line["client"] == client and line["method"] != "POST"
+        ]
+        return len(found) >= count
 
-    wait_until(f"a line of the log has uri {uri}", read, 10)
+    wait_until(f"the log has {count} lines of {client}", read, 10)
     return found
 
 
