@@ -58,7 +58,7 @@ engine: .venv/deploy
 	ansible-playbook playbooks/inspect.yml playbooks/engine.yml --inventory inventory/local $(BECOME)
 
 .PHONY: test-fast
-test-fast: .venv/test ## Run the linters and unit tests, which need no container, in about a minute
+test-fast: .venv/test ## Run the linters and unit tests, which need no container, in one to two minutes
 	$(MAKE) --no-print-directory --jobs=3 --output-sync=line ansible-lint lint unit
 
 .PHONY: ansible-lint
