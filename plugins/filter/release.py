@@ -30,7 +30,6 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.gate 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known import (
     found_state,
     present_balancers,
-    release_settings_of,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.plan import (
     baseline_step,
@@ -46,7 +45,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.traff
     sync_step,
     undo_step,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.watch import judge_step, samples_of
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.watch import judge_step
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.traffic import (
     ramp_left,
     upstream_servers,
@@ -78,10 +77,8 @@ class FilterModule:
             "ramp_left": ramp_left,
             "ramp_step": ramp_step,
             "release_settings": release_settings,
-            "release_settings_of": release_settings_of,
             "rolling_step": rolling_step,
             "rotate_step": rotate_step,
-            "samples_of": samples_of,
             "share_step": share_step,
             "suspects_step": suspects_step,
             "sync_step": sync_step,

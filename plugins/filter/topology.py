@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     container_name,
-    drained_nodes,
     endpoint_address,
     endpoint_addresses,
     endpoint_name,
@@ -32,7 +31,6 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "container_name": container_name,
-            "drained_nodes": drained_nodes,
             "endpoint_address": endpoint_address,
             "endpoint_addresses": endpoint_addresses,
             "endpoint_name": endpoint_name,

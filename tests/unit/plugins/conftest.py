@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from unit.plugins import module_process
+from unit.plugins.status_server import StatusServer
 
 RunModule = Callable[..., dict[str, Any]]
 
@@ -22,3 +24,12 @@ def run_module(tmp_path_factory: pytest.TempPathFactory) -> RunModule:
         return module_process.run(name, {**arguments, **internal}, folder)
 
     return run
+
+
+@pytest.fixture
+def status_server() -> Iterator[StatusServer]:
+    """Run a stand-in for Nginx's status server, which serves no version yet."""
+    with StatusServer() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield server
+        server.shutdown()

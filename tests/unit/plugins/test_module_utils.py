@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import stat
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
 from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import present_state, wanted_state
 from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
 from ansible_collections.flotilla.fleet.plugins.module_utils.nginx_status import served_version
+
+from unit.plugins.status_server import StatusServer
 
 # ---- atomic_write
 
@@ -122,37 +121,10 @@ def test_a_folder_is_locked_by_one_at_a_time(tmp_path: Path) -> None:
 # ---- nginx_status
 
 
-class StatusServer(http.server.ThreadingHTTPServer):
-    """Stands in for Nginx's status server; without a version, for another server."""
-
-    daemon_threads = True
-    version = "0c0ffee01234"
-
-
-class VersionRoute(http.server.BaseHTTPRequestHandler):
-    server: StatusServer
-
-    def do_GET(self) -> None:
-        there = self.path == "/_lb/version" and self.server.version
-        self.send_response(200 if there else 404)
-        self.end_headers()
-        self.wfile.write(f"{self.server.version if there else 'Not Found'}\n".encode())
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def status_server() -> Iterator[StatusServer]:
-    with StatusServer(("127.0.0.1", 0), VersionRoute) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
 def test_the_served_version_is_the_one_that_nginx_names_past_any_proxy(
     status_server: StatusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    status_server.version = "0c0ffee01234"
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert served_version(status_server.server_port) == "0c0ffee01234"
 

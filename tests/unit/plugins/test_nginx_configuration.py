@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import http.server
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +20,10 @@ from ansible_collections.flotilla.fleet.plugins.modules.nginx_configuration impo
     version_of,
 )
 
+from unit.plugins.status_server import StatusServer
+
 OLD, NEW = "return 200 'old';\n", "return 200 'new';\n"
 RELOAD = ["docker", "exec", "flotilla-nginx", "/usr/sbin/nginx", "-s", "reload"]
-
-
-class StatusServer(http.server.ThreadingHTTPServer):
-    """Answers as Nginx's status server does; without a version it is as one that does not serve."""
-
-    daemon_threads = True
-    version = ""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), VersionRoute)
-
-
-class VersionRoute(http.server.BaseHTTPRequestHandler):
-    server: StatusServer
-
-    def do_GET(self) -> None:
-        there = self.path == "/_lb/version" and self.server.version
-        self.send_response(200 if there else 404)
-        self.end_headers()
-        self.wfile.write(f"{self.server.version if there else 'Not Found'}\n".encode())
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def status_server() -> Iterator[StatusServer]:
-    with StatusServer() as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 class Machine:
