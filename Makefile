@@ -47,6 +47,10 @@ test-fire: .venv/test engine ## Release, break and repair a fleet under load
 test-edge: .venv/test engine ## Take a load balancer away under load
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/edge molecule test --scenario-name edge
 
+.PHONY: test-repair
+test-repair: .venv/test engine ## Change machines by hand under load, and have a run mend them
+	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/repair molecule test --scenario-name repair
+
 .PHONY: test-upgrade
 test-upgrade: .venv/test engine ## Take over, under load, a fleet that an older commit deployed
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/upgrade molecule test --scenario-name upgrade
