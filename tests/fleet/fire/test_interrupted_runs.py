@@ -37,7 +37,7 @@ def test_the_lock_of_a_dead_run_of_another_controller_is_freed_by_a_playbook(fle
     refused = deploy(fleet)
     assert refused.code == FAILED
     assert "@elsewhere has been deploying since" in refused.output
-    assert "ansible-playbook playbooks/unlock.yml" in refused.output
+    assert "ansible-playbook flotilla.fleet.unlock" in refused.output
     assert deploy(fleet, "playbooks/unlock.yml").code == FINE
     deploy(fleet).assert_ended(FINE, "unchanged")
 
