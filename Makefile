@@ -79,6 +79,7 @@ lint: .venv/test
 
 .PHONY: unit
 unit: .venv/test
+	tools/debian_packages.sh mmdebstrap
 	pytest --numprocesses auto --dist loadfile
 
 .PHONY: bench-serve

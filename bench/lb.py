@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import NGINX_USER
 
 from containers import command_output
 from fleet.load import PREDICTION, Load, under_load
@@ -95,7 +96,7 @@ def nginx_of(balancer: Balancer, state_file: Path) -> nginx_configuration.Nginx:
         named = {nginx_configuration.CONTAINER: balancer.container}
         return command_output([named.get(word, word) for word in command])
 
-    return nginx_configuration.Nginx(run, balancer.folder, state_file, STATUS_PORT)
+    return nginx_configuration.Nginx(run, balancer.folder, state_file, STATUS_PORT, NGINX_USER)
 
 
 def measure_size(count: int, rounds: int, ours: Balancer, folder: Path) -> Figures:
@@ -110,7 +111,7 @@ def measure_size(count: int, rounds: int, ours: Balancer, folder: Path) -> Figur
         began = time.monotonic()
         nginx.test(text, ours.image)
         tested = time.monotonic()
-        nginx_configuration.write(nginx.configuration_file, text)
+        nginx.write(nginx.configuration_file, text)
         ours.reload()
         while nginx.served() != version:
             if time.monotonic() > tested + 30:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import (
     balancer_certificates,
     fleet_certificates,
+    frontend_names,
     holds_certificates,
     machine_certificates,
 )
@@ -20,6 +21,7 @@ class FilterModule:
         return {
             "balancer_certificates": balancer_certificates,
             "fleet_certificates": fleet_certificates,
+            "frontend_names": frontend_names,
             "holds_certificates": holds_certificates,
             "machine_certificates": machine_certificates,
         }

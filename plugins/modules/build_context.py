@@ -57,6 +57,10 @@ hash:
   description: Twelve hexadecimal digits of the SHA-256 of the content.
   returned: always
   type: str
+size:
+  description: Bytes of the tar.
+  returned: when O(dest) is given, except in check mode
+  type: int
 """
 
 # Files that tools leave in a work tree, and that do not belong in an image.
@@ -135,11 +139,11 @@ def main() -> None:
     )
     source, models = pathlib.Path(module.params["source"]), pathlib.Path(module.params["models"])
     try:
-        result = {"hash": content_hash(source, models, module.params["recipe"])}
+        result: dict[str, str | int] = {"hash": content_hash(source, models, module.params["recipe"])}
         if module.params["dest"] and not module.check_mode:
-            pack(
-                source, models, pathlib.Path(module.params["wheelhouse"]), pathlib.Path(module.params["dest"])
-            )
+            dest = pathlib.Path(module.params["dest"])
+            pack(source, models, pathlib.Path(module.params["wheelhouse"]), dest)
+            result["size"] = dest.stat().st_size
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(module.params["dest"]), **result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pathlib
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
+from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import file_state, present_state
 from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
 from ansible_collections.flotilla.fleet.plugins.module_utils.nginx_status import served_version
 
@@ -25,6 +27,7 @@ description:
     until it serves this one. If it does not, both files and what Nginx serves go back to what they were.
   - A failed reload gives no error (C(nginx -t) passes although a port is in use or a shared zone has changed). So the
     module asks Nginx for the version that it serves.
+  - Only O(owner) can read the configuration, which holds the digests of API keys, and only root the state.
   - Two calls never work at the same time. One waits for the other, which may belong to a run whose controller has died.
 options:
   action:
@@ -50,6 +53,10 @@ options:
     description: Port on loopback where C(/_lb/version) gives the version that Nginx serves.
     type: int
     required: true
+  owner:
+    description: Number of the user that Nginx runs as. The configuration belongs to it.
+    type: int
+    required: true
   workers_gone:
     description: Seconds to wait, after a reload, for the last worker with the old configuration to end.
     type: int
@@ -72,6 +79,7 @@ EXAMPLES = r"""
     state: {serial: 3}
     image: flotilla/nginx:0c0ffee0
     status_port: 8090
+    owner: 10002
 """
 
 RETURN = r"""
@@ -88,6 +96,7 @@ reloaded:
 CONTAINER = "flotilla-nginx"
 RELOAD_SECONDS = 10
 POLL_SECONDS = 0.1
+CONFIGURATION_MODE, STATE_MODE = 0o400, 0o600
 
 Run = Callable[[list[str]], tuple[int, str, str]]
 
@@ -99,11 +108,14 @@ class NotTakenError(Exception):
 class Nginx:
     """The Nginx of this machine: its files, its container and its status server."""
 
-    def __init__(self, run: Run, directory: pathlib.Path, state_file: pathlib.Path, status_port: int) -> None:
+    def __init__(
+        self, run: Run, directory: pathlib.Path, state_file: pathlib.Path, status_port: int, owner: int
+    ) -> None:
         self.run = run
         self.configuration_file = directory / "nginx.conf"
         self.state_file = state_file
         self.status_port = status_port
+        self.owner = owner
 
     def test(self, text: str, image: str) -> None:
         """Have `image`'s Nginx read the configuration `text` and the files it names.
@@ -122,7 +134,7 @@ class Nginx:
                 "--volume", f"{tested.parent}:/etc/nginx:ro", image,
             ]
             # fmt: on
-        write(tested, text)
+        self.write(tested, text)
         try:
             code, _, error = self.run(
                 [*within, "/usr/sbin/nginx", "-t", "-q", "-c", f"/etc/nginx/{tested.name}"]
@@ -176,19 +188,50 @@ class Nginx:
         reloaded = False
         try:
             # The state first: if this run ends here, the next one sees that Nginx serves another version.
-            write(self.state_file, state)
-            write(self.configuration_file, text)
+            self.write(self.state_file, state)
+            self.write(self.configuration_file, text)
             # If Nginx runs but does not answer, its status server is on another port, which the reload changes.
             if self.served() != version and self.running():
                 reloaded = True
                 self.reload(version)
         except NotTakenError:
             for path, content in before.items():
-                restore(path, content)
+                self.restore(path, content)
             if reloaded:
                 self.run(["docker", "exec", CONTAINER, "/usr/sbin/nginx", "-s", "reload"])
             raise
         return reloaded
+
+    def write(self, path: pathlib.Path, content: str) -> None:
+        """Write a file that only those can read who need it.
+
+        Raises:
+            NotTakenError: when it can't be written.
+        """
+        mode, owner = self.access(path)
+        try:
+            write_file(path, content, mode=mode, owner=owner, durable=True)
+        except OSError as error:
+            raise NotTakenError(
+                f"The old configuration stays in use: {path} can't be written: {error}"
+            ) from error
+
+    def restore(self, path: pathlib.Path, content: str | None) -> None:
+        """Give a file its former content; None stands for no file."""
+        if content is None:
+            path.unlink(missing_ok=True)
+        elif read(path) != content:
+            self.write(path, content)
+
+    def access(self, path: pathlib.Path) -> tuple[int, int]:
+        """Return the permissions and the owner that a file is to have."""
+        if path == self.state_file:
+            return STATE_MODE, os.geteuid()
+        return CONFIGURATION_MODE, self.owner
+
+    def in_place(self, path: pathlib.Path, content: str) -> bool:
+        """Tell whether a file has this content, and its permissions and owner."""
+        return present_state(path) == file_state(content.encode(), *self.access(path))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
@@ -211,28 +254,6 @@ def read(path: pathlib.Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
-def write(path: pathlib.Path, content: str) -> None:
-    """Write a file.
-
-    Raises:
-        NotTakenError: when it can't be written.
-    """
-    try:
-        write_file(path, content, durable=True)
-    except OSError as error:
-        raise NotTakenError(
-            f"The old configuration stays in use: {path} can't be written: {error}"
-        ) from error
-
-
-def restore(path: pathlib.Path, content: str | None) -> None:
-    """Give a file its former content; None stands for no file."""
-    if content is None:
-        path.unlink(missing_ok=True)
-    elif read(path) != content:
-        write(path, content)
-
-
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -241,6 +262,7 @@ def main() -> None:
             "state": {"type": "dict", "required": True},
             "image": {"type": "str", "required": True},
             "status_port": {"type": "int", "required": True},
+            "owner": {"type": "int", "required": True},
             "workers_gone": {"type": "int", "default": 0},
             "directory": {"type": "path", "default": "/etc/flotilla/nginx"},
             "state_file": {"type": "path", "default": "/var/lib/flotilla/state.json"},
@@ -249,7 +271,7 @@ def main() -> None:
     )
     wanted = module.params
     directory, state_file = pathlib.Path(wanted["directory"]), pathlib.Path(wanted["state_file"])
-    nginx = Nginx(module.run_command, directory, state_file, wanted["status_port"])
+    nginx = Nginx(module.run_command, directory, state_file, wanted["status_port"], wanted["owner"])
     version = version_of(wanted["configuration"])
     files: dict[pathlib.Path, str] = {
         nginx.state_file: json.dumps({**wanted["state"], "version": version}, indent=1, sort_keys=True)
@@ -261,7 +283,7 @@ def main() -> None:
     diffs = [
         {"before_header": str(path), "after_header": str(path), "before": read(path) or "", "after": content}
         for path, content in files.items()
-        if read(path) != content
+        if not nginx.in_place(path, content)
     ]
     try:
         if wanted["action"] == "test":

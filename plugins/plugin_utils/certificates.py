@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
@@ -17,6 +18,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     machine,
     virtual_address,
 )
+from cryptography import x509
 
 ENDPOINTS_FOLDER = "/etc/flotilla/endpoints"
 """Where a machine keeps the certificates of its endpoints: one folder per endpoint, which its containers mount."""
@@ -26,6 +28,10 @@ BALANCER_FOLDER = "/etc/flotilla/nginx/tls"
 
 ENDPOINT_USER, NGINX_USER = 10001, 10002
 """The user ids that read the keys inside the containers."""
+
+
+HOST_NAME = r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
+"""The form of a DNS name, a wildcard included, and of an IPv4 address."""
 
 
 class Certificate(TypedDict):
@@ -100,6 +106,22 @@ def frontend_certificates(hostvars: HostVars, groups: Groups) -> list[Certificat
         )
         found.append(entry)
     return found
+
+
+def frontend_names(certificate: str, known: Sequence[str]) -> list[str]:
+    """Return the names and addresses by which clients know a load balancer, sorted, as Nginx writes them in $host.
+
+    These are `known`, and those that a `certificate` in PEM form is valid for, if there is one. What Nginx could not
+    read as a name is left out.
+    """
+    names = set(known)
+    if certificate:
+        shown = x509.load_pem_x509_certificate(certificate.encode())
+        for extension in shown.extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName):
+                names.update(extension.value.get_values_for_type(x509.DNSName))
+                names.update(map(str, extension.value.get_values_for_type(x509.IPAddress)))
+    return sorted(name.lower() for name in names if re.fullmatch(HOST_NAME, name))
 
 
 def _is_address(name: str) -> bool:

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import certificate_pem, make_authority
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "nginx_lb"
 
+CERTIFICATE = certificate_pem(make_authority("test")[0])
 UP = {"status": "up", "share": 100, "since": 1, "reason": ""}
 BLUE: dict[str, Any] = {
     "serial": 1,
@@ -54,7 +56,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tls": {
         "nginx_lb_tls": "own",
         "nginx_lb_tls_port": 8443,
-        "nginx_lb_tls_certificate": "certificate",
+        "nginx_lb_tls_certificate": CERTIFICATE,
         "nginx_lb_tls_key": "key",
         "nginx_lb_tls_hsts_seconds": 60,
     },
@@ -263,14 +265,15 @@ def test_a_quota_is_for_what_lies_below_its_route(configurations: dict[str, str]
         'default "";',
     ]
     assert "limit_req_zone $flotilla_quota_2 zone=flotilla_quota_2:10m rate=2r/s;" in configuration
-    assert configuration.count("limit_req zone=flotilla_quota_") == 2
+    # Twice: for requests with a valid key, and for those without.
+    assert configuration.count("limit_req zone=flotilla_quota_2 ") == 2
     assert "limit_req zone" not in configurations["blue"]
 
 
 def test_the_file_of_the_certificate_that_clients_are_shown_is_named_by_its_content(
     configurations: dict[str, str],
 ) -> None:
-    digest = hashlib.sha256(b"certificate\nkey\n").hexdigest()[:16]
+    digest = hashlib.sha256(f"{CERTIFICATE}\nkey\n".encode()).hexdigest()[:16]
     for name, port, file in (("tls", 8443, f"frontend/{digest}.pem"), ("internal", 443, "tls/frontend.pem")):
         assert f"listen {port} ssl default_server;" in configurations[name]
         assert f"    ssl_certificate /etc/nginx/{file};" in configurations[name]

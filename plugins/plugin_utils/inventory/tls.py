@@ -24,7 +24,7 @@ FROM_FILE = "its text, or \"{{{{ lookup('file', inventory_dir ~ '/{}') }}}}\" fo
 MODES_OF_SETTINGS: Mapping[str, Sequence[str]] = {
     CERTIFICATE: ("own",),
     KEY: ("own",),
-    "nginx_lb_tls_names": ("internal",),
+    "nginx_lb_tls_names": ("internal", "own"),
     "nginx_lb_tls_hsts_seconds": ("own", "internal"),
 }
 """The values of nginx_lb_tls with which a setting has an effect."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+
+TEMPLATES = Path(__file__).resolve().parents[3] / "roles" / "nginx_lb" / "templates"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,16 @@ def test_every_error_is_json_with_its_status(
     assert answer.status_code == status
     assert set(answer.get_json()) == {"error"}
     assert ("Allow" in answer.headers) == (status == 405)
+
+
+def test_who_asks_for_no_route_is_told_routes_that_every_client_may_use(client: FlaskClient) -> None:
+    error = client.get("/nowhere").get_json()["error"]
+    routes = re.findall(r"(/\S*[a-z])\b", error.partition(";")[2])
+    assert routes == ["/predict", "/invocations", "/v2/models/NAME/infer"]
+    for route in routes:
+        assert client.post(route.replace("NAME", "iris"), data=b"{}").status_code == 400
+    # The load balancer answers for itself where it knows of no route, in the same words.
+    assert error.partition(";")[2] in (TEMPLATES / "frontend.conf.j2").read_text()
 
 
 @pytest.mark.parametrize(

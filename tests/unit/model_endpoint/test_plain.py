@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from unit.model_endpoint.inference import tensor
+
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of extreme values, which are refused
 
 
@@ -54,6 +56,16 @@ BAD_BODIES = [
         b'{"model": "iris", "instances": [[1, 2, 3, 9007199254740993]]}',
         "instances[0][3]: 9007199254740993 is beyond",
     ),
+    *(
+        (
+            b'{"model": "iris", "instances": [[1, 2.5, 3, 4],%b[1, 2, 0.00123456789012345678,%b%d]]}'
+            % (space, space, number),
+            f"instances[1][3]: {str(number)[:97]}{'...' if number > 10**99 else ''} is beyond 2^53",
+        )
+        # The last ones that orjson keeps as integers, and the first that it makes floats of.
+        for number in (2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**20, 10**300)
+        for space in (b"", b" ", b"\n", b"\t")
+    ),
     (
         b'{"model": "iris", "instances": [[1e308, 1e308, -1e308, 1e308]]}',
         "row 0 gives a result that is not finite",
@@ -72,6 +84,15 @@ def test_a_bad_predict_body_is_refused_with_the_place(client: FlaskClient, body:
     answer = client.post("/predict", data=body)
     assert answer.status_code == 400
     assert message in answer.get_json()["error"]
+
+
+def test_a_float_of_any_length_and_text_of_digits_are_taken(client: FlaskClient) -> None:
+    row = "[5.1, 3.5, 1.4000000000000000000001, 0.20000000000000000000000001e0]"
+    body = f'{{"model": "iris", "instances": [{row}, [12345678901234567890.5, 1e20, 1E+20, -1e-20]]}}'
+    answer = client.post("/predict", data=body)
+    assert (answer.status_code, answer.get_json()["predictions"][0]) == (200, "setosa")
+    request = {"id": "12345678901234567890123", "inputs": [tensor()]}
+    assert client.post("/v2/models/iris/infer", json=request).get_json()["id"] == request["id"]
 
 
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
@@ -162,6 +183,10 @@ HEADER = ",".join(NAMES).encode()
         (HEADER + b"\n1,2,3,nan\n", "line 2, petal_width must be a number, not 'nan'"),
         (HEADER + b"\n1,2,3,1_000\n", "line 2, petal_width"),
         (HEADER + b"\n1,2,3,1e400\n", "line 2, petal_width"),
+        (
+            HEADER + b"\n1,2,3,4\n1,2,3, 18446744073709551616\n",
+            "rows[1][3]: 18446744073709551616 is beyond 2^53",
+        ),
         (HEADER + b"\n1,2,3,true\n", "must be a number, not a boolean"),
         (HEADER + b"\n1,2,3,[4]\n", "must be a number, not an array"),
         (HEADER + b'\n1,2,3,"4\n', "not valid CSV"),

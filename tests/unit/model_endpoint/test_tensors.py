@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ BAD_TENSORS = [
     ({"data": [1, 2, 3, 0.5], "datatype": "INT64"}, "inputs[0].data[3] must be a whole number, not 0.5"),
     ({"data": [1, 2, 3, 128], "datatype": "INT8"}, "inputs[0].data[3]: 128 is out of INT8's range"),
     ({"data": [1, 2, 3, -1], "datatype": "UINT8"}, "inputs[0].data[3]: -1 is out of UINT8's range"),
+    ({"data": [1, 2, 3.5, 2**64]}, f"inputs[0].data[3]: {2**64} is beyond 2^53"),
+    ({"data": [1, 2, 3, 2**64], "datatype": "UINT64"}, f"inputs[0].data[3]: {2**64} is beyond 2^53"),
     ({"data": [1, 2, 3, 1e39], "datatype": "FP32"}, "inputs[0].data[3]: 1e+39 is out of FP32's range"),
 ]
 
@@ -38,6 +41,15 @@ def test_a_bad_tensor_is_refused_with_the_place(
     answer = client.post("/v2/models/iris/infer", json={"inputs": [tensor(**changes)]})
     assert answer.status_code == 400
     assert message in answer.get_json()["error"]
+
+
+@pytest.mark.parametrize("number", [1, 2**64])
+def test_a_value_that_is_nested_deeply_is_refused(client: FlaskClient, number: int) -> None:
+    deep = f"{'[' * 1000}{number}{']' * 1000}"
+    answer = client.post(
+        "/v2/models/iris/infer", data=json.dumps({"inputs": [tensor()]}).replace("[1, 4]", deep)
+    )
+    assert answer.status_code == 400
 
 
 @pytest.mark.parametrize(

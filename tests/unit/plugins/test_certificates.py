@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
+    certificate_pem,
+    issue,
+    make_authority,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import (
     ENDPOINT_USER,
     NGINX_USER,
@@ -14,6 +19,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
     balancer_certificates,
     fleet_certificates,
     frontend_certificates,
+    frontend_names,
     holds_certificates,
     machine_certificates,
 )
@@ -115,6 +121,21 @@ def test_a_load_balancer_with_tls_of_the_internal_ca_gets_a_frontend_certificate
         "owner": 10002,
     }
     assert not any("frontend" in file["path"] for file in found["10.0.0.1"])
+
+
+def test_clients_know_a_load_balancer_by_the_names_of_its_certificate_and_by_those_that_are_set() -> None:
+    names = ["Models.example", "*.models.example"]
+    shown = issue(make_authority("test"), "lb1", "server", ["10.0.0.1"], names)[0]
+    chain = certificate_pem(shown) + certificate_pem(make_authority("issuer")[0])
+    assert frontend_names(chain, ["10.0.0.2", "10.0.0.1", "proxy.example", "", "lb 1; }"]) == [
+        "*.models.example",
+        "10.0.0.1",
+        "10.0.0.2",
+        "models.example",
+        "proxy.example",
+    ]
+    assert frontend_names(certificate_pem(make_authority("no names")[0]), []) == []
+    assert frontend_names("", ["10.0.0.1"]) == ["10.0.0.1"]
 
 
 def test_written_files_are_up_to_date() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,21 +25,30 @@ from ansible_collections.flotilla.fleet.plugins.modules.nginx_configuration impo
 from unit.plugins.status_server import StatusServer
 
 OLD, NEW = "return 200 'old';\n", "return 200 'new';\n"
+# Only root can give a file to another user.
+OWNER = 10002 if os.geteuid() == 0 else os.geteuid()
 RELOAD = ["docker", "exec", "flotilla-nginx", "/usr/sbin/nginx", "-s", "reload"]
+
+
+def access(file: Path) -> tuple[int, int]:
+    """The permissions and the owner of a file."""
+    return stat.S_IMODE(file.stat().st_mode), file.stat().st_uid
 
 
 class Machine:
     """Stands in for Docker: the commands it was given, and an Nginx that serves a version until it is reloaded."""
 
     def __init__(self, folder: Path, server: StatusServer) -> None:
-        self.nginx = Nginx(self.run, folder / "nginx", folder / "lib" / "state.json", server.server_port)
+        self.nginx = Nginx(
+            self.run, folder / "nginx", folder / "lib" / "state.json", server.server_port, OWNER
+        )
         self.server = server
         self.state = "true false"
         self.image = "flotilla/nginx:1"
         self.takes = True
         self.takes_seconds = 0.0
         self.fault = (0, "")
-        self.tested = ""
+        self.tested, self.tested_access = "", (0, 0)
         self.commands: list[list[str]] = []
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
@@ -46,7 +57,8 @@ class Machine:
             case "inspect":
                 return 0, f"{self.state} {self.image}\n", ""
             case "run" | "exec" if "-t" in command:
-                self.tested = (self.nginx.configuration_file.parent / Path(command[-1]).name).read_text()
+                file = self.nginx.configuration_file.parent / Path(command[-1]).name
+                self.tested, self.tested_access = file.read_text(), access(file)
                 return self.fault[0], "", self.fault[1]
             case "exec" if self.takes_seconds:
                 threading.Timer(self.takes_seconds, self.serve_the_file).start()
@@ -101,6 +113,26 @@ def test_a_reload_that_takes_a_moment_is_waited_for(
     assert machine.install(NEW, "2")
     assert machine.server.version == version_of(NEW)
     assert machine.reloads() == 1
+
+
+def test_only_nginx_reads_the_configuration_and_only_root_the_state(machine: Machine) -> None:
+    assert access(machine.nginx.configuration_file) == (0o400, OWNER)
+    assert access(machine.nginx.state_file) == (0o600, os.geteuid())
+    machine.takes = False
+    with pytest.raises(NotTakenError):
+        machine.install(NEW, "2")
+    assert machine.files() == ("1", OLD)
+    assert access(machine.nginx.configuration_file) == (0o400, OWNER)
+    assert access(machine.nginx.state_file) == (0o600, os.geteuid())
+
+
+def test_files_that_everybody_could_read_are_closed_without_a_reload(machine: Machine) -> None:
+    for file in (machine.nginx.configuration_file, machine.nginx.state_file):
+        file.chmod(0o644)
+    assert not machine.install(OLD, "1")
+    assert access(machine.nginx.configuration_file) == (0o400, OWNER)
+    assert access(machine.nginx.state_file) == (0o600, os.geteuid())
+    assert machine.reloads() == 0
 
 
 def test_a_state_alone_is_written_without_a_reload(machine: Machine) -> None:
@@ -192,6 +224,7 @@ def test_a_test_is_of_the_text_and_by_the_image(
     machine.state, machine.image = state, image
     machine.nginx.test(NEW, "flotilla/nginx:1")
     assert machine.tested == NEW
+    assert machine.tested_access == (0o400, OWNER)
     command = machine.commands[-1]
     assert command[: len(within)] == within
     assert command[-5:] == ["/usr/sbin/nginx", "-t", "-q", "-c", "/etc/nginx/tested.conf"]
@@ -232,6 +265,7 @@ def call(
             state={"serial": 1},
             image="flotilla/nginx:1",
             status_port=status_server.server_port,
+            owner=OWNER,
             directory=str(tmp_path / "nginx"),
             state_file=str(tmp_path / "state.json"),
         )
@@ -247,6 +281,17 @@ def test_the_module_writes_both_files_once_and_shows_them(call: Call, tmp_path: 
     assert first["version"] == version_of("# @VERSION@\n")
     assert json.loads((tmp_path / "state.json").read_text()) == {"serial": 1, "version": first["version"]}
     assert sorted(entry.name for entry in (tmp_path / "nginx").iterdir()) == ["nginx.conf"]
+
+
+@pytest.mark.parametrize("file", ["state.json", "nginx/nginx.conf"])
+def test_the_module_tells_of_a_file_that_everybody_could_read(call: Call, tmp_path: Path, file: str) -> None:
+    call("install")
+    (tmp_path / file).chmod(0o644)
+    told = [Path(part["after_header"]) for part in call("install", check=True)["diff"]]
+    assert told == [tmp_path / file]
+    assert access(tmp_path / file)[0] == 0o644
+    assert call("install")["changed"]
+    assert not call("install")["changed"]
 
 
 def test_check_mode_says_what_would_change_and_writes_nothing(call: Call, tmp_path: Path) -> None:

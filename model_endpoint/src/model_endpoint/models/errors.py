@@ -22,5 +22,8 @@ class GoldenAnswerError(Exception):
 
 def quoted(value: object) -> str:
     """A value of a request as an error quotes it: at most 100 characters, so that answers don't grow with requests."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "a value that is nested too deeply"
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -21,6 +21,8 @@ from model_endpoint.web.responses import ACCEPTED, BINARY, FAILURE, JSON, Predic
 from model_endpoint.web.service import Service
 
 log = logging.getLogger(__name__)
+# Nginx names the same routes. /openapi.json lists all, and is for operators only.
+PREDICTIONS = "/predict, /invocations or /v2/models/NAME/infer"
 DOCS_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'"
 
 
@@ -118,7 +120,7 @@ def _add_errors(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def refuse_http(error: HTTPException) -> Response:
         reasons = {
-            404: f"there is no route {request.path[:200]!r}; /openapi.json lists the routes",
+            404: f"there is no route {request.path[:200]!r}; predictions go to {PREDICTIONS}",
             405: f"this route does not take {request.method}",
             413: f"the body is larger than {request.max_content_length} bytes",
         }

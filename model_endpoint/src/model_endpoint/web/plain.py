@@ -142,6 +142,8 @@ _FORMS = {
 def _csv_number(text: str, where: str) -> Any:
     """Parse a number as JSON, which refuses forms that Python's float would take: nan, inf, 1_000, blanks."""
     try:
-        return orjson.loads(text)
+        number = orjson.loads(text)
+        # orjson makes a float of an integer beyond 64 bits.
+        return int(text) if type(number) is float and text.strip().removeprefix("-").isdecimal() else number
     except orjson.JSONDecodeError:
         raise RequestError(f"{where} must be a number, not {quoted(text)}") from None

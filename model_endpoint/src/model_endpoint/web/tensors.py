@@ -66,7 +66,9 @@ def numbers(values: list[Any], width: int, where: str, allowed: frozenset[type] 
         raise RequestError(f"{_place(where, at, width)} must be {wanted}, not {found}")
     for at, value in enumerate(values):
         if type(value) is int and not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
-            raise RequestError(f"{_place(where, at, width)}: {value} is beyond 2^53 and would lose digits")
+            raise RequestError(
+                f"{_place(where, at, width)}: {quoted(value)} is beyond 2^53 and would lose digits"
+            )
     return np.array(values, dtype=np.float64)
 
 

@@ -43,7 +43,7 @@ def with_tls(mode: object, **settings: object) -> Inventory:
     [
         with_tls("off", certificate="", names=[], hsts_seconds=0),
         with_tls(False),
-        with_tls("own", certificate=OURS, key=OUR_KEY, hsts_seconds=63072000),
+        with_tls("own", certificate=OURS, key=OUR_KEY, names=["proxy.example"], hsts_seconds=63072000),
         with_tls("own", certificate=OURS + THEIRS, key=OUR_KEY, port=8443),
         with_tls("internal", names=["models.example", "*.models.example"]),
     ],
@@ -95,8 +95,8 @@ def test_good_tls_settings_have_no_errors(inventory: Inventory) -> None:
             "lb: nginx_lb_tls_certificate is (hidden): this has no effect while nginx_lb_tls is inter",
         ),
         (
-            with_tls("own", certificate=OURS, key=OUR_KEY, names=["models.example"]),
-            "lb: nginx_lb_tls_names is ['models.example']: this has no effect while nginx_lb_tls is own: "
+            with_tls("off", names=["models.example"]),
+            "lb: nginx_lb_tls_names is ['models.example']: this has no effect while nginx_lb_tls is off: "
             "set nginx_lb_tls to internal",
         ),
         (

@@ -1,0 +1,291 @@
+"""A real Nginx on loopback, with the files of the load balancer's image, but without a container."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TypedDict
+
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
+    certificate_pem,
+    issue,
+    make_authority,
+)
+from ansible_collections.flotilla.fleet.plugins.modules.debian_image import mmdebstrap_command
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import endpoint_name
+
+from certificates import pem
+
+ROOT = Path(__file__).resolve().parents[1]
+ROLE = ROOT / "roles" / "nginx_lb"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flotilla"
+NODE = "n1"
+STATE: dict[str, Any] = {
+    "serial": 1,
+    "live_slot": "blue",
+    "live": {"id": "aaaaaaaaaaaa", "settings": {"common": {"workers": 2, "threads": 1}, "nodes": {}}},
+    "candidate": None,
+    "previous": [],
+    "nodes": {NODE: {"status": "up", "share": 100, "since": 1, "reason": ""}},
+    "drained": [],
+}
+ANSWER = b'{"predictions":["setosa"]}'
+START_SECONDS = 20
+
+
+class Image(TypedDict):
+    """An image of Debian packages, by the name that its recipe gives it."""
+
+    name: str
+    recipe: dict[str, Any]
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as any_socket:
+        any_socket.bind(("127.0.0.1", 0))
+        port: int = any_socket.getsockname()[1]
+    return port
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+    """Return once `condition` holds. Raises TimeoutError, which names `what` was waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+def run_play(folder: Path, tasks: list[dict[str, Any]], endpoint_port: int) -> list[dict[str, Any]]:
+    """Run tasks for a load balancer with the role's variables, in front of one node, and return their results."""
+    play = {
+        "name": "Render",
+        "hosts": "lb",
+        "gather_facts": False,
+        "vars": {"role_path": str(ROLE)},
+        "vars_files": [f"{ROLE}/defaults/main.yml", f"{ROLE}/vars/main.yml"],
+        "tasks": tasks,
+    }
+    balancer = {"flotilla_first_host": "lb", "flotilla_machine": {"files": {}}, "ansible_host": "127.0.0.1"}
+    node = {"ansible_host": "127.0.0.1", "model_endpoint_port": endpoint_port}
+    groups = {"load_balancers": {"hosts": {"lb": balancer}}, "model_nodes": {"hosts": {NODE: node}}}
+    (folder / "render.json").write_text(json.dumps([play]))
+    (folder / "hosts.json").write_text(json.dumps({"all": {"children": groups}}))
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "hosts.json")]
+    process = subprocess.run(
+        [*command, str(folder / "render.json")],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if process.returncode:
+        raise RuntimeError(process.stdout + process.stderr)
+    return [task["hosts"]["lb"] for task in json.loads(process.stdout)["plays"][0]["tasks"]]
+
+
+def render(
+    folder: Path, cases: Mapping[str, Mapping[str, Any]], endpoint_port: int
+) -> tuple[dict[str, str], Image]:
+    """Return the configuration for each case's variables by the case's name, and Nginx's image."""
+    template = f"lookup('ansible.builtin.template', '{ROLE}/templates/nginx.conf.j2', template_vars=item)"
+    tasks: list[dict[str, Any]] = [
+        {
+            "name": "Render the configurations",
+            "ansible.builtin.debug": {"msg": f"{{{{ {template} }}}}"},
+            "loop": [{"nginx_lb_state": STATE, **variables} for variables in cases.values()],
+        },
+        {
+            "name": "Show the recipe of the image",
+            "ansible.builtin.debug": {
+                "msg": {"name": "{{ __nginx_lb_image }}", "recipe": "{{ __nginx_lb_image_recipe }}"}
+            },
+        },
+    ]
+    rendered, shown = run_play(folder, tasks, endpoint_port)
+    texts = [result["msg"] for result in rendered["results"]]
+    return dict(zip(cases, texts, strict=True)), shown["msg"]
+
+
+def installation(image: Image) -> Path:
+    """Return a folder with the files of Nginx's image, made once for each content of the image.
+
+    They come from the tarball that the test fleets' builder keeps, or from Debian's packages.
+    """
+    name, recipe = image["name"].replace("/", "-").replace(":", "-"), image["recipe"]
+    folder = CACHE / "nginx" / name
+    if not folder.exists():
+        part = folder.with_name(f"{name}.{os.getpid()}")
+        part.mkdir(parents=True)
+        tarball = CACHE / "builder" / f"{name}.tar"
+        if not tarball.exists():
+            # A capability can't be set everywhere, and is for ports below 1024.
+            tarball = part / "packages.tar"
+            command = mmdebstrap_command(
+                recipe["suite"], recipe["packages"], {}, recipe["files"], [], str(tarball)
+            )
+            subprocess.run(command, check=True, capture_output=True, timeout=300)
+        subprocess.run(["tar", "-xf", tarball, "-C", part, "--exclude=./dev", "--no-same-owner"], check=True)
+        (part / "packages.tar").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another process was faster
+            part.rename(folder)
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def write_certificates(folder: Path) -> None:
+    """Write what the load balancer (tls/) and the endpoint (endpoint/) show each other and trust."""
+    fleet, balancers = make_authority("fleet"), make_authority("load balancers")
+    server = issue(fleet, NODE, "server", names=[endpoint_name(NODE)])
+    files = {
+        "etc/tls/client.pem": pem(issue(balancers, "lb", "client")),
+        "etc/tls/servers.crt": certificate_pem(fleet[0]),
+        "etc/tls/authority.crt": certificate_pem(fleet[0]),
+        "etc/tls/frontend.pem": pem(issue(fleet, "lb", "server", names=["models.example"])),
+        "endpoint/server.pem": pem(server),
+        "endpoint/clients.crt": certificate_pem(balancers[0]),
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
+class Endpoint(ThreadingHTTPServer):
+    """Stands in for an endpoint: answers every POST, and keeps the headers of each request."""
+
+    daemon_threads = True
+    request_queue_size = 512
+
+    def __init__(self, folder: Path, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.headers: list[Mapping[str, str]] = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "endpoint" / "server.pem")
+        context.load_verify_locations(folder / "endpoint" / "clients.crt")
+        context.verify_mode = ssl.CERT_REQUIRED
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of connections that end."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    server: Endpoint
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.headers.append(dict(self.headers.items()))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(ANSWER)))
+        self.end_headers()
+        self.wfile.write(ANSWER)
+
+    def log_message(self, *_: object) -> None:
+        """Write no log."""
+
+
+class Nginx:
+    """Nginx with a rendered configuration, whose paths lie in `folder`."""
+
+    def __init__(self, installed: Path, folder: Path, status_port: int) -> None:
+        self._installed = installed
+        self._folder = folder
+        self._status_port = status_port
+        self._process: subprocess.Popen[bytes] | None = None
+        for name in ("etc", "log", "run"):
+            (folder / name).mkdir(exist_ok=True)
+
+    def serve(self, configuration: str) -> None:
+        """Start Nginx with a configuration, or reload it, and return once it serves it."""
+        version = hashlib.sha256(configuration.encode() + os.urandom(8)).hexdigest()[:12]
+        self._write(configuration, version)
+        if self._process is None:
+            with (self._folder / "errors").open("ab") as errors:
+                self._process = subprocess.Popen(self._command(), stderr=errors)
+        else:
+            self._process.send_signal(signal.SIGHUP)
+        try:
+            wait_until(lambda: self._served() == version, "Nginx does not serve the configuration")
+        except TimeoutError:
+            raise RuntimeError(self.errors()) from None
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            self._process.wait(START_SECONDS)
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the lines of the access log that are written by now."""
+        return [json.loads(line) for line in (self._folder / "log" / "access.log").read_text().splitlines()]
+
+    def errors(self) -> str:
+        """Return what Nginx has written to its standard error output."""
+        return (self._folder / "errors").read_text()
+
+    def _command(self) -> list[str]:
+        libraries = self._installed / "usr" / "lib" / "x86_64-linux-gnu"
+        loader = self._installed / "lib64" / "ld-linux-x86-64.so.2"
+        program = self._installed / "usr" / "sbin" / "nginx"
+        file = self._folder / "etc" / "nginx.conf"
+        return [str(loader), "--library-path", str(libraries), str(program), "-e", "stderr", "-c", str(file)]
+
+    def _write(self, configuration: str, version: str) -> None:
+        places = {
+            "@VERSION@": version,
+            "/usr/lib/nginx": f"{self._installed}/usr/lib/nginx",
+            "/usr/share/flotilla": f"{self._installed}/usr/share/flotilla",
+            "/etc/nginx": f"{self._folder}/etc",
+            "/var/log/nginx": f"{self._folder}/log",
+            "/run/nginx": f"{self._folder}/run",
+        }
+        for place, here in places.items():
+            configuration = configuration.replace(place, here)
+        # As root, Nginx would look for Debian's www-data.
+        (self._folder / "etc" / "nginx.conf").write_text(f"user {getpass.getuser()};\n{configuration}")
+
+    def _served(self) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self._status_port, timeout=5)
+        try:
+            connection.request("GET", "/_lb/version")
+            return connection.getresponse().read().decode().strip()
+        except OSError:
+            return ""
+        finally:
+            connection.close()
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path, installed: Path, endpoint_port: int, status_port: int
+) -> Iterator[tuple[Nginx, Endpoint]]:
+    """Run an endpoint's stand-in, and yield it with an Nginx that does not serve yet; end both afterwards."""
+    write_certificates(folder)
+    nginx = Nginx(installed, folder, status_port)
+    with Endpoint(folder, endpoint_port) as endpoint:
+        threading.Thread(target=endpoint.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        try:
+            yield nginx, endpoint
+        finally:
+            nginx.stop()
+            endpoint.shutdown()
