@@ -10,6 +10,12 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 PLAY, TASK = "PLAY [", "TASK ["
+ANSIBLES_OUTPUT = {
+    "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+    "ANSIBLE_NOCOLOR": "1",
+    "ANSIBLE_FORCE_COLOR": "0",
+}
+"""What makes a run write what is read here: each play and task as it begins, and the recap."""
 RECAP_LINE = re.compile(r"^(?P<host>\S+)\s*: ok=\d+\s+changed=(?P<changed>\d+)", re.MULTILINE)
 
 
@@ -36,7 +42,7 @@ class Run:
         self._process = subprocess.Popen(
             ["ansible-playbook", "--inventory", str(inventory), *arguments, playbook],
             cwd=PROJECT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+            env={**os.environ, **ANSIBLES_OUTPUT},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -41,6 +41,7 @@ def deploy(tmp_path: Path, contacted: Path) -> Deploy:
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
         settings = {
             "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg",
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
             "ANSIBLE_SSH_EXECUTABLE": str(ssh),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true",  # a task that finds no mistake is skipped, and shows it ran

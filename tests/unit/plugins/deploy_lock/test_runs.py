@@ -75,6 +75,7 @@ class Fleet:
             env={
                 **os.environ,
                 "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg",
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
                 "ANSIBLE_SSH_EXECUTABLE": f"{self.folder}/ssh",
                 "ANSIBLE_NOCOLOR": "1",
                 "COLUMNS": "1000",
