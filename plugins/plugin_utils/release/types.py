@@ -240,12 +240,15 @@ class Outcome(TypedDict):
     time: str
     result: str
     message: str
-    live: str
+    live: str | None
+    """None where no load balancer was looked at."""
     live_slot: str
     candidate: str
     percent: float
     previous: list[str]
     nodes: dict[str, NodeEntry]
+    left_out: list[str]
+    """The nodes that get no requests because something was wrong with them."""
     warnings: list[str]
     watched: Mapping[str, object]
     """How the release did over its last bake (a Watched), or empty."""
@@ -276,6 +279,8 @@ class Facts(TypedDict, total=False):
     flotilla_machine: Machine
     release_plan: Plan
     release_state: State
+    release_looked: bool
+    """Whether release_state comes from a load balancer that was looked at."""
     release_gate: GateResult
     release_failure: str
     """Why the run changes nothing more, or empty."""

@@ -51,6 +51,8 @@ class Asked(TypedDict):
     """A hash of how containers are run (see container_recipe)."""
     state_elsewhere: str
     """The state file of the first load balancer, where the run is about no load balancer; else empty."""
+    looked_elsewhere: bool
+    """Whether that load balancer could be asked for the file."""
 
 
 class PlanStep(TypedDict):
@@ -58,6 +60,8 @@ class PlanStep(TypedDict):
 
     refusal: str
     """Why the run must not go on at all, or empty."""
+    looked: bool
+    """Whether a load balancer was looked at, so that `state` is what it holds."""
     state: State
     plan: Plan
     shown: list[str]
@@ -99,6 +103,7 @@ def plan_step(
     plan = release_plan(state, request)
     return {
         "refusal": refusal,
+        "looked": asked["looked_elsewhere"] or bool(balancers),
         "state": state,
         "plan": plan,
         "shown": [] if refusal else _shown(plan, nodes),

@@ -154,6 +154,7 @@ class Fleet:
             "image": self.image,
             "recipe": self.recipe,
             "state_elsewhere": "" if balancers_in_scope else json.dumps(self.state),
+            "looked_elsewhere": not balancers_in_scope,
         }
         step = plan_step(hostvars, groups, in_scope, present, asked, self.now)
         run = Run(hostvars, groups, present, self.now)
@@ -161,6 +162,7 @@ class Fleet:
             in_scope=in_scope,
             release_plan=step["plan"],
             release_state=step["state"],
+            release_looked=step["looked"],
             release_failure=step["plan"]["error"],
             release_result="",
             release_gate={},
