@@ -49,7 +49,7 @@ HISTORY = "history.jsonl"
 
 def what_is_live(given: Mapping[str, Any], seen: Seen | None) -> str:
     """Return what is live in words: what the run gave, else what it has seen of the load balancers."""
-    live = given["live"] if "live" in given else seen.live if seen else None
+    live = given.get("live", seen.live if seen else None)
     if live is None:
         return "what is live was not looked at"
     return f"release {live} is live" if live else "nothing is live"

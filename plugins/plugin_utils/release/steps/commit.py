@@ -104,6 +104,8 @@ def finish_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now:
         now=now,
     )
     audit = {name: str(verdict[name] or "") for name in ("time", "result", "live", "message")}
+    if verdict["left_out"]:
+        audit["message"] += f"; left out: {', '.join(verdict['left_out'])}"
     audit |= {"node": plan["node"]} if plan["node"] else {}
     gone_for_good = plan["operation"] == "remove" and not facts["release_gate"].get("left_out")
     forgiving = release_settings_of(hostvars, groups)["allow_unreachable"] or bool(faults) or gone_for_good
