@@ -1,4 +1,4 @@
-"""Runs on the controller: the history of a fleet, from the audit logs of its load balancers and from this controller."""
+"""Runs on the controller: the history of a fleet, from its load balancers and from this controller."""
 
 from __future__ import annotations
 
