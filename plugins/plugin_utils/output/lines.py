@@ -77,13 +77,13 @@ def change_lines(changes: Sequence[Change], *, checking: bool) -> list[str]:
     lines = []
     for done_by, names in hosts.items():
         said = {change.what for change in changes if change.said}
-        verb = "" if said.issuperset(done_by) else would
-        lines.append(f"{INDENT}{listed(names)}{verb}: {'; '.join(done_by)}")
+        does = "" if said.issuperset(done_by) else would
+        lines.append(f"{INDENT}{listed(names)}{does}: {'; '.join(done_by)}")
     return lines
 
 
 def _as_infinitive(task: str) -> str:
-    """Return the name of a task, which begins with a verb, as it goes on after "would"."""
+    """Return the name of a task, an imperative, as it goes on after "would"."""
     return task if task[1:2].isupper() else task[:1].lower() + task[1:]
 
 

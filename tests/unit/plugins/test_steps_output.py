@@ -38,7 +38,7 @@ node3 ansible_host=192.0.2.3
 Tasks = list[dict[str, Any]]
 Run = Callable[..., tuple[int, list[str]]]
 
-NOTHING: Tasks = [{"name": "Look at the machine", "ansible.builtin.ping": {}}]
+LOOK: Tasks = [{"name": "Look at the machine", "ansible.builtin.ping": {}}]
 CHANGES: Tasks = [
     {
         "name": "Write the file",
@@ -117,14 +117,14 @@ def untimed(lines: list[str]) -> list[str]:
 
 
 def test_a_run_with_nothing_to_do_has_a_line_for_each_step_that_looked(run: Run) -> None:
-    code, lines = run(play("Inspect", NOTHING), play("Skip all", SKIPPED), play("None", NOTHING, "nobody"))
+    code, lines = run(play("Inspect", LOOK), play("Skip all", SKIPPED), play("None", LOOK, "nobody"))
     assert code == 0
     shown = [line for line in untimed(lines) if "WARNING" not in line and line != "Skip all <time>"]
     assert shown == ["Inspect <time>", "nothing changed"]
 
 
 def test_changes_are_shown_by_host_under_their_step_and_secrets_stay_hidden(run: Run) -> None:
-    code, lines = run(play("Inspect", NOTHING), play("Change", CHANGES), options=("--diff",))
+    code, lines = run(play("Inspect", LOOK), play("Change", CHANGES), options=("--diff",))
     text = "\n".join(lines)
     assert code == 0
     assert "\x1b" not in text
@@ -163,7 +163,7 @@ def test_a_failure_ends_with_host_task_words_and_fix(run: Run) -> None:
     tasks: Tasks = [
         {"name": "Break the thing", "ansible.builtin.command": "sh -c 'echo the cause >&2; exit 3'"},
     ]
-    code, lines = run(play("Inspect", NOTHING), play("Change", tasks, "node1"))
+    code, lines = run(play("Inspect", LOOK), play("Change", tasks, "node1"))
     assert code == 2
     assert lines[-4:] == [
         "node1 failed at “Break the thing”, in the step “Change”",
@@ -201,7 +201,7 @@ def test_a_host_out_of_reach_is_named_with_the_words_of_ssh(run: Run) -> None:
         "block": [{"name": "Try", "ansible.builtin.fail": {"msg": "not this"}}],
         "rescue": [{"name": "Recover", "ansible.builtin.ping": {}}],
     }
-    code, lines = run(play("Inspect", [rescued], "node1"), play("Reach", NOTHING, "node1,node3"))
+    code, lines = run(play("Inspect", [rescued], "node1"), play("Reach", LOOK, "node1,node3"))
     assert code == 4
     assert lines[-4] == "node3 can't be reached, in the step “Reach”"
     assert "No route to host" in lines[-3] or "192.0.2.3" in lines[-3]
@@ -217,7 +217,7 @@ def test_v_gives_ansibles_own_output(run: Run) -> None:
     assert re.search(r"PLAY RECAP \*+\nnode1 +: ok=1 +changed=1 ", text)
 
 
-def test_colour_is_for_terminals(run: Run) -> None:
+def test_only_terminals_get_escape_sequences(run: Run) -> None:
     plays = [play("Change", [CHANGES[0]], "node1")]
     _, lines = run(*plays, terminal=True)
     assert "\x1b[0;33m  node1: Write the file\x1b[0m" in "\n".join(lines)
