@@ -107,8 +107,7 @@ def _readable(line: str) -> str:
     stamped = TIMESTAMP.match(line)
     said = stamped[3] if stamped else line
     try:
-        entry = json.loads(said) if said.startswith("{") else None
-        return _request(entry)
+        return _request(json.loads(said))
     except (ValueError, KeyError, TypeError):
         return f"{stamped[1]} {stamped[2]}Z  {said}" if stamped else said
 

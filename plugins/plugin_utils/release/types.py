@@ -17,6 +17,16 @@ Operation = Literal["deploy", "rollback", "promote", "drain", "undrain", "remove
 SettingValue = str | int | float | bool | None
 
 
+class Given(TypedDict):
+    """A setting that a run was given by -e."""
+
+    value: str
+    """Empty for a secret, and for a value that does not fit on a line."""
+    by: str
+    """USER@CONTROLLER"""
+    time: str
+
+
 class NodeSettings(TypedDict):
     """What makes the nodes' containers, apart from the image."""
 
@@ -36,6 +46,8 @@ class Release(TypedDict):
     """The image's name by digest; empty until the registry has the image."""
     settings: NodeSettings
     since: int
+    given: NotRequired[dict[str, Given]]
+    """The settings given by -e that made the release, or its share of the traffic."""
 
 
 class Candidate(TypedDict):
@@ -71,6 +83,8 @@ class State(TypedDict):
     """The releases that were live before, newest first."""
     nodes: dict[str, NodeEntry]
     drained: list[str]
+    given: NotRequired[dict[str, Given]]
+    """The settings given by -e that the load balancers were configured with. The others are with their releases."""
 
 
 class WrittenState(State):
