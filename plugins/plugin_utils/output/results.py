@@ -58,8 +58,8 @@ def changed_items(result: Result) -> str:
 
 
 def last_words(result: Result) -> str:
-    """Return the last line that a task has said so far, for example of a build that goes on."""
-    if is_hidden(result):
-        return ""
-    said = str(result.get("stdout") or result.get("msg") or "").strip()
-    return one_line(said.splitlines()[-1]) if said else ""
+    """Return the last line that a task has said so far; of an image's build, the step that it has reached."""
+    said = "" if is_hidden(result) else str(result.get("stdout") or result.get("msg") or "").strip()
+    lines = said.splitlines()
+    steps = [line for line in lines if line.startswith("Step ")]
+    return one_line((steps or lines)[-1]) if lines else ""

@@ -307,7 +307,11 @@ def test_long_times_are_in_minutes() -> None:
 
 
 def test_the_words_of_a_hidden_result_are_not_read() -> None:
-    assert last_words({"stdout": "Step 1\nStep 2\n"}) == "Step 2"
+    assert (
+        last_words({"stdout": "Step 1/2 : A\nStep 2/2 : RUN b\n ---> Running in 3f\n"}) == "Step 2/2 : RUN b"
+    )
+    assert last_words({"msg": "one\ntwo"}) == "two"
+    assert last_words({}) == ""
     assert last_words({"stdout": SECRET, "_ansible_no_log": True}) == ""
     item = {"changed": True, "item": SECRET, "_ansible_no_log": True}
     assert changed_items({"results": [item]}) == ""
