@@ -10,6 +10,8 @@ from fleet.fleet import Fleet
 from fleet.playbook import OWN_OUTPUT, attempt_playbook
 
 MOST_LINES = 25
+PROGRESS = "  … "
+"""How a line begins that says what takes long, which depends on the machine that runs the tests."""
 LOCK = "/var/lib/flotilla/lock.json"
 STATE = "/var/lib/flotilla/state.json"
 NOT_LOOKED = "what is live was not looked at"
@@ -25,7 +27,7 @@ def test_a_run_with_nothing_to_do_fits_on_a_screen(fleet: Fleet) -> None:
     code, lines = run(fleet, "site.yml")
     text = "\n".join(lines)
     assert code == FINE, text
-    assert len(lines) <= MOST_LINES, text
+    assert len([line for line in lines if not line.startswith(PROGRESS)]) <= MOST_LINES, text
     assert re.search(r"^Inspect every machine +\d+\.\d s$", text, re.MULTILINE)
     assert lines[-2] == "nothing changed", text
     assert lines[-1] == f"flotilla: unchanged: release {live(fleet)} is live on 3 of 3 nodes"
