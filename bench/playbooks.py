@@ -28,6 +28,7 @@ def run_playbook(playbook: str, inventory: Path, variables: dict[str, Any]) -> F
     environ = {
         **os.environ,
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(inventory.parent / "ssh"),

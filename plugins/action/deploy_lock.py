@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import getpass
 import multiprocessing
 import os
 import pathlib
@@ -14,6 +13,7 @@ from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.executor.process.worker import WorkerProcess
 from ansible.plugins.action import ActionBase
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.operator import user_name
 
 PROC = pathlib.Path("/proc")
 POLL_SECONDS = 1.0
@@ -63,14 +63,6 @@ def pid_space() -> str:
     boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     namespace = (PROC / "self/ns/pid").readlink().name
     return f"{boot} {namespace}"
-
-
-def user_name() -> str:
-    """Return the name of the user who runs the playbook, the one before sudo."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # in a container, the user may have a number but no name
-        return str(os.getuid())
 
 
 def now() -> str:

@@ -1,10 +1,11 @@
-"""Runs on the controller: registers the filter of plugin_utils/inventory/check.py."""
+"""Runs on the controller: makes the checks of plugin_utils/inventory filters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.check import inventory_errors
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.command_line import refused_options
 
 
 class FilterModule:
@@ -12,4 +13,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Return the filters by name."""
-        return {"inventory_errors": inventory_errors}
+        return {"inventory_errors": inventory_errors, "refused_options": refused_options}

@@ -8,6 +8,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content imp
     container_recipe,
     release_settings,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.given import given_settings
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import (
     container_state,
     missing_container,
@@ -67,6 +68,7 @@ class FilterModule:
             "found_state": found_state,
             "gate_step": gate_step,
             "gets_traffic": gets_traffic,
+            "given_settings": given_settings,
             "is_live": is_live,
             "judge_step": judge_step,
             "kept_releases": kept_releases,

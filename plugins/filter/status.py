@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
-    audit_entries,
     status_step,
     status_table,
 )
@@ -17,7 +16,6 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., object]]:
         """Return the filters by name."""
         return {
-            "audit_entries": audit_entries,
             "status_step": status_step,
             "status_table": status_table,
         }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -274,28 +272,3 @@ def _time(seconds: float | None) -> str:
     return (
         "unknown" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     )
-
-
-def audit_entries(files: Iterable[Mapping[str, Any]], entries: int | str) -> list[str]:
-    """Return the last `entries` lines of the load balancers' audit logs, each once, the last first.
-
-    `files` are what module slurp returned; a load balancer that was away lacks lines that the others have. A line
-    that a full disk cut short is left out.
-    """
-    lines = {line for file in files for line in base64.b64decode(file.get("content", "")).split(b"\n")}
-    known = [entry for line in lines if (entry := _entry(line))]
-    known.sort(key=lambda entry: entry["time"], reverse=True)
-    return [
-        f"{entry['time']}  {entry['result']:<11}  {entry['playbook']} "
-        f"by {entry['user']}@{entry['controller']}: {entry['message']}"
-        for entry in known[: int(entries)]
-    ]
-
-
-def _entry(line: bytes) -> dict[str, str] | None:
-    """Return a line of the audit log as module deploy_lock wrote it, None for anything else."""
-    try:
-        entry: dict[str, str] = json.loads(line)
-    except ValueError:
-        return None
-    return entry

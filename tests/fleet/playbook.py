@@ -6,10 +6,19 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 PLAY, TASK = "PLAY [", "TASK ["
+ANSIBLES_OUTPUT = {
+    "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+    "ANSIBLE_NOCOLOR": "1",
+    "ANSIBLE_FORCE_COLOR": "0",
+}
+"""What makes a run write what is read here: each play and task as it begins, and the recap."""
+OWN_OUTPUT = {**ANSIBLES_OUTPUT, "ANSIBLE_STDOUT_CALLBACK": "flotilla.fleet.steps"}
+"""What makes a run write what a user sees."""
 RECAP_LINE = re.compile(r"^(?P<host>\S+)\s*: ok=\d+\s+changed=(?P<changed>\d+)", re.MULTILINE)
 
 
@@ -31,12 +40,14 @@ def descendants(process: int) -> list[int]:
 class Run:
     """A playbook that is running."""
 
-    def __init__(self, playbook: str, inventory: Path, *arguments: str) -> None:
+    def __init__(
+        self, playbook: str, inventory: Path, *arguments: str, output: Mapping[str, str] = ANSIBLES_OUTPUT
+    ) -> None:
         self.started = time.time()
         self._process = subprocess.Popen(
             ["ansible-playbook", "--inventory", str(inventory), *arguments, playbook],
             cwd=PROJECT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+            env={**os.environ, **output},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -116,9 +127,11 @@ class Run:
         return sum(words in line for line in self._lines) >= times
 
 
-def attempt_playbook(playbook: str, inventory: Path, *arguments: str) -> tuple[int, str]:
+def attempt_playbook(
+    playbook: str, inventory: Path, *arguments: str, output: Mapping[str, str] = ANSIBLES_OUTPUT
+) -> tuple[int, str]:
     """Run a playbook and return its exit code and all that it wrote."""
-    run = Run(playbook, inventory, *arguments)
+    run = Run(playbook, inventory, *arguments, output=output)
     return run.finish(), run.output
 
 

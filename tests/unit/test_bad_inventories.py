@@ -41,6 +41,7 @@ def deploy(tmp_path: Path, contacted: Path) -> Deploy:
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
         settings = {
             "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg",
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
             "ANSIBLE_SSH_EXECUTABLE": str(ssh),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true",  # a task that finds no mistake is skipped, and shows it ran
@@ -74,8 +75,8 @@ def test_every_inventory_in_the_repository_is_tested_here() -> None:
 
 
 def test_the_inventory_of_this_machine_is_good(deploy: Deploy) -> None:
-    # The tag leaves out the play that connects.
-    result = deploy(ROOT / "inventory" / "local", "--tags", "preflight_alone")
+    # The tag leaves out the play that connects. It is the only one that a run may choose.
+    result = deploy(ROOT / "inventory" / "local", "--tags", "always")
     assert result.returncode == 0, result.stdout + result.stderr
     assert REFUSES in result.stdout
 
@@ -120,7 +121,7 @@ model_endpoint_threads={{ nope }}
 n1 ansible_connection={{nope}} ansible_host={{nope}}
 n2 ansible_host=192.0.2.12
 """,
-            ["--limit", "n1", "--tags", "some"],
+            ["--limit", "n1", "--tags", "always"],
             [
                 "- load_balancers: the group has no host",
                 "- n1: ansible_host is a template that fails ('nope' is undefined)",
@@ -141,6 +142,37 @@ def test_a_bad_inventory_ends_before_any_host(
         assert message in output, output
     assert "Traceback" not in output
     assert not contacted.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "reason"),
+    [
+        (["--tags", "some"], {}, "--tags some is refused, as it would leave out every step without this tag"),
+        (["--skip-tags", "always"], {}, "--skip-tags always is refused"),
+        (["--start-at-task", "No such task"], {}, "--start-at-task 'No such task' is refused"),
+        ([], {"ANSIBLE_STRATEGY": "free"}, "The strategy 'free' is refused"),
+    ],
+    ids=["tags", "skip-tags", "start-at-task", "strategy"],
+)
+def test_an_option_that_would_leave_out_steps_is_refused(
+    options: list[str], environment: dict[str, str], reason: str, deploy: Deploy, contacted: Path
+) -> None:
+    result = deploy(ROOT / "inventory" / "example", *options, **environment)
+    assert result.returncode != 0
+    assert reason in result.stderr + result.stdout
+    assert not contacted.exists()
+
+
+def test_root_for_every_host_would_reach_the_controller_too(deploy: Deploy, contacted: Path) -> None:
+    hosts = "[load_balancers]\nlb ansible_host=192.0.2.1\n[model_nodes]\nn1 ansible_host=192.0.2.2\n"
+    refused = deploy(f"{hosts}[all:vars]\nansible_become=true\n")
+    assert refused.returncode != 0
+    assert (
+        "- localhost: ansible_become is 'true': this holds for the controller's own tasks" in refused.stdout
+    )
+    assert not contacted.exists()
+    deploy(f"{hosts}[load_balancers:vars]\nansible_become=true\n", "--check")
+    assert contacted.exists()
 
 
 def test_an_inventory_that_may_be_read_in_part_is_refused(

@@ -221,7 +221,7 @@ def test_the_page_of_settings_has_those_of_main_by_subject(
     assert "## Boxes" in lines
     assert "| `box_port` | int | `80` | Where it listens, say `80`, `{{ f(1) }}`. |" in lines
     assert "box_thing" not in "\n".join(lines)
-    logs = "| `lines` | `logs.yml` | int | `100` | How many lines of each container's log are shown. |"
+    logs = "| `lines` | `logs.yml` | int | `100` | How many lines of each log are shown. |"
     assert logs in lines
 
 

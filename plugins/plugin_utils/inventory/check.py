@@ -12,8 +12,14 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.fleet imp
     check_min_nodes,
     check_names,
     check_virtual_address,
+    check_weights,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.hosts import read_members
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.machines import (
+    check_machines,
+    check_node_addresses,
+    variables_of_controller,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.ports import check_ports
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import Report
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.tls import check_tls
@@ -44,6 +50,9 @@ def inventory_errors(hostvars: HostVars, groups: Groups, roles: EntryPoints = RO
     check_addresses(members.nodes, "model_endpoint_address", report)
     check_addresses(members.balancers, "nginx_lb_address", report)
     check_addresses(members.builders, "registry_address", report)
+    check_node_addresses(members.nodes, report)
+    check_machines(members, variables_of_controller(hostvars), report)
+    check_weights(members.nodes, report)
     check_virtual_address(members, report)
     check_tls(members.balancers, report)
     check_ports(members, variables, report)

@@ -20,9 +20,17 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values im
     ip_interface,
     whole,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.traffic import RAMP
 
 LONGEST_NAME = 63
 """The most characters between two dots of the DNS name in an endpoint's certificate."""
+
+HIGHEST_WEIGHT = (2**63 - 1) // (2 * max(RAMP))
+"""The most that the weights of all nodes may add up to.
+
+Nginx is given each weight times the node's share in percent and keeps it in a signed number of 64 bits. While it
+chooses a server, it adds weights to a value that may have reached the sum of all.
+"""
 
 OWN_ADDRESSES = ("model_endpoint_address", "nginx_lb_address", "registry_address", "ansible_host")
 
@@ -76,6 +84,23 @@ def check_addresses(hosts: Sequence[Host], variable: str, report: Report) -> Non
         # The value of `variable` itself is checked with all other settings.
         if source != variable and not isinstance(value, Unreadable) and address_fix(value):
             report.value(host.name, source, value, f"this is not an IP address: set {variable} to one")
+
+
+def check_weights(nodes: Sequence[Host], report: Report) -> None:
+    """Report weights that Nginx could not add up."""
+    variable = "model_endpoint_weight"
+    weights = {node.name: whole(node.variables.get(variable, 1)) or 0 for node in nodes}
+    total = sum(weights.values())
+    if total <= HIGHEST_WEIGHT:
+        return
+    # Only the ratios count, so the line names what is large, and not each node.
+    for name, weight in weights.items():
+        if weight * len(nodes) > HIGHEST_WEIGHT:
+            fix = (
+                f"the weights of model_nodes add up to {total}, and Nginx can't count beyond {HIGHEST_WEIGHT}: set "
+                "smaller ones, as only their ratios matter"
+            )
+            report.value(name, variable, weight, fix)
 
 
 def check_virtual_address(members: Members, report: Report) -> None:

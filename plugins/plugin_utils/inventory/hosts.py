@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import Unreadable
 
 Values = Mapping[str, object]
 """The variables of a host, which Ansible renders as they are read."""
+
+
+CONNECTION_VARIABLES = ("ansible_connection", "ansible_host", "ansible_port")
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class Host:
 
     name: str
     variables: Values
+    connection: Values = field(default_factory=dict)
+    """How Ansible reaches the host: those of CONNECTION_VARIABLES that are set."""
 
     def address(self, variable: str) -> tuple[str, object]:
         """Return the host's address and the variable that holds it: `variable`, ansible_host or the host's name."""
@@ -52,7 +57,12 @@ def read_members(
 
 def _read_host(name: str, variables: Values, prefixes: tuple[str, ...]) -> Host:
     keys = [key for key in variables if key.startswith(prefixes) or key == "ansible_host"]
-    return Host(name, {key: _read(variables, key) for key in keys})
+    connection = [key for key in variables if key in CONNECTION_VARIABLES]
+    return Host(
+        name,
+        {key: _read(variables, key) for key in keys},
+        {key: _read(variables, key) for key in connection},
+    )
 
 
 def _read(variables: Values, key: str) -> object:

@@ -24,13 +24,16 @@ def outcome(
     faults: Sequence[str],
     warnings: Sequence[str] = (),
     watched: Mapping[str, object] | None = None,
+    looked: bool = True,
+    named: Mapping[str, Sequence[str]] | None = None,
     now: float = 0,
 ) -> Outcome:
     """Return how a run ended.
 
     `state` is what the load balancers hold now, `serving` those of `nodes` that take traffic, `decided` the result
     where a step has said it already (failed, returned), `reloaded` whether an Nginx was, `faults` what went wrong,
-    `warnings` what will, `watched` how the release did over its last bake.
+    `warnings` what will, `watched` how the release did over its last bake, `looked` whether any load balancer was
+    inspected, and `named` the nodes that the last line names, by the word for what they have in common.
     """
     live = state["live"]["id"] if state["live"] else ""
     candidate, percent = (
@@ -39,25 +42,31 @@ def outcome(
         else ("", 0)
     )
     said = [
-        f"release {live} is live on {len(serving)} of {len(nodes)} nodes" if live else "nothing is live",
+        _live_in_words(live, len(serving), len(nodes)) if looked else "what is live was not looked at",
         f"{candidate} gets {percent} % of the requests" if candidate else "",
         plan["note"],
         *faults,
         *(f"warning: {line}" for line in warnings),
+        *(f"{word}: {', '.join(names)}" for word, names in (named or {}).items() if names),
     ]
     return {
         "time": datetime.fromtimestamp(int(now), UTC).isoformat(),
         "result": decided or _result(plan, state, reloaded),
         "message": "; ".join(filter(None, said)),
-        "live": live,
+        "live": live if looked else None,
         "live_slot": state["live_slot"],
         "candidate": candidate,
         "percent": percent,
         "previous": [release["id"] for release in state["previous"]],
         "nodes": state["nodes"],
+        "left_out": [name for name, entry in state["nodes"].items() if entry["status"] == "down"],
         "warnings": list(warnings),
         "watched": watched or {},
     }
+
+
+def _live_in_words(live: str, serving: int, nodes: int) -> str:
+    return f"release {live} is live on {serving} of {nodes} nodes" if live else "nothing is live"
 
 
 def _result(plan: Plan, state: State, reloaded: bool) -> str:

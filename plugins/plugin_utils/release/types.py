@@ -17,6 +17,16 @@ Operation = Literal["deploy", "rollback", "promote", "drain", "undrain", "remove
 SettingValue = str | int | float | bool | None
 
 
+class Given(TypedDict):
+    """A setting that a run was given by -e."""
+
+    value: str
+    """Empty for a secret, and for a value that does not fit on a line."""
+    by: str
+    """USER@CONTROLLER"""
+    time: str
+
+
 class NodeSettings(TypedDict):
     """What makes the nodes' containers, apart from the image."""
 
@@ -36,6 +46,8 @@ class Release(TypedDict):
     """The image's name by digest; empty until the registry has the image."""
     settings: NodeSettings
     since: int
+    given: NotRequired[dict[str, Given]]
+    """The settings given by -e that made the release, or its share of the traffic."""
 
 
 class Candidate(TypedDict):
@@ -71,6 +83,8 @@ class State(TypedDict):
     """The releases that were live before, newest first."""
     nodes: dict[str, NodeEntry]
     drained: list[str]
+    given: NotRequired[dict[str, Given]]
+    """The settings given by -e that the load balancers were configured with. The others are with their releases."""
 
 
 class WrittenState(State):
@@ -240,12 +254,15 @@ class Outcome(TypedDict):
     time: str
     result: str
     message: str
-    live: str
+    live: str | None
+    """None where no load balancer was looked at."""
     live_slot: str
     candidate: str
     percent: float
     previous: list[str]
     nodes: dict[str, NodeEntry]
+    left_out: list[str]
+    """The nodes that get no requests because something was wrong with them."""
     warnings: list[str]
     watched: Mapping[str, object]
     """How the release did over its last bake (a Watched), or empty."""
@@ -276,6 +293,8 @@ class Facts(TypedDict, total=False):
     flotilla_machine: Machine
     release_plan: Plan
     release_state: State
+    release_looked: bool
+    """Whether release_state comes from a load balancer that was looked at."""
     release_gate: GateResult
     release_failure: str
     """Why the run changes nothing more, or empty."""

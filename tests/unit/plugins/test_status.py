@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
@@ -14,7 +13,6 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
     FleetStatus,
-    audit_entries,
     certificate_warnings,
     fleet_status,
     status_table,
@@ -225,53 +223,3 @@ def test_the_table_of_a_fleet_without_a_release() -> None:
     lines = status_table(status(state=empty, hostvars=bare, probed={}))
     assert lines[:2] == ["live: nothing (blue)", "to go back to: nothing"]
     assert "not in the traffic" in lines[-1]
-
-
-def log(*entries: dict[str, str], end: bytes = b"") -> dict[str, str]:
-    """An audit log as module slurp returns it, written as module deploy_lock does; `end` is a line cut short."""
-    text = "".join(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in entries)
-    return {"content": base64.b64encode(text.encode() + end).decode()}
-
-
-def entry(minute: int, message: str) -> dict[str, str]:
-    return {
-        "time": f"2026-11-25T10:{minute:02}:00+00:00",
-        "user": "ann",
-        "controller": "desk",
-        "playbook": "site.yml",
-        "result": "released",
-        "live": "new",
-        "message": message,
-    }
-
-
-def test_history_has_each_entry_once_the_last_first() -> None:
-    one, two, three = entry(1, "one"), entry(2, "two"), entry(3, "three")
-    # The first load balancer was away for the second entry.
-    assert audit_entries([log(one, three), log(one, two, three)], 20) == [
-        "2026-11-25T10:03:00+00:00  released     site.yml by ann@desk: three",
-        "2026-11-25T10:02:00+00:00  released     site.yml by ann@desk: two",
-        "2026-11-25T10:01:00+00:00  released     site.yml by ann@desk: one",
-    ]
-
-
-@pytest.mark.parametrize(("entries", "shown"), [(2, 2), ("1", 1), (9, 3)])
-def test_history_is_as_long_as_was_asked_for(entries: int | str, shown: int) -> None:
-    found = audit_entries([log(*(entry(minute, "x") for minute in range(3)))], entries)
-    assert len(found) == shown
-
-
-def test_a_message_is_one_entry_whatever_is_in_it() -> None:
-    (found,) = audit_entries([log(entry(1, "a line\u2028of another kind"))], 20)
-    assert found.endswith("a line\u2028of another kind")
-
-
-def test_a_line_that_was_cut_short_hides_no_other() -> None:
-    found = audit_entries(
-        [log(entry(1, "one"), end='{"message": "ü'.encode()[:-1]), log(entry(2, "two"))], 20
-    )
-    assert [line.rpartition(" ")[2] for line in found] == ["two", "one"]
-
-
-def test_a_load_balancer_without_a_log_has_no_history() -> None:
-    assert audit_entries([{}, log()], 20) == []

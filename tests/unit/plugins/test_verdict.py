@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.callback.verdict import conclude, one_line
+from ansible_collections.flotilla.fleet.plugins.callback.verdict import conclude, what_is_live
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.lines import one_line
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.seen import Knowledge, Seen
 
 ROOT = Path(__file__).parents[3]
 SECRET = "open-sesame"
@@ -35,6 +38,7 @@ class Outcome:
 
     def __init__(self, process: subprocess.CompletedProcess[str], verdict: Path) -> None:
         self.code = process.returncode
+        self.path = verdict
         self.output = process.stdout + process.stderr
         self.last_line = process.stdout.strip().splitlines()[-1]
         self.verdict: dict[str, Any] | None = json.loads(verdict.read_text()) if verdict.exists() else None
@@ -49,11 +53,18 @@ def run(tmp_path: Path) -> Run:
     (tmp_path / "hosts.ini").write_text(INVENTORY)
     verdict = tmp_path / "a" / "verdict.json"
 
-    def run_tasks(*tasks: dict[str, Any], asks: bool = True, playbook: str = "site.yml") -> Outcome:
-        """Run `tasks` on node1, node2 and node3, each in a play of its own; node3 can't be reached."""
+    def run_tasks(
+        *tasks: dict[str, Any], asks: dict[str, Any] | bool = True, playbook: str = "site.yml"
+    ) -> Outcome:
+        """Run `tasks` on node1, node2 and node3, each in a play of its own; node3 can't be reached.
+
+        `asks` is what a run gives that asks for a verdict; None stands for a key that it does not give.
+        """
         plays = [{"hosts": "all", "gather_facts": False, "tasks": [task]} for task in tasks]
         if asks:
-            plays.insert(0, give(path=str(verdict), live="old") | {"hosts": "node1"})
+            given = {"path": str(verdict), "live": "old"} | (asks if isinstance(asks, dict) else {})
+            given = {key: value for key, value in given.items() if value is not None}
+            plays.insert(0, give(**given) | {"hosts": "node1"})
         (tmp_path / "site.yml").write_text(json.dumps(plays))
         in_collection = tmp_path / "ansible_collections" / "example" / "fleet" / "playbooks"
         in_collection.mkdir(parents=True)
@@ -134,7 +145,7 @@ def test_a_failed_host_makes_the_run_failed_and_is_named_with_its_error(run: Run
     assert outcome.code != 0
     assert (
         outcome.last_line
-        == "flotilla: failed: node2: non-zero return code: the cause (and 1 more); old is live"
+        == "flotilla: failed: node2: non-zero return code: the cause (and 1 more); release old is live"
     )
     assert outcome.verdict is not None
     assert outcome.verdict["result"] == "failed"
@@ -179,7 +190,7 @@ def test_what_a_task_hides_does_not_get_into_the_verdict(run: Run) -> None:
 def test_a_run_that_ends_before_its_result_has_failed() -> None:
     verdict = conclude({"live": "old"}, {}, {"lb1": "no route"})
     assert verdict["result"] == "failed"
-    assert verdict["message"] == "the run ended early; old is live; left out: lb1"
+    assert verdict["message"] == "the run ended early; release old is live; left out: lb1"
 
 
 def test_a_release_that_was_returned_stays_returned_when_its_run_fails() -> None:
@@ -194,7 +205,83 @@ def test_hosts_left_out_by_the_run_and_those_out_of_reach_are_counted_once() -> 
 
 def test_a_host_that_its_message_begins_with_is_not_named_twice() -> None:
     verdict = conclude({"result": "released"}, {"lb1": "lb1: taken", "lb2": "y"}, {})
-    assert verdict["message"] == "lb1: taken (and 1 more); nothing is live"
+    assert verdict["message"] == "lb1: taken (and 1 more); what is live was not looked at"
+
+
+def test_a_host_that_another_host_speaks_of_is_not_named_twice() -> None:
+    verdict = conclude({}, {"lb1": "lb2: taken"}, {}, hosts=["lb1", "lb2"])
+    assert verdict["message"].startswith("lb2: taken; ")
+
+
+def test_a_run_that_looked_at_nothing_says_so() -> None:
+    verdict = conclude({}, {"lb1": "Missing sudo password"}, {})
+    assert verdict["message"] == "lb1: Missing sudo password; what is live was not looked at"
+    assert (verdict["result"], verdict["live"]) == ("failed", None)
+
+
+def test_a_run_that_was_refused_the_lock_says_so() -> None:
+    assert conclude({}, {"lb1": "lb1: taken"}, {}, refused=True)["result"] == "refused"
+
+
+def test_a_run_that_ends_early_names_what_it_saw() -> None:
+    verdict = conclude({}, {"n1": "no"}, {"n2": "away"}, Seen("old", drained=("n3",), down=("n4",)))
+    assert verdict["message"] == "n1: no; release old is live; drained: n3; left out: n2, n4"
+    assert (verdict["live"], verdict["left_out"]) == ("old", ["n2", "n4"])
+    assert what_is_live({}, Seen("")) == "nothing is live"
+
+
+STATE = {
+    "serial": 4,
+    "live": {"id": "old"},
+    "drained": ["n3"],
+    "nodes": {"n1": {"status": "up"}, "n4": {"status": "down"}},
+}
+
+
+def test_the_state_of_the_load_balancer_that_was_written_last_is_what_a_run_saw() -> None:
+    knowledge = Knowledge()
+    knowledge.learn({"state": STATE, "served": "v"})
+    knowledge.learn({"state": {**STATE, "serial": 3, "live": {"id": "older"}}, "served": "v"})
+    knowledge.learn({"state": None, "served": ""})
+    knowledge.learn({"state": "started"})
+    assert knowledge.seen == Seen("old", ("n3",), ("n4",))
+
+
+def test_the_state_file_of_a_load_balancer_that_refused_the_lock_is_read() -> None:
+    knowledge, file = Knowledge(), "/var/lib/flotilla/state.json"
+    knowledge.learn({"source": file, "content": "no base64"})
+    assert knowledge.seen is None
+    knowledge.learn({"source": file, "content": base64.b64encode(json.dumps(STATE).encode()).decode()})
+    assert knowledge.seen == Seen("old", ("n3",), ("n4",))
+
+
+def test_while_the_traffic_changes_nobody_knows_what_is_live() -> None:
+    knowledge = Knowledge()
+    knowledge.learn({"ansible_facts": {"release_state": STATE, "release_looked": True}})
+    knowledge.learn({"ansible_facts": {"__release_next": {**STATE, "serial": 5}}})
+    assert knowledge.seen == Seen("old", ("n3",), ("n4",))
+    knowledge.learn({"ansible_facts": {"__release_next": {**STATE, "live": {"id": "new"}}}})
+    assert knowledge.seen is None
+    knowledge.learn({"ansible_facts": {"release_state": {**STATE, "live": {"id": "new"}}}})
+    assert knowledge.seen == Seen("new", ("n3",), ("n4",))
+
+
+def test_a_state_that_nobody_looked_at_is_not_known() -> None:
+    knowledge = Knowledge()
+    knowledge.learn({"ansible_facts": {"release_state": {**STATE, "live": None}, "release_looked": False}})
+    assert knowledge.seen is None
+
+
+def test_the_results_of_tasks_tell_what_is_live_and_an_early_end_gets_into_the_history(run: Run) -> None:
+    state = {"ansible.builtin.set_fact": {"release_state": STATE, "release_looked": True}}
+    outcome = run(
+        on(["node1"], state), on(["node2"], {"ansible.builtin.fail": {"msg": "no"}}), asks={"live": None}
+    )
+    assert outcome.last_line == "flotilla: failed: node2: no; release old is live; drained: n3; left out: n4"
+    entry = json.loads((outcome.path.parent / "history.jsonl").read_text())
+    assert (entry["playbook"], entry["result"], entry["live"]) == ("site.yml", "failed", "old")
+    assert entry["message"] == "node2: no; release old is live; drained: n3; left out: n4"
+    assert {"time", "user", "controller"} <= entry.keys()
 
 
 def test_the_line_is_one_line_however_long_the_message() -> None:

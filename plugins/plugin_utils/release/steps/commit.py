@@ -87,7 +87,7 @@ def finish_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now:
     """Return how the run ends."""
     facts, balancers = facts_of(hostvars, present), present_balancers(hostvars, groups, present)
     plan, state, nodes = facts["release_plan"], facts["release_state"], groups["model_nodes"]
-    drained = set(drained_nodes(hostvars, nodes, state))
+    drained = drained_nodes(hostvars, nodes, state)
     faults = _faults(hostvars, groups, facts)
     verdict = outcome(
         plan,
@@ -99,9 +99,14 @@ def finish_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now:
         faults=faults,
         warnings=certificate_warnings(hostvars, groups["load_balancers"], now),
         watched=hostvars[balancers[0]].get("release_watched") if balancers else None,
+        looked=facts.get("release_looked", True),
+        named={"drained": drained},
         now=now,
     )
-    audit = {name: str(verdict[name]) for name in ("time", "result", "live", "message")}
+    audit = {name: str(verdict[name] or "") for name in ("time", "result", "live", "message")}
+    if verdict["left_out"]:
+        audit["message"] += f"; left out: {', '.join(verdict['left_out'])}"
+    audit |= {"node": plan["node"]} if plan["node"] else {}
     gone_for_good = plan["operation"] == "remove" and not facts["release_gate"].get("left_out")
     forgiving = release_settings_of(hostvars, groups)["allow_unreachable"] or bool(faults) or gone_for_good
     return {
@@ -116,6 +121,8 @@ def _decided(facts: Facts) -> str:
     """Return the result of a run in which something went wrong, else an empty text."""
     if not facts["release_failure"]:
         return ""
+    if facts["release_plan"]["error"]:
+        return "refused"
     undone = facts.get("release_undone") is not None and facts["release_gate"].get("passed", False)
     tried = undone or facts["release_result"] == "returned"
     returned = tried and not gets_traffic(facts["release_plan"], facts["release_state"])

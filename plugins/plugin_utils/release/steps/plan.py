@@ -10,6 +10,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content imp
     container_settings,
     new_release,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.given import remember, undone
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import step_hosts
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.plan import Request, release_plan
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
@@ -26,6 +27,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known
     state_of,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
+    Given,
     HostVars,
     Operation,
     Plan,
@@ -49,8 +51,12 @@ class Asked(TypedDict):
     """For deploy, the hash of what the image is built from."""
     recipe: str
     """A hash of how containers are run (see container_recipe)."""
+    given: dict[str, Given]
+    """The settings that the run was given by -e (see given_settings)."""
     state_elsewhere: str
     """The state file of the first load balancer, where the run is about no load balancer; else empty."""
+    looked_elsewhere: bool
+    """Whether that load balancer could be asked for the file."""
 
 
 class PlanStep(TypedDict):
@@ -58,6 +64,8 @@ class PlanStep(TypedDict):
 
     refusal: str
     """Why the run must not go on at all, or empty."""
+    looked: bool
+    """Whether a load balancer was looked at, so that `state` is what it holds."""
     state: State
     plan: Plan
     shown: list[str]
@@ -97,11 +105,14 @@ def plan_step(
         node=asked["node"],
     )
     plan = release_plan(state, request)
+    lost = undone(plan, asked["given"], hostvars) if balancers else []
+    remember(plan, asked["given"])
     return {
         "refusal": refusal,
+        "looked": asked["looked_elsewhere"] or bool(balancers),
         "state": state,
         "plan": plan,
-        "shown": [] if refusal else _shown(plan, nodes),
+        "shown": [] if refusal else [*_shown(plan, nodes), *lost],
         "hosts": [] if refusal else step_hosts(plan, hostvars, nodes, present),
     }
 

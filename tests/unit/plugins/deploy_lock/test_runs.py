@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.flotilla.fleet.plugins.action import deploy_lock as action
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.operator import user_name
 
 from unit.plugins.deploy_lock.owners import owner
 
@@ -75,6 +75,7 @@ class Fleet:
             env={
                 **os.environ,
                 "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg",
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
                 "ANSIBLE_SSH_EXECUTABLE": f"{self.folder}/ssh",
                 "ANSIBLE_NOCOLOR": "1",
                 "COLUMNS": "1000",
@@ -118,7 +119,7 @@ def test_a_second_run_is_refused_or_waits_by_choice(tmp_path: Path) -> None:
     code, output = fleet.run(release_lock_wait=2)
     assert code != 0
     assert 2 < time.monotonic() - begun < 15
-    assert f"lb1: {action.user_name()}@{os.uname().nodename} has been deploying since 20" in output
+    assert f"lb1: {user_name()}@{os.uname().nodename} has been deploying since 20" in output
     assert f"(process {first.pid}, site.yml). Wait for it, or, if that run is gone" in output
     assert "ansible-playbook flotilla.fleet.unlock" in output
     assert "TASK [Deploy" not in output

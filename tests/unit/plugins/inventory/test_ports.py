@@ -32,17 +32,17 @@ def test_the_highest_port_leaves_none_for_an_endpoint_s_second_slot() -> None:
 
 @pytest.mark.parametrize("address", ["192.0.2.11", "::ffff:192.0.2.11"])
 def test_two_endpoints_on_one_port_of_one_machine(address: str) -> None:
-    assert only_error(fleet(n2={"ansible_host": address})) == (
+    assert only_error(fleet(n2={"model_endpoint_address": address})) == (
         "n1 (5001), n2 (5001): model_endpoint_port overlaps at 192.0.2.11, because an endpoint uses its port "
         "and the next one: set another port on n2, such as 5003"
     )
 
 
 def test_an_endpoint_on_the_second_slot_of_another() -> None:
-    same = {"model_endpoint_address": "2001:db8:0::1"}
-    found = only_error(fleet(n1={**same, "model_endpoint_port": 5002}, n3={"ansible_host": "2001:db8::1"}))
-    assert found.startswith("n3 (5001), n1 (5002): model_endpoint_port overlaps at 2001:db8::1")
-    assert errors(fleet(n1={**same, "model_endpoint_port": 5003}, n3={"ansible_host": "2001:db8::1"})) == []
+    same = {"model_endpoint_address": "::ffff:192.0.2.13"}
+    found = only_error(fleet(n1={**same, "model_endpoint_port": 5002}))
+    assert found.startswith("n3 (5001), n1 (5002): model_endpoint_port overlaps at 192.0.2.13")
+    assert errors(fleet(n1={**same, "model_endpoint_port": 5003})) == []
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.traff
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.traffic import upstream_servers
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
+    Given,
     Operation,
     Ping,
     Release,
@@ -127,12 +128,13 @@ class Fleet:
         away: Sequence[str] = (),
         unreachable: Sequence[str] = (),
         balancers_in_scope: bool = True,
+        given: Mapping[str, Given] | None = None,
         **settings: Any,
     ) -> tuple[PlanStep, Run]:
         """Plan a run, and return the plan with what Ansible knows then.
 
         `limit` are the nodes that the run is limited to, `away` load balancers that can't be reached, and
-        `settings` those of role release, without its name.
+        `settings` those of role release, without its name, `given` the settings that come by -e.
         """
         if settings.pop("rolling", False):
             settings["strategy"] = "rolling"
@@ -154,6 +156,8 @@ class Fleet:
             "image": self.image,
             "recipe": self.recipe,
             "state_elsewhere": "" if balancers_in_scope else json.dumps(self.state),
+            "given": given or {},
+            "looked_elsewhere": not balancers_in_scope,
         }
         step = plan_step(hostvars, groups, in_scope, present, asked, self.now)
         run = Run(hostvars, groups, present, self.now)
@@ -161,6 +165,7 @@ class Fleet:
             in_scope=in_scope,
             release_plan=step["plan"],
             release_state=step["state"],
+            release_looked=step["looked"],
             release_failure=step["plan"]["error"],
             release_result="",
             release_gate={},

@@ -20,7 +20,7 @@ def test_a_run_says_how_it_ended(fleet: Fleet) -> None:
     assert said(fleet.run()) == f"unchanged: release {first} is live on 3 of 3 nodes"
     assert said(fleet.run(), nginx_lb_installed={"changed": True}).startswith("changed: ")
     drained = said(fleet.run("drain", node="n1"))
-    assert drained == f"changed: release {first} is live on 2 of 3 nodes"
+    assert drained == f"changed: release {first} is live on 2 of 3 nodes; drained: n1"
     fleet.run("undrain", node="n1")
     fleet.image = "image-2"
     canary = fleet.run(canary_percent=20)
@@ -94,3 +94,30 @@ def test_hosts_that_were_away_are_forgiven_where_that_is_allowed_or_they_are_gon
     assert not fleet.run("remove", node="n1", unreachable=["n3"]).finish()["forgiving"]
     fleet.run("deploy")
     assert fleet.run("remove", node="n2", unreachable=["n2"]).finish()["forgiving"]
+
+
+def test_a_run_that_looked_at_no_load_balancer_does_not_say_what_is_live(fleet: Fleet) -> None:
+    _, run = fleet.planned("deploy", away=["lb"])
+    assert not run.facts["release_looked"]
+    ended = run.finish()["verdict"]
+    assert ended["live"] is None
+    assert ended["message"].startswith("what is live was not looked at; ")
+
+
+def test_a_request_that_can_not_be_met_is_refused(fleet: Fleet) -> None:
+    _, run = fleet.planned("promote")
+    ended = run.finish()
+    assert ended["verdict"]["result"] == "refused"
+    assert ended["audit"] is not None
+    assert ended["audit"]["result"] == "refused"
+
+
+def test_the_audit_log_and_the_last_line_name_the_nodes_that_a_run_was_about_or_left_out(
+    fleet: Fleet,
+) -> None:
+    audit = fleet.run("drain", node="n1").finish()["audit"]
+    assert audit is not None
+    assert audit["node"] == "n1"
+    ended = fleet.run(unreachable=["n2"], min_nodes=1).finish()["verdict"]
+    assert ended["left_out"] == ["n2"]
+    assert ended["message"].endswith("; drained: n1")

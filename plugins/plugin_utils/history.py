@@ -1,0 +1,38 @@
+"""Runs on the controller: the history of a fleet, from its load balancers and from this controller."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+
+
+def history_lines(files: Iterable[Mapping[str, object]], entries: int | str) -> list[str]:
+    """Return the last `entries` runs, each once, the last first.
+
+    `files` are what module slurp returned for the logs, without content where it could not read one. A load balancer
+    that was away lacks lines that the others have. This controller's log has the runs that ended before they could
+    write a line on a load balancer. A line that a full disk cut short is left out.
+    """
+    contents = [base64.b64decode(str(file.get("content", ""))) for file in files]
+    lines = {line for content in contents for line in content.split(b"\n")}
+    known = [entry for line in lines if (entry := _entry(line))]
+    known.sort(key=lambda entry: entry["time"], reverse=True)
+    return [_shown(entry) for entry in known[: int(entries)]]
+
+
+def _shown(entry: Mapping[str, str]) -> str:
+    node = f" of {entry['node']}" if entry.get("node") else ""
+    return (
+        f"{entry['time']}  {entry['result']:<11}  {entry['playbook']}{node} "
+        f"by {entry['user']}@{entry['controller']}: {entry['message']}"
+    )
+
+
+def _entry(line: bytes) -> dict[str, str] | None:
+    """Return a line of a log as module deploy_lock or callback verdict wrote it, None for anything else."""
+    try:
+        entry: object = json.loads(line)
+    except ValueError:
+        return None
+    return {str(key): str(value) for key, value in entry.items()} if isinstance(entry, dict) else None
