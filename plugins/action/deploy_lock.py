@@ -193,9 +193,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 lock_keeper.release_command(directory, run, json.dumps(entry, ensure_ascii=False)),
             )
 
+        seconds = lock_keeper.SILENT_SECONDS + lock_keeper.WATCH_SECONDS
         lost = (
             f"{host}: another run has taken the deploy lock over, since this one gave no sign of life for"
-            f" {lock_keeper.SILENT_SECONDS + lock_keeper.WATCH_SECONDS:.0f} s or {UNLOCK} broke the lock; this run was ended."
+            f" {seconds:.0f} s or {UNLOCK} broke the lock; this run was ended."
         )
         lock_keeper.start(self._presence, host, owner["pid"], keeper, lost)
 
@@ -263,5 +264,6 @@ def in_the_way(result: dict[str, Any]) -> str:
         return f"{who}. Wait for it, or, if that run is gone, break its lock: {UNLOCK}"
     return (
         f"{who}, and gave its last sign of life {result['silent']:.0f} s ago. Wait for it (-e release_lock_wait=600"
-        f" waits up to 600 s); if it is dead, a run that begins {lock_keeper.SILENT_SECONDS:.0f} s after that takes its lock over."
+        f" waits up to 600 s); if it is dead, a run that begins {lock_keeper.SILENT_SECONDS:.0f} s after that takes its"
+        " lock over."
     )
