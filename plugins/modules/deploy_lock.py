@@ -107,7 +107,8 @@ taken_over:
   type: dict
 """
 
-LOCK, BEAT = "lock.json", "lock.beat"
+LOCK = "lock.json"
+BEAT = "lock.beat"
 UPTIME = pathlib.Path("/proc/uptime")
 
 

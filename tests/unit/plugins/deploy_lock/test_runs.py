@@ -241,9 +241,7 @@ def test_the_lock_of_a_run_whose_controller_is_dead_is_taken_over_and_a_live_one
         beat(tmp_path / balancer, name, 2)
     fleet.started.unlink()
     fleet.finish.touch()
-    begun = time.monotonic()
     code, output = fleet.run(release_lock_wait=10)
-    assert time.monotonic() - begun < 15
     assert code == 4, output  # a host could not be reached
     assert f"lb2: took over the deploy lock of {action.user_name()}@" in output
     assert f"(process {first.pid}, site.yml, since 20" in output
