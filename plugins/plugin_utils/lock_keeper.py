@@ -162,8 +162,8 @@ def start(presence: Presence, host: str, run: int, keeper: Callable[[], bool], l
         os.waitpid(child, 0)
         return
     try:
-        os.setsid()  # the terminal's Ctrl-C is for the run
         if os.fork() == 0:
+            # They are for the run, whose workers pass them on to all that they have started.
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             if not keeper():

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible import constants
+from ansible_collections.flotilla.fleet.plugins.callback import deploy_lock as callback
 from ansible_collections.flotilla.fleet.plugins.plugin_utils import lock_keeper
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.lock_keeper import LOST, Presence
 
@@ -62,6 +66,30 @@ def test_a_run_lives_until_its_process_ends_even_before_anybody_has_read_its_exi
     os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)
     assert not lives()
     assert not others()
+
+
+def test_a_run_waits_at_its_end_until_its_locks_are_free_and_names_those_that_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    monkeypatch.setattr(callback, "FREE_SECONDS", 0.4)
+    ends: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", ends.append)
+    plugin = callback.CallbackModule()
+    warned: list[str] = []
+    monkeypatch.setattr(plugin._display, "warning", warned.append)
+    presence = Presence(tmp_path)
+    for host in ("lb1", "lb2"):
+        presence.mark(host).touch()
+    threading.Timer(0.1, presence.mark("lb1").unlink).start()
+    (end,) = ends
+    end()
+    assert warned == [
+        "lb2: can't be reached, so the deploy lock stays there. The next run takes it over in a minute."
+    ]
+    presence.mark("lb2").unlink()
+    end()
+    assert len(warned) == 1
 
 
 def locked(folder: Path, content: str) -> str:
