@@ -1,14 +1,17 @@
-"""Runs on the controller: registers the filters of plugin_utils/certificates.py."""
+"""Runs on the controller: registers the filters of plugin_utils/certificates.py and authorities.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.authorities import (
+    may_begin,
+    refusal,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import (
     balancer_certificates,
     fleet_certificates,
     frontend_names,
-    holds_certificates,
     machine_certificates,
 )
 
@@ -19,9 +22,10 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., object]]:
         """Return the filters by name."""
         return {
+            "authority_refusal": refusal,
             "balancer_certificates": balancer_certificates,
             "fleet_certificates": fleet_certificates,
             "frontend_names": frontend_names,
-            "holds_certificates": holds_certificates,
             "machine_certificates": machine_certificates,
+            "may_begin_authority": may_begin,
         }

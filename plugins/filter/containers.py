@@ -10,6 +10,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import (
     containers_of,
     image_name,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.proxies import engine_proxy
 
 
 class FilterModule:
@@ -20,5 +21,6 @@ class FilterModule:
         return {
             "container_differences": container_differences,
             "containers_of": containers_of,
+            "engine_proxy": engine_proxy,
             "image_name": image_name,
         }

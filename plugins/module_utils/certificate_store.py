@@ -10,6 +10,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     Pair,
     certificate_pem,
     key_pem,
+    lineage,
     load_certificate,
     load_key,
     make_authority,
@@ -156,10 +157,11 @@ class Authority:
 
     def begin(self) -> None:
         """Make a new generation."""
-        number = max(self._generations(), default=0) + 1
+        before = max(self._generations(), default=0)
+        name = f"{self._common_name}{AUTHORITIES[self._name]}, {before + 1}"
+        continues = lineage(self._store.certificate(f"{self._name}-{before}")) if before else ""
         self._store.write(
-            f"{self._name}-{number}",
-            make_authority(f"{self._common_name}{AUTHORITIES[self._name]}, {number}"),
+            f"{self._name}-{before + 1}", make_authority(name, self._store.directory.name, continues)
         )
 
     def advance(self, step: str) -> None:

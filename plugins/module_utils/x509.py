@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 try:
@@ -19,7 +21,7 @@ else:
 
 AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 730
-LONGEST_COMMON_NAME = 64  # characters, RFC 5280, appendix A.1 (ub-common-name)
+LONGEST_COMMON_NAME = 64  # characters, RFC 5280, appendix A.1 (ub-common-name, ub-organization-name)
 
 Pair = tuple["x509.Certificate", "ec.EllipticCurvePrivateKey"]
 """A certificate and its private key."""
@@ -69,12 +71,58 @@ def days_left(certificate: x509.Certificate) -> int:
     return (certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)).days
 
 
-def make_authority(common_name: str) -> Pair:
-    """Return a new authority, valid for ten years, that can sign end certificates only."""
+def fingerprint(der: bytes) -> str:
+    """Return what tells a certificate, given in DER form, from every other."""
+    return hashlib.sha256(der).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose an authority is."""
+
+    lineage: str
+    """The fingerprint of the first authority in the line that this one continues."""
+    described: str
+    """The fleet that it belongs to, and its age, in words."""
+
+
+def identify(pem: str) -> Identity:
+    """Return whose the authority is whose certificate is `pem`. Versions up to 0.2.0 wrote no fleet's name into it."""
+    try:
+        certificate = load_certificate(pem.encode())
+    except ValueError:
+        return Identity("", "an authority that can't be read")
+    names = {name.oid: str(name.value) for name in certificate.subject}
+    since = certificate.not_valid_before_utc.date().isoformat()
+    fleet = names.get(NameOID.ORGANIZATION_NAME)
+    whose = f"the fleet “{fleet}”" if fleet else f"“{names.get(NameOID.COMMON_NAME, '')}”"
+    return Identity(lineage(certificate), f"{whose} (an authority of {since})")
+
+
+def lineage(certificate: x509.Certificate) -> str:
+    """Return the fingerprint of the first authority in the line of `certificate`: its own, if it continues none."""
+    units = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+    return str(units[0].value) if units else fingerprint(certificate.public_bytes(serialization.Encoding.DER))
+
+
+def make_authority(common_name: str, fleet: str = "", continues: str = "") -> Pair:
+    """Return a new authority, valid for ten years, that can sign end certificates only.
+
+    Args:
+        common_name: Its name.
+        fleet: The name of the fleet it belongs to.
+        continues: The lineage of the authority that it replaces.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(common_name, key, _in_days(AUTHORITY_DAYS))
+    names = {
+        NameOID.COMMON_NAME: common_name,
+        NameOID.ORGANIZATION_NAME: fleet[:LONGEST_COMMON_NAME],
+        NameOID.ORGANIZATIONAL_UNIT_NAME: continues,
+    }
+    subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in names.items() if value])
     certificate = (
-        builder.issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+        _builder(subject, key, _in_days(AUTHORITY_DAYS))
+        .issuer_name(subject)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(authority=True), critical=True)
         .sign(key, hashes.SHA256())
@@ -106,7 +154,9 @@ def issue(
     issuer, issuer_key = authority
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
-        _builder(name[:LONGEST_COMMON_NAME], key, min(_in_days(days), issuer.not_valid_after_utc))
+        _builder(
+            _common_name(name[:LONGEST_COMMON_NAME]), key, min(_in_days(days), issuer.not_valid_after_utc)
+        )
         .issuer_name(issuer.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False), critical=True)
@@ -151,14 +201,18 @@ def _in_days(days: int) -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
 
 
+def _common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
 def _builder(
-    common_name: str, key: ec.EllipticCurvePrivateKey, end: datetime.datetime
+    subject: x509.Name, key: ec.EllipticCurvePrivateKey, end: datetime.datetime
 ) -> x509.CertificateBuilder:
     # The hosts' clocks may be behind; a certificate of a test may have expired before today.
     begin = min(_in_days(0), end) - datetime.timedelta(hours=1)
     return (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+        .subject_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)

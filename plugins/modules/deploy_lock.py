@@ -12,6 +12,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
 from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
+from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
+    Owner,
+    Silence,
+    describe,
+    same_run,
+)
 
 DOCUMENTATION = r"""
 module: deploy_lock
@@ -19,9 +25,11 @@ short_description: Keep two runs from deploying at the same time
 description:
   - Runs on load balancers. Each of them has a lock file. A run acquires all locks before it changes anything, and
     releases them at its end.
-  - An action plugin of the same name adds who this run is. If the run that holds the lock was started on this
-    controller and has ended without releasing it (it was killed, for example), the lock is taken over, with a warning
-    that names that run.
+  - An action plugin of the same name adds who this run is. While the run lives, it gives each lock a sign of life every
+    10 seconds, in the file C(lock.beat), and at its end it releases the locks that it still holds, however it ended.
+    This needs the callback P(flotilla.fleet.deploy_lock#callback).
+  - A run that has given no sign of life for 30 seconds, and gives none in the next 20, is dead. Another run takes its
+    lock over, with a warning that names the dead run. A run whose lock was taken over ends.
   - Acquire the locks with C(throttle 1). Once one load balancer has refused, the task does not ask the next one. So one
     of two runs that begin at the same time goes on.
 options:
@@ -56,7 +64,8 @@ options:
     description: The run that wants the lock. The action plugin sets it.
     type: dict
   gone:
-    description: A holder that has ended, and whose lock may be taken over. The action plugin sets it.
+    description: >-
+      A run and its last sign of life, if that run is dead and its lock may be taken over. The action plugin sets it.
     type: dict
 """
 
@@ -80,39 +89,59 @@ held:
   type: bool
 holder:
   description: >-
-    The run that holds the lock, or that held it before it was released: C(user), C(controller), C(pid), C(started) and
-    C(pid_space) (which tell the process from others with the same number), C(time), C(playbook). Empty when no run did.
+    The run that holds the lock, or that held it before it was released: C(user), C(controller), C(pid), C(time),
+    C(playbook), C(run) (which tells it from other runs). Empty when no run did.
   returned: always
   type: dict
+beat:
+  description: The holder's last sign of life, empty when it has given none.
+  returned: always
+  type: str
+silent:
+  description: How many seconds ago that was, by the load balancer's uptime. Null when it has given none.
+  returned: always
+  type: float
 taken_over:
   description: The run from which the lock was taken over. Empty when the lock was free.
   returned: always
   type: dict
 """
 
-IDENTITY = ("controller", "pid", "started", "pid_space")  # the keys that tell one run from another
+LOCK = "lock.json"
+BEAT = "lock.beat"
+UPTIME = pathlib.Path("/proc/uptime")
 
 
-def read_holder(lock: pathlib.Path) -> dict[str, Any]:
-    """Return the run that holds `lock`, {} when no run does. A lock that can't be read is held by an unknown run."""
+def read_holder(lock: pathlib.Path) -> Owner | None:
+    """Return the run that holds `lock`, None when no run does. A lock that can't be read is held by an unknown run."""
     try:
         text = lock.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return {}
+        return None
     try:
-        holder = json.loads(text)
+        holder: Owner = json.loads(text)
     except ValueError:
-        holder = None
+        holder = {}  # type: ignore[typeddict-item]
     if isinstance(holder, dict) and holder:
         return holder
     since = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(lock.stat().st_mtime))
-    unknown = dict.fromkeys(("user", "controller", "playbook"), "unknown")
-    return {**unknown, "pid": 0, "time": since}
+    return {"user": "unknown", "controller": "unknown", "pid": 0, "time": since, "playbook": "unknown"}
 
 
-def same_run(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Tell whether two holders are the same run."""
-    return all(one.get(key) == other.get(key) for key in IDENTITY)
+def read_beat(directory: pathlib.Path, holder: Owner | None) -> tuple[str, float | None]:
+    """Return the last sign of life of `holder`, and how many seconds ago it was; "" and None when there is none.
+
+    It tells the uptime of then. After a restart of this machine, the holder has been silent since the restart.
+    """
+    try:
+        beat = (directory / BEAT).read_text(encoding="utf-8").strip()
+        run, at = beat.split()
+        uptime, then = float(UPTIME.read_text(encoding="ascii").split()[0]), float(at)
+    except (FileNotFoundError, ValueError):
+        return "", None
+    if holder is None or holder.get("run") != run:
+        return "", None
+    return beat, uptime - then if uptime >= then else uptime
 
 
 def append_audit(directory: pathlib.Path, entry: dict[str, Any]) -> None:
@@ -125,57 +154,64 @@ def append_audit(directory: pathlib.Path, entry: dict[str, Any]) -> None:
         os.close(descriptor)
 
 
-def taken_over_entry(owner: dict[str, Any], holder: dict[str, Any]) -> dict[str, Any]:
+def taken_over_entry(owner: Owner, holder: Owner) -> dict[str, Any]:
     """Return the audit log's line about a lock that `owner` took over from `holder`."""
     return {
-        **{key: owner.get(key) for key in ("time", "user", "controller", "playbook")},
+        "time": owner["time"],
+        "user": owner["user"],
+        "controller": owner["controller"],
+        "playbook": owner["playbook"],
         "result": "taken over",
         "live": "",
-        "message": "the deploy lock of {user}@{controller}, process {pid}, {playbook}, since {time}".format(
-            **holder
-        ),
+        "message": f"the deploy lock of {describe(holder)}",
     }
 
 
+def answer(directory: pathlib.Path, holder: Owner | None, *, held: bool) -> dict[str, Any]:
+    """Return the module's result about a lock that `holder` holds."""
+    beat, silent = read_beat(directory, holder)
+    return {"held": held, "holder": holder or {}, "taken_over": {}, "beat": beat, "silent": silent}
+
+
 def acquire(
-    directory: pathlib.Path, owner: dict[str, Any], gone: dict[str, Any], *, check_mode: bool
+    directory: pathlib.Path, owner: Owner, gone: Silence | None, *, check_mode: bool
 ) -> dict[str, Any]:
-    """Acquire the lock for `owner`, unless a run other than `owner` and `gone` holds it; return the result."""
-    lock = directory / "lock.json"
+    """Acquire the lock for `owner`, unless another run holds it that is not `gone`; return the result."""
+    lock = directory / LOCK
     holder = read_holder(lock)
-    taken_over = holder if gone and same_run(holder, gone) else {}
-    if holder and not taken_over:
-        return {"held": same_run(holder, owner), "holder": holder, "taken_over": {}}
-    if check_mode:
-        return {"held": False, "holder": holder, "taken_over": {}}
+    found = answer(directory, holder, held=bool(holder and same_run(holder, owner)))
+    dead = bool(holder and gone and holder.get("run") == gone["run"] and found["beat"] == gone["beat"])
+    if check_mode or (holder and not dead):
+        return found
     write_file(lock, json.dumps(owner) + "\n", durable=True)
-    if taken_over:
-        append_audit(directory, taken_over_entry(owner, taken_over))
-    return {"held": True, "holder": owner, "taken_over": taken_over}
+    if holder:
+        append_audit(directory, taken_over_entry(owner, holder))
+    return {**answer(directory, owner, held=True), "taken_over": holder or {}}
 
 
 def release(
     directory: pathlib.Path,
-    owner: dict[str, Any],
+    owner: Owner,
     audit: dict[str, Any] | None,
     *,
     force: bool,
     check_mode: bool,
 ) -> dict[str, Any]:
     """Release the lock if `owner` holds it, or with `force` whoever does, and log `audit`; return the result."""
-    lock = directory / "lock.json"
-    holder = read_holder(lock)
-    own = bool(holder) and same_run(holder, owner)
-    taken_over = holder if force and not own else {}
+    holder = read_holder(directory / LOCK)
+    found = answer(directory, holder, held=False)
+    own = holder is not None and same_run(holder, owner)
+    broken = holder if force and not own else None
     if not check_mode:
         # The log first: a run that is killed in between leaves the lock, which the next run sees.
         if audit:
             append_audit(directory, audit)
-        if taken_over:
-            append_audit(directory, taken_over_entry(owner, taken_over))
-        if own or taken_over:
-            lock.unlink()
-    return {"held": False, "holder": holder, "taken_over": taken_over, "changed": bool(taken_over)}
+        if broken:
+            append_audit(directory, taken_over_entry(owner, broken))
+        if own or broken:
+            (directory / LOCK).unlink()
+            (directory / BEAT).unlink(missing_ok=True)
+    return {**found, "taken_over": broken or {}, "changed": bool(broken)}
 
 
 def main() -> None:
@@ -193,10 +229,12 @@ def main() -> None:
     directory = pathlib.Path(module.params["directory"])
     try:
         if module.check_mode and not directory.is_dir():
-            module.exit_json(changed=False, held=False, holder={}, taken_over={})
+            module.exit_json(changed=False, **answer(directory, None, held=False))
         with locked(directory):
             if state == "acquired":
-                result = acquire(directory, owner, module.params["gone"], check_mode=module.check_mode)
+                result = acquire(
+                    directory, owner, module.params["gone"] or None, check_mode=module.check_mode
+                )
             else:
                 result = release(
                     directory,

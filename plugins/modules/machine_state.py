@@ -48,6 +48,11 @@ options:
     type: list
     elements: path
     default: []
+  texts:
+    description: The files whose text to return, as shell patterns.
+    type: list
+    elements: str
+    default: []
   links:
     description: The symbolic links to read.
     type: list
@@ -124,6 +129,10 @@ files:
   returned: always
   type: dict
   sample: {/etc/flotilla/nginx/nginx.conf: "5f70…:0644:0"}
+texts:
+  description: The text of each file that O(texts) names, by path.
+  returned: always
+  type: dict
 links:
   description: Where those of O(links) that are links point, by path.
   returned: always
@@ -253,6 +262,13 @@ def file_states(folders: Sequence[str]) -> dict[str, str]:
     return {path: state for path, state in states.items() if state}
 
 
+def file_texts(patterns: Sequence[str]) -> dict[str, str]:
+    """Return the text of each file that one of `patterns` names, by path."""
+    root = pathlib.Path("/")
+    paths = [path for pattern in patterns for path in sorted(root.glob(pattern.lstrip("/")))]
+    return {str(path): path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()}
+
+
 def link_targets(links: Sequence[str]) -> dict[str, str]:
     """Return where those of `links` that are symbolic links point, by path."""
     return {link: str(pathlib.Path(link).readlink()) for link in links if pathlib.Path(link).is_symlink()}
@@ -320,6 +336,7 @@ def main() -> None:
         argument_spec={
             "packages": {"type": "list", "elements": "str", "default": []},
             "folders": {"type": "list", "elements": "path", "default": []},
+            "texts": {"type": "list", "elements": "str", "default": []},
             "links": {"type": "list", "elements": "path", "default": []},
             "status_port": {"type": "int", "default": 0},
             "tls_port": {"type": "int", "default": 0},
@@ -338,6 +355,7 @@ def main() -> None:
                 _output(module, "dpkg-query", *listing, *packages)[1] if packages else ""
             ),
             files=file_states(module.params["folders"]),
+            texts=file_texts(module.params["texts"]),
             links=link_targets(module.params["links"]),
             firewall=_output(module, "iptables", "--wait", "--check", "DOCKER-USER", "--jump", "FLOTILLA")[0]
             == 0,

@@ -183,15 +183,6 @@ def _pair_file(path: str, pair: KeyPair, owner: int) -> File:
     return {"path": path, "content": content, "mode": "0400", "owner": owner}
 
 
-def holds_certificates(hostvars: HostVars, hosts: Sequence[str]) -> bool:
-    """Tell whether the inspection of `hosts` found a certificate of an endpoint or a load balancer on a machine."""
-    return any(
-        path.startswith((f"{ENDPOINTS_FOLDER}/", f"{BALANCER_FOLDER}/"))
-        for host in hosts
-        for path in hostvars[host].get("flotilla_machine", {}).get("files", {})
-    )
-
-
 def balancer_certificates(files: Mapping[str, str], unused: Sequence[str] = ()) -> str:
     """Return a hash of a load balancer's certificates, which changes when one of the certificates does.
 

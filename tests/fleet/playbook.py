@@ -6,10 +6,13 @@ import signal
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
+MARK = "FLOTILLA_TEST_RUN"
+"""The variable in the environment of a run's processes that tells whose they are."""
 PLAY, TASK = "PLAY [", "TASK ["
 ANSIBLES_OUTPUT = {
     "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
@@ -44,10 +47,11 @@ class Run:
         self, playbook: str, inventory: Path, *arguments: str, output: Mapping[str, str] = ANSIBLES_OUTPUT
     ) -> None:
         self.started = time.time()
+        self._mark = uuid.uuid4().hex
         self._process = subprocess.Popen(
             ["ansible-playbook", "--inventory", str(inventory), *arguments, playbook],
             cwd=PROJECT,
-            env={**os.environ, **output},
+            env={**os.environ, **output, MARK: self._mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -88,7 +92,9 @@ class Run:
             assert self._has_task_of(play), f"no task of the play {play!r} began:\n{self.output[-6000:]}"
 
     def kill(self) -> None:
-        """Kill the run as a crash of the controller would: with all its processes, in the middle of what they do.
+        """Kill the run and all processes that work for it, in the middle of what they do.
+
+        Those that keep its locks live on, and free them.
 
         Fails when the run was over before.
         """
@@ -102,6 +108,17 @@ class Run:
         code = self._process.wait()
         self._reader.join(timeout=10)
         assert code == -signal.SIGKILL, f"the run had ended with code {code}:\n{self.output[-6000:]}"
+
+    def cut_power(self) -> None:
+        """Kill the run as a power cut of the controller would: with every process that it has ever started."""
+        mark = f"{MARK}={self._mark}".encode()
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if mark in environment.read_bytes().split(b"\0"):
+                    os.kill(int(environment.parent.name), signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        assert self._process.wait() == -signal.SIGKILL, self.output[-6000:]
 
     def finish(self) -> int:
         """Wait until the run is over and return its exit code."""

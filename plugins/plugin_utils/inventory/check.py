@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.fleet import (
     check_addresses,
+    check_folders,
     check_groups,
     check_min_nodes,
     check_names,
@@ -45,6 +46,8 @@ def inventory_errors(hostvars: HostVars, groups: Groups, roles: EntryPoints = RO
     variables = KnownVariables(roles)
     check_groups(groups, members.nodes, report)
     check_names(members.nodes, report)
+    folders = {name: found["inventory_dir"] for name, found in hostvars.items() if "inventory_dir" in found}
+    check_folders(folders, members, report)
     check_variables(members, variables, report)
     check_min_nodes(members, report)
     check_addresses(members.nodes, "model_endpoint_address", report)

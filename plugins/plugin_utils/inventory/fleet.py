@@ -32,6 +32,9 @@ Nginx is given each weight times the node's share in percent and keeps it in a s
 chooses a server, it adds weights to a value that may have reached the sum of all.
 """
 
+BESIDE_INVENTORY = ("internal_ca_directory", "model_image_models", "release_verdict_directory")
+"""The settings of the whole fleet whose defaults go by the folder of the inventory file that first names a host."""
+
 OWN_ADDRESSES = ("model_endpoint_address", "nginx_lb_address", "registry_address", "ansible_host")
 
 
@@ -65,6 +68,22 @@ def check_names(nodes: Sequence[Host], report: Report) -> None:
         allowed = re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]*(\.[a-zA-Z0-9_-]+)*", node.name)
         if not allowed or len(node.name) > LONGEST_NAME:
             report.value(node.name, "inventory_hostname", node.name, fix)
+
+
+def check_folders(folders: Mapping[str, object], members: Members, report: Report) -> None:
+    """Report an inventory of several folders that leaves it open which of them is the fleet's.
+
+    `folders` has the folder of each host. The first host of a run would decide, and --limit changes which one that is.
+    """
+    hosts = {host.name: host for host in (*members.balancers, *members.nodes, *members.builders)}
+    found = dict.fromkeys(folders[name] for name in hosts if name in folders)
+    unset = [name for name in BESIDE_INVENTORY if any(name not in host.variables for host in hosts.values())]
+    if len(found) > 1 and unset:
+        names = listed(list(map(str, found)))
+        report.line(
+            f"the inventory's hosts come from {len(found)} folders ({names}), and each host would have its own"
+            f" {listed(unset)}: set these for the group all, or name all hosts in one folder"
+        )
 
 
 def check_min_nodes(members: Members, report: Report) -> None:

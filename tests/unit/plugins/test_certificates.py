@@ -20,7 +20,6 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
     fleet_certificates,
     frontend_certificates,
     frontend_names,
-    holds_certificates,
     machine_certificates,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import file_states, out_of_date
@@ -155,16 +154,6 @@ def test_the_hash_of_a_load_balancer_s_certificates_ignores_other_files() -> Non
     frontend = "/etc/flotilla/nginx/tls/frontend.pem"
     assert told != balancer_certificates({**present, frontend: "d:0400:10002"})
     assert told == balancer_certificates({**present, frontend: "d:0400:10002"}, [frontend])
-
-
-def test_machines_with_certificates_of_endpoints_or_load_balancers_are_found() -> None:
-    def found(path: str) -> dict[str, dict[str, Any]]:
-        return {**HOSTVARS, "node1": {"flotilla_machine": {"files": {path: "0:0400:0"}}}}
-
-    assert holds_certificates(found("/etc/flotilla/endpoints/node1/server.pem"), ["lb1", "node1"])
-    assert holds_certificates(found("/etc/flotilla/nginx/tls/client.pem"), ["node1"])
-    # The registry's are no reason: without them nothing but the next pull fails.
-    assert not holds_certificates(found("/etc/docker/certs.d/10.0.0.1:5000/client.key"), ["lb1", "node1"])
 
 
 def test_a_key_belongs_to_the_user_of_the_container_that_reads_it() -> None:

@@ -98,6 +98,19 @@ def test_a_virtual_address_moves_between_ipv4_addresses_only() -> None:
     )
 
 
+def test_hosts_of_several_folders_say_where_the_fleet_s_own_folders_are() -> None:
+    folders = ({"inventory_dir": "/balancers"}, {"inventory_dir": "/nodes"})
+    hosts, groups = fleet(lb=folders[0], n1=folders[1])
+    assert only_error((hosts, groups)) == (
+        "the inventory's hosts come from 2 folders (/balancers, /nodes), and each host would have its own"
+        " internal_ca_directory, model_image_models, release_verdict_directory: set these for the group all, or name"
+        " all hosts in one folder"
+    )
+    # As where one folder names the hosts and others add variables.
+    one = {name: {**variables, "inventory_dir": "/one"} for name, variables in hosts.items()}
+    assert errors((one, groups)) == []
+
+
 def test_as_many_nodes_as_there_are_on_every_load_balancer_is_one_line() -> None:
     hosts, groups = fleet(lb={"release_min_nodes": 2}, n1={"release_min_nodes": 2})
     found = only_error((hosts, {**groups, "load_balancers": ["lb", "n1"], "model_nodes": ["n2"]}))
