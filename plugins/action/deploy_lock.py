@@ -40,8 +40,6 @@ def main_process() -> int:
     return parent.pid if in_worker and parent and parent.pid else os.getpid()
 
 
-
-
 def now() -> str:
     """Return the time, in ISO 8601, UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

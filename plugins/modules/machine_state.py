@@ -24,6 +24,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
 from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import present_state
+from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import found_firewall
 from ansible_collections.flotilla.fleet.plugins.module_utils.nginx_status import (
     ANSWER_TIMEOUT,
     served_version,
@@ -138,9 +139,14 @@ links:
   returned: always
   type: dict
 firewall:
-  description: Whether the fleet's firewall is in place.
+  description:
+    - The fleet's firewall in the kernel, in the form of module_utils/firewall_rules.py. C(rules) are those of the chain
+      FLOTILLA. C(jumps) tells for each chain on the way to it where the jump stands.
   returned: always
-  type: bool
+  type: dict
+  sample:
+    rules: ["-A FLOTILLA --ctdir ORIGINAL --ctorigdst 192.0.2.21 --ctorigdstport 5001:5002 -p tcp -j DROP"]
+    jumps: {FORWARD: first, DOCKER-USER: first, INPUT: missing}
 state:
   description: The content of /var/lib/flotilla/state.json, null without that file.
   returned: always
@@ -357,8 +363,7 @@ def main() -> None:
             files=file_states(module.params["folders"]),
             texts=file_texts(module.params["texts"]),
             links=link_targets(module.params["links"]),
-            firewall=_output(module, "iptables", "--wait", "--check", "DOCKER-USER", "--jump", "FLOTILLA")[0]
-            == 0,
+            firewall=found_firewall(_output(module, "iptables-save", "-t", "filter")[1]),
             state=fleet_state(),
             served=served_version(module.params["status_port"]),
             certificate=shown_certificate(module.params["tls_port"]),

@@ -6,8 +6,11 @@ its line, because a wrong group variable is one mistake and not a thousand.
 
 from __future__ import annotations
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.fleet import (
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.addresses import (
     check_addresses,
+    check_machine_addresses,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.fleet import (
     check_folders,
     check_groups,
     check_min_nodes,
@@ -50,11 +53,10 @@ def inventory_errors(hostvars: HostVars, groups: Groups, roles: EntryPoints = RO
     check_folders(folders, members, report)
     check_variables(members, variables, report)
     check_min_nodes(members, report)
-    check_addresses(members.nodes, "model_endpoint_address", report)
-    check_addresses(members.balancers, "nginx_lb_address", report)
-    check_addresses(members.builders, "registry_address", report)
+    check_addresses(members, report)
     check_node_addresses(members.nodes, report)
     check_machines(members, variables_of_controller(hostvars), report)
+    check_machine_addresses(members, report)
     check_weights(members.nodes, report)
     check_virtual_address(members, report)
     check_tls(members.balancers, report)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import Address, first_address
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import Unreadable
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values import ip_address
 
 Values = Mapping[str, object]
 """The variables of a host, which Ansible renders as they are read."""
 
 
 CONNECTION_VARIABLES = ("ansible_connection", "ansible_host", "ansible_port")
+"""The variables of Ansible that say which machine a host is."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """An inventory host, with ansible_host and the variables that begin with the name of a role."""
+    """An inventory host, with the variables that begin with the name of a role, and ansible_host."""
 
     name: str
     variables: Values
@@ -24,11 +27,24 @@ class Host:
     """How Ansible reaches the host: those of CONNECTION_VARIABLES that are set."""
 
     def address(self, variable: str) -> tuple[str, object]:
-        """Return the host's address and the variable that holds it: `variable`, ansible_host or the host's name."""
-        for candidate in (variable, "ansible_host"):
+        """Return the host's address and the variable that holds it: `variable`, else the machine's.
+
+        The machine's is machine_address, ansible_host or the host's name.
+        """
+        for candidate in (variable, "machine_address", "ansible_host"):
             if candidate in self.variables:
                 return candidate, self.variables[candidate]
         return "inventory_hostname", self.name
+
+    def ip(self, variable: str) -> Address | None:
+        """Return the host's `address` as an IP address, None where it is none and no name of one."""
+        value = self.address(variable)[1]
+        return ip_address(value) or (first_address(value) if isinstance(value, str) else None)
+
+    def way_in(self) -> str:
+        """Return what stands for the machine: where Ansible comes in, and by which port."""
+        address = self.connection.get("ansible_host") or self.name
+        return f"{address} {self.connection.get('ansible_port', '')}"
 
 
 @dataclass(frozen=True)

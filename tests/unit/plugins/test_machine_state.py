@@ -232,6 +232,7 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
         " served certificate"
     )
     assert set(told.split()) <= result.keys()
+    assert result["firewall"].keys() == {"rules", "jumps"}
 
 
 def test_a_distribution_is_named_with_its_version_where_it_has_one() -> None:
