@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import first_address
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.hosts import Host, Members, Values
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import (
     Report,
@@ -121,26 +122,11 @@ def _place(host: Host) -> str:
     number = whole(port) if port else SSH_PORT
     if connection not in OVER_SSH:
         return f"{connection} {address} {number}"
-    found = _resolved(str(address))
+    resolved = ip_address(address) or first_address(str(address))
+    found = str(resolved) if resolved else None
     if number == SSH_PORT:  # another port of this machine may lead to another machine
         return THIS_MACHINE if found is not None and _is_own(found) else found or str(address)
     return f"{found or address} port {number}"
-
-
-@lru_cache(maxsize=4096)
-def _resolved(address: str) -> str | None:
-    """Return the IP address that `address` is, or stands for; None where nobody knows it."""
-    literal = ip_address(address)
-    if literal is not None:
-        return str(literal)
-    try:
-        found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return None
-    known = sorted(
-        (ip for item in found if (ip := ip_address(item[4][0]))), key=lambda ip: (ip.version, str(ip))
-    )
-    return str(known[0]) if known else None
 
 
 @lru_cache(maxsize=4096)

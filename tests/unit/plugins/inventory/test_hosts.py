@@ -53,7 +53,8 @@ def test_a_name_that_the_controller_resolves_is_an_address(names: dict[str, list
     assert errors(fleet(n1={"ansible_host": "n1.lan"})) == []
     assert errors(fleet(n1={"ansible_host": "203.0.113.1", "machine_address": "n1.lan"})) == []
     # It collides with whatever else is at that address.
-    found = only_error(fleet(n1={"ansible_host": "n1.lan"}, n2={"ansible_host": "192.0.2.61"}))
+    beside = {"ansible_host": "203.0.113.2", "model_endpoint_address": "192.0.2.61"}
+    found = only_error(fleet(n1={"ansible_host": "n1.lan"}, n2=beside))
     assert found.startswith("n1 (5001), n2 (5001): model_endpoint_port overlaps at 192.0.2.61")
 
 

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import pytest
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import addresses_of
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory import command_line, machines
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.fleet import HIGHEST_WEIGHT
 
@@ -25,7 +26,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (known[name], 0))]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    machines._resolved.cache_clear()
+    addresses_of.cache_clear()
 
 
 @pytest.mark.parametrize("variable", ["model_endpoint_address", "ansible_host"])
