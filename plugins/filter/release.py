@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
-    container_recipe,
-    release_settings,
-)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import (
     container_state,
     missing_container,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import (
+    capture_folder,
+    container_recipe,
+    endpoint_service,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     gets_traffic,
@@ -60,9 +61,11 @@ class FilterModule:
         return {
             "apply_errors": apply_errors,
             "baseline_step": baseline_step,
-            "container_recipe": container_recipe,
+            "capture_folder": capture_folder,
             "commit_step": commit_step,
+            "container_recipe": container_recipe,
             "container_state": container_state,
+            "endpoint_service": endpoint_service,
             "finish_step": finish_step,
             "found_state": found_state,
             "gate_step": gate_step,
@@ -76,7 +79,6 @@ class FilterModule:
             "probe_step": probe_step,
             "ramp_left": ramp_left,
             "ramp_step": ramp_step,
-            "release_settings": release_settings,
             "rolling_step": rolling_step,
             "rotate_step": rotate_step,
             "share_step": share_step,

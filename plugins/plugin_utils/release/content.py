@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import kept_releases
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
@@ -32,15 +31,6 @@ CONTAINER_SETTINGS = (
     "capture_bytes",
 )
 """The settings of role model_endpoint, without the role's name, that make the container what it is."""
-
-RECIPE_FILES = ("model_endpoint/vars/main/service.yml", "container/tasks/run.yml")
-"""The files of roles that say how an endpoint's container is run."""
-
-
-def container_recipe(roles: str) -> str:
-    """Return a hash of how containers are run, since a change makes other containers. `roles` is the roles' folder."""
-    text = "".join((Path(roles) / name).read_text(encoding="utf-8") for name in RECIPE_FILES)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def container_settings(
