@@ -63,6 +63,11 @@ def fleet_hosts(groups: Groups) -> list[str]:
     return list(dict.fromkeys(members))
 
 
+def service_hosts(groups: Groups) -> list[str]:
+    """Return the load balancers and the builder, each once."""
+    return list(dict.fromkeys([*groups["load_balancers"], image_builder(groups)]))
+
+
 def machine(hostvars: HostVars, host: str) -> str:
     """Return the identity of the machine of `host`: its address and SSH port."""
     return f"{host_address(hostvars, host)} {hostvars[host].get('ansible_port', '')}".strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
@@ -24,10 +24,11 @@ CLIENTS_WARNED_DAYS = 30
 
 def certificate_differences(fleet: Fleet) -> Iterator[Difference]:
     """Yield the certificates and keys of the fleet that are missing, end soon, or are of another authority."""
-    issued = cast("Issued | None", fleet.fact("internal_ca_issued"))
-    if issued is None or "certificates" not in issued:
-        yield _not_compared(fleet, str((issued or {}).get("msg") or "they were not issued"))
+    known = cast("Mapping[str, object]", fleet.fact("internal_ca_issued") or {})
+    if "certificates" not in known:
+        yield _not_compared(fleet, str(known.get("msg", "they were not issued")))
     else:
+        issued = cast("Issued", known)
         wanted = machine_certificates(
             fleet.hostvars,
             fleet.groups,
@@ -52,7 +53,7 @@ def _not_compared(fleet: Fleet, reason: str) -> Difference:
     }
 
 
-def _of_machine(fleet: Fleet, host: str, files: list[File], issued: Issued) -> Iterator[Difference]:
+def _of_machine(fleet: Fleet, host: str, files: Sequence[File], issued: Issued) -> Iterator[Difference]:
     """Yield the differences of the certificates on the machine of `host`."""
     found, renew_days = fleet.found(host), int(setting(fleet.hostvars, host, "internal_ca_renew_days"))
     for path, state in file_states(files).items():

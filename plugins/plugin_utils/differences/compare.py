@@ -6,16 +6,18 @@ This is the one comparison: site.yml acts on its kinds, --check makes sentences 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.certificates import (
     certificate_differences,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.containers import (
-    container_differences,
+    service_differences,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.endpoints import endpoint_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.files import file_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.firewall import firewall_differences
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.health import health_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.images import image_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.lock import lock_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.machines import (
@@ -30,6 +32,11 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.unexpla
     unexplained_differences,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import unit_differences
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known import (
+    found_state,
+    present_balancers,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars as ReleaseHostVars
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars
 
@@ -42,8 +49,9 @@ KINDS: tuple[Callable[[Fleet], Iterator[Difference]], ...] = (
     firewall_differences,
     unit_differences,
     file_differences,
-    container_differences,
+    service_differences,
     endpoint_differences,
+    health_differences,
     nginx_differences,
     image_differences,
     unexplained_differences,
@@ -52,13 +60,30 @@ KINDS: tuple[Callable[[Fleet], Iterator[Difference]], ...] = (
 
 
 def differences(
-    hostvars: HostVars, groups: Groups, present: Sequence[str], state: State | None, now: float
+    hostvars: HostVars,
+    groups: Groups,
+    in_scope: Sequence[str],
+    present: Sequence[str],
+    state: State | None,
+    now: float,
 ) -> list[Difference]:
     """Return in what the fleet differs from what the inventory and the state want.
 
-    `present` are the hosts that were inspected, `state` is the newest that a load balancer holds (None where none
-    could be asked), and `now` the controller's time. What the roles want of Nginx, the registry and keepalived they
-    tell by their entry points `wanted`, as facts.
+    `in_scope` are the hosts that the run is about, `present` those of them that were inspected, `state` is the newest
+    that a load balancer holds (None where none could be asked), and `now` the controller's time. What the roles want
+    of Nginx, the registry and keepalived they tell by their entry points `wanted`, as facts.
     """
-    fleet = Fleet.of(hostvars, groups, present, state, now)
+    fleet = Fleet.of(hostvars, groups, in_scope, present, state, now)
     return [difference for kind in KINDS for difference in kind(fleet)]
+
+
+def differences_step(
+    hostvars: HostVars, groups: Groups, in_scope: Sequence[str], present: Sequence[str], now: float
+) -> list[Difference]:
+    """Return the differences of a run that has inspected the hosts that are present."""
+    facts = cast("ReleaseHostVars", hostvars)
+    planned = hostvars[present[0]].get("release_planned")
+    state: State | None = planned["state"] if planned else None
+    if state is None and present_balancers(facts, groups, present):
+        state = found_state(facts, groups, present)
+    return differences(hostvars, groups, in_scope, present, state, now)

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import container_deviations
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.containers import (
-    container_deviations,
     container_difference,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import (
-    SITE,
-    Difference,
-    Fleet,
-    Service,
-)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     CONTAINER_SETTINGS,
     release_settings,
@@ -76,7 +71,7 @@ def _settings(fleet: Fleet, node: str, live: Release) -> Iterator[Difference]:
 def _container(fleet: Fleet, node: str, release: Release, slot: str) -> Iterator[Difference]:
     """Yield the container of `release` on `node`, where it differs from what is wanted or is not healthy."""
     machine, name = fleet.found(node), container_name(node, slot)
-    service = cast("Service", endpoint_service(cast("HostVars", fleet.hostvars), node, release, slot))
+    service = endpoint_service(cast("HostVars", fleet.hostvars), node, release, slot)
     if deviations := container_deviations(machine, service):
         yield container_difference(node, name, deviations)
     elif machine["containers"][name]["health"] == "unhealthy":

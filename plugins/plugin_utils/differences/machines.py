@@ -1,4 +1,4 @@
-"""Runs on the controller: what every machine is to have: an engine that is recent enough, a clock, space on its disks."""
+"""Runs on the controller: each machine's engine, clock and disks against what they are to be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import fleet_hosts
 
 OLDEST_ENGINE = (20, 10)
 """The oldest engine that Flotilla is tested with, which is Debian 12's."""
@@ -15,7 +14,7 @@ OLDEST_ENGINE = (20, 10)
 
 def unreached_differences(fleet: Fleet) -> Iterator[Difference]:
     """Yield the hosts that could not be looked at."""
-    for host in fleet_hosts(fleet.groups):
+    for host in fleet.in_scope:
         if host not in fleet.present:
             yield {
                 "host": host,

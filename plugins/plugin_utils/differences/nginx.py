@@ -7,6 +7,8 @@ from typing import Any
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 
+CONFIGURATION_FILE = "/etc/flotilla/nginx/nginx.conf"
+
 
 def nginx_differences(fleet: Fleet) -> Iterator[Difference]:
     """Yield the load balancers that have another state than the newest, or serve another configuration."""
@@ -24,14 +26,25 @@ def nginx_differences(fleet: Fleet) -> Iterator[Difference]:
                 "mended_by": SITE,
                 "change": "write the state of the fleet",
             }
-        serves = next((wanted["serves"] for wanted in fleet.wanted(host) if "serves" in wanted), None)
-        served = fleet.found(host)["served"]
-        if serves is not None and served != serves:
-            yield {
-                "host": host,
-                "thing": "configuration of Nginx",
-                "wanted": f"serves {serves}",
-                "found": f"serves {served}" if served else "no answer",
-                "mended_by": SITE,
-                "change": "reload Nginx",
-            }
+        yield from _configuration(fleet, host)
+
+
+def _configuration(fleet: Fleet, host: str) -> Iterator[Difference]:
+    """Yield the configuration of a load balancer, where Nginx serves another or the file has changed since."""
+    found = fleet.found(host)
+    written = found["files"].get(CONFIGURATION_FILE, "").partition(":")[0]
+    for wanted in fleet.wanted(host):
+        if "serves" not in wanted or (found["served"], written) == (
+            wanted["serves"],
+            wanted["configuration"],
+        ):
+            continue
+        served = found["served"] == wanted["serves"]
+        yield {
+            "host": host,
+            "thing": "configuration of Nginx",
+            "wanted": CONFIGURATION_FILE if served else f"serves {wanted['serves']}",
+            "found": "a changed file" if served else f"serves {found['served'] or 'nothing'}",
+            "mended_by": SITE,
+            "change": f"write {CONFIGURATION_FILE}" if served else "reload Nginx",
+        }

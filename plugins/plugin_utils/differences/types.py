@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import ContainerSettings
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import machine, read_once
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import fleet_hosts, machine, read_once
 
 SITE = "site.yml"
 """The run that mends most differences."""
@@ -73,23 +73,14 @@ class FoundMachine(TypedDict):
     certificate: str
 
 
-class Service(TypedDict):
-    """How a container is run, as far as the comparison reads it; role container describes all of it."""
-
-    name: str
-    image: str
-    user: int
-    memory: str
-    pids_limit: int
-    labels: Mapping[str, str]
-    reads_files_at_start: NotRequired[bool]
-
-
 class Wanted(TypedDict):
     """What a role wants on a host: the containers, and the states of files by path."""
 
-    services: Sequence[Service]
+    services: Sequence[Mapping[str, Any]]
+    """As role container takes them."""
     files: Mapping[str, str]
+    configuration: NotRequired[str]
+    """The SHA-256 of nginx.conf."""
     serves: NotRequired[str]
     """The version of the configuration that Nginx is to serve."""
 
@@ -100,8 +91,10 @@ class Fleet:
 
     hostvars: HostVars
     groups: Groups
+    in_scope: Sequence[str]
+    """The hosts that the run is about."""
     present: Sequence[str]
-    """The hosts that were inspected."""
+    """Those of them that were inspected."""
     state: State | None
     """The newest state of the load balancers; None where none of them could be asked."""
     now: float
@@ -109,11 +102,25 @@ class Fleet:
 
     @classmethod
     def of(
-        cls, hostvars: HostVars, groups: Groups, present: Sequence[str], state: State | None, now: float
+        cls,
+        hostvars: HostVars,
+        groups: Groups,
+        in_scope: Sequence[str],
+        present: Sequence[str],
+        state: State | None,
+        now: float,
     ) -> Fleet:
         """Return the fleet with each host's variables read once. Ansible builds them anew at each access."""
-        members = {host for hosts in groups.values() for host in hosts}
-        return cls(read_once(hostvars, sorted(members)), groups, present, state, now)
+        hosts = fleet_hosts(groups)
+        here, about = set(present), set(in_scope)
+        return cls(
+            read_once(hostvars, hosts),
+            groups,
+            [host for host in hosts if host in about],
+            [host for host in hosts if host in here],
+            state,
+            now,
+        )
 
     def found(self, host: str) -> FoundMachine:
         """Return what was found on the machine of `host`, which is present."""

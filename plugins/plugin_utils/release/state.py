@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
@@ -113,7 +113,7 @@ def gets_traffic(plan: Plan, state: State) -> bool:
     return state["candidate"] is not None or is_live(plan, state)
 
 
-def unneeded_images(images: Sequence[str], state: State, push_endpoint: str) -> list[str]:
+def unneeded_images(images: Iterable[str], state: State, push_endpoint: str) -> list[str]:
     """Return those of a node's `images` that no kept release needs, by digest.
 
     Images by the name of `push_endpoint`, where the builder pushes them, are left to the builder, which removes them
