@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.compare import differences_step
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.health import traffic_slots
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.sentences import check_step
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import engine_not_enabled
 
 
 class FilterModule:
@@ -17,5 +18,6 @@ class FilterModule:
         return {
             "check_step": check_step,
             "differences_step": differences_step,
+            "engine_not_enabled": engine_not_enabled,
             "traffic_slots": traffic_slots,
         }

@@ -57,6 +57,8 @@ class NodeStatus(TypedDict):
     requests_per_second: float
     failure_share: float
     certificate_end: float | None
+    last_seen: float | None
+    """Now where the node was reached or answers, else when it last answered a request that a log still has."""
 
 
 class BalancerStatus(TypedDict):
@@ -99,16 +101,25 @@ def fleet_status(
     reached: Sequence[str],
     state: State,
     samples: Sequence[Sample],
+    older_samples: Sequence[Sample],
     differences: Sequence[Difference],
     now: float,
 ) -> FleetStatus:
     """Return what runs where.
 
-    `reached` are the hosts that could be inspected, `samples` the load balancers' answers to module access_log.
+    `reached` are the hosts that could be inspected, `samples` the load balancers' answers to module access_log about
+    the last LOG_SECONDS, `older_samples` those about a longer time, where a node was not reached.
     """
     balancers = [name for name in groups["load_balancers"] if name in reached]
+    older = merge_samples(older_samples)
     drained, seen = drained_nodes(hostvars, groups["model_nodes"], state), seen_endpoints(hostvars, balancers)
     sample = merge_samples(samples)
+    nodes: dict[str, NodeStatus] = {}
+    for node in groups["model_nodes"]:
+        own = seen.get(node, {})
+        nodes[node] = _node_status(hostvars, node, node in reached, node in drained, state, own, sample)
+        answers = nodes[node]["reached"] or nodes[node]["health"] == "ready"
+        nodes[node]["last_seen"] = now if answers else _last_answer(older, node)
     candidate = state["candidate"]
     slots = {state["live_slot"]: state["live"]} if state["live"] else {}
     if candidate:
@@ -134,12 +145,7 @@ def fleet_status(
         "load_balancers": {
             name: _balancer_status(hostvars, name, name in reached) for name in groups["load_balancers"]
         },
-        "nodes": {
-            node: _node_status(
-                hostvars, node, node in reached, node in drained, state, seen.get(node, {}), sample
-            )
-            for node in groups["model_nodes"]
-        },
+        "nodes": nodes,
         "differences": list(differences),
     }
 
@@ -147,12 +153,13 @@ def fleet_status(
 def status_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now: float) -> FleetStatus:
     """Return fleet_status of what playbooks/status.yml has found out: facts of the hosts that are `present`."""
     facts = hostvars[present[0]]
-    logs = [
-        hostvars[host].get("release_access_log", {}) for host in groups["load_balancers"] if host in present
-    ]
-    samples = [log["sample"] for log in logs if "sample" in log]
+    balancers = [hostvars[host] for host in groups["load_balancers"] if host in present]
+    samples, older = (
+        [log["sample"] for variables in balancers if "sample" in (log := variables.get(name, {}))]
+        for name in ("release_access_log", "release_older_log")
+    )
     state: State = facts["release_state"]
-    return fleet_status(hostvars, groups, present, state, samples, facts["flotilla_differences"], now)
+    return fleet_status(hostvars, groups, present, state, samples, older, facts["flotilla_differences"], now)
 
 
 def _machine(hostvars: HostVars, host: str) -> Mapping[str, Any]:
@@ -188,7 +195,14 @@ def _node_status(
         "requests_per_second": counts["requests"] / LOG_SECONDS,
         "failure_share": counts["failures"] / counts["requests"] if counts["requests"] else 0.0,
         "certificate_end": min(_known(found.get("certificate_end") for found in live), default=None),
+        "last_seen": None,
     }
+
+
+def _last_answer(sample: Sample, node: str) -> float | None:
+    """Return when `node` last answered a request, as far as the logs tell."""
+    counts = sample["endpoints"].get(node)
+    return counts["last"] if counts else None
 
 
 def _known(values: Iterable[T | None]) -> list[T]:

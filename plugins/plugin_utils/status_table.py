@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
@@ -15,6 +16,9 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
 COLUMNS = ("node", "state", "weight", "live", "other slot", "health", "req/s", "failed", "in flight")
 WIDEST = (18, 12, 6, 14, 14, 15, 6, 6, 9)
 """How many characters of each column are shown. With two spaces between, a line fits into 100 for usual names."""
+
+NO_TRAFFIC = {"not in the traffic": "no traffic"}
+"""What the table has room for."""
 
 LINE = 100
 
@@ -78,24 +82,23 @@ def _releases(status: FleetStatus) -> str:
 
 
 def _balancers(status: FleetStatus) -> str:
-    """Return the line about the load balancers."""
+    """Return the line about the load balancers and the deploy lock."""
     told = []
     for name, balancer in status["load_balancers"].items():
         serves = f"serves {balancer['serves']}" if balancer["serves"] else "does not serve"
         holds = f" and holds {balancer['holds']}" if balancer["holds"] else ""
         told.append(f"{name} {serves if balancer['reached'] else NOT_LOOKED_AT}{holds}")
-    return ", ".join(told)
+    return "; ".join([", ".join(told), f"lock {status['lock'] or 'free'}"])
 
 
 def _traffic(status: FleetStatus) -> str:
-    """Return the line about the lock, and about the requests of the last minute."""
+    """Return the line about the requests of the last minute."""
     told = [
-        f"{release}: {figures['requests'] / LOG_SECONDS:.1f} requests/s, "
+        f"{release}: {figures['requests'] / LOG_SECONDS:.1f} req/s, "
         f"{100 * figures['failure_share']:.1f} % failed, p95 {1000 * figures['p95']:.0f} ms"
         for release, figures in status["traffic"].items()
     ]
-    lock = f"lock {status['lock']}" if status["lock"] else "lock free"
-    return "; ".join([lock, *(told or ["no requests in the last minute"])])
+    return "; ".join(told or ["no requests in the last minute"])
 
 
 def _row(name: str, node: NodeStatus) -> Sequence[str]:
@@ -103,15 +106,20 @@ def _row(name: str, node: NodeStatus) -> Sequence[str]:
     share = f" ({node['share']} %)" if node["state"] == "up" and node["share"] < 100 else ""
     return (
         name,
-        node["state"] + share,
+        NO_TRAFFIC.get(node["state"], node["state"]) + share,
         str(node["weight"]),
         (node["live"] or "-") if node["reached"] else NOT_LOOKED_AT,
-        (node["staged"] or "-") if node["reached"] else NOT_LOOKED_AT,
+        (node["staged"] or "-") if node["reached"] else _seen(node["last_seen"]),
         node["health"] or "-",
         f"{node['requests_per_second']:.1f}",
         f"{100 * node['failure_share']:.1f} %",
         "-" if node["in_flight"] is None else str(node["in_flight"]),
     )
+
+
+def _seen(time: float | None) -> str:
+    """Return when a node was last seen."""
+    return f"seen {datetime.fromtimestamp(time, UTC):%H:%M:%S}Z" if time else "-"
 
 
 def _cut(text: str, most: int) -> str:

@@ -17,6 +17,8 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     make_authority,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import (
+    Issued,
+    KeyPair,
     fleet_certificates,
     machine_certificates,
 )
@@ -42,7 +44,7 @@ INVENTORY: dict[str, dict[str, Any]] = {
 REGISTRIES = ("10.0.0.1:5000", "10.0.0.1:5080")
 REFERENCE = "10.0.0.1:5000/flotilla/model-endpoint@sha256:live"
 LIVE = {
-    **new_release("image", container_settings(INVENTORY, GROUPS["model_nodes"], "recipe"), NOW),
+    **new_release("image", container_settings(INVENTORY, GROUPS["model_nodes"], "recipe"), NOW),  # type: ignore[arg-type]
     "reference": REFERENCE,
 }
 OLD = {**LIVE, "id": "older", "reference": REFERENCE.replace("live", "old")}
@@ -75,9 +77,9 @@ def authority(name: str) -> Pair:
 
 
 @cache
-def issued() -> dict[str, Any]:
+def issued() -> Issued:
     """What module internal_ca returns."""
-    certificates = {}
+    certificates: dict[str, KeyPair] = {}
     for wanted in fleet_certificates(INVENTORY, GROUPS, "10.0.0.1"):
         pair = issue(authority(wanted.get("authority", "fleet")), wanted["name"], wanted["usage"])
         certificates[wanted["name"]] = pem(pair)
@@ -85,11 +87,10 @@ def issued() -> dict[str, Any]:
     return {
         "authorities": {name: certificate_pem(authority(name)[0]) for name in names},
         "certificates": certificates,
-        "days_left": 3000,
     }
 
 
-def pem(pair: Pair) -> dict[str, str]:
+def pem(pair: Pair) -> KeyPair:
     """A certificate and its key, as module internal_ca returns them."""
     return {"certificate": certificate_pem(pair[0]), "private_key": key_pem(pair[1])}
 
@@ -121,7 +122,10 @@ def found(host: str) -> dict[str, Any]:
         "addresses": {},
         "containers": {},
         "images": {},
-        "files": {file["path"]: wanted_state(file) for file in files},
+        "files": {
+            "/lib/systemd/system/docker.service": "d0c:0644:0",
+            **{file["path"]: wanted_state(file) for file in files},
+        },
         "certificates": {path: text[text.index("-----BEGIN CERT") :] for path, text in certificates.items()},
         "links": {
             f"{wants}/{unit}": f"/lib/systemd/system/{unit}"

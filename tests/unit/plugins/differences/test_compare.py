@@ -6,8 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import certificate_pem, issue, make_authority
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
+    certificate_pem,
+    issue,
+    make_authority,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.compare import differences_step
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import SPECS
 
 from unit.plugins.differences.fleet import (
     CONFIGURATION_FILE,
@@ -65,13 +70,20 @@ def put(part: str, key: str, value: Any, host: str = "node1") -> Break:
     return lambda hostvars: hostvars[host]["flotilla_machine"][part].update({key: value})
 
 
+MEMORY = SPECS["model_endpoint"]["model_endpoint_memory"]["default"]
 WANTS = "/etc/systemd/system/multi-user.target.wants"
 SERVER = "/etc/flotilla/endpoints/node1/server.pem"
 HOLDER = {"user": "alice", "controller": "desk", "playbook": "site.yml", "time": "2027-01-01T00:00:00"}
 UNEXPLAINED = {"running": True, "labels": {"flotilla.role": "endpoint"}}
 CASES: dict[str, tuple[Break, str, str, str, str]] = {
     "engine": (machine("node2", engine=False), "node2", "Docker engine", "no answer", SITE),
-    "old engine": (machine("node2", engine_version="19.03.1"), "node2", "Docker engine", "version 19.03.1", ""),
+    "old engine": (
+        machine("node2", engine_version="19.03.1"),
+        "node2",
+        "Docker engine",
+        "version 19.03.1",
+        "",
+    ),
     "clock ahead": (machine("node2", clock=NOW + 9), "node2", "clock", "9 s ahead", ""),
     "clock behind": (machine("node2", clock=NOW - 66), "node2", "clock", "60 s behind", ""),
     "disk": (
@@ -218,7 +230,7 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         lambda hostvars: hostvars["node2"].update(model_endpoint_memory="3g"),
         "node2",
         "settings of the live release",
-        f"memory {LIVE['settings']['common']['memory']}",
+        f"memory {MEMORY}",
         SITE,
     ),
 }
