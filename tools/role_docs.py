@@ -24,6 +24,7 @@ BEGIN = "<!-- variables: from meta/argument_specs.yml by tools/role_docs.py -->"
 END = "<!-- end of variables -->"
 
 SUBJECTS = {
+    "machine": "Machines",
     "model_endpoint": "Endpoints",
     "model_image": "The image of the endpoints",
     "release": "Releases",

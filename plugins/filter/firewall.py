@@ -1,10 +1,13 @@
-"""Runs on the controller: registers the filter of plugin_utils/firewall.py."""
+"""Runs on the controller: registers the filters of plugin_utils/firewall.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import guarded_ports
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import (
+    firewall_differences,
+    wanted_firewalls,
+)
 
 
 class FilterModule:
@@ -12,4 +15,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Return the filters by name."""
-        return {"guarded_ports": guarded_ports}
+        return {"firewall_differences": firewall_differences, "wanted_firewalls": wanted_firewalls}

@@ -18,6 +18,9 @@ UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 CONFIGURATION = "/etc/flotilla/"
 """Where the files of the fleet's services are."""
 
+OWN_NETWORKS = ("host", "flotilla")
+"""The networks that services name. The engine's own has several names."""
+
 RESTART_POLICY = "unless-stopped"
 LOG_DRIVER = "json-file"
 LOG_FILES = "3"
@@ -31,7 +34,7 @@ class ContainerSettings(TypedDict):
     command: list[str]
     user: str
     network: str
-    """"host", or "bridge" for the engine's own network."""
+    """"host", "flotilla" for the endpoints' network, or "bridge" for the engine's own."""
     ports: list[str]
     """ADDRESS:PORT:CONTAINER_PORT, sorted."""
     volumes: list[str]
@@ -64,7 +67,7 @@ def inspected_settings(container: Mapping[str, Any]) -> ContainerSettings:
     return {
         "command": list(config.get("Cmd") or ()),
         "user": config.get("User") or "",
-        "network": "host" if host.get("NetworkMode") == "host" else "bridge",
+        "network": host["NetworkMode"] if host.get("NetworkMode") in OWN_NETWORKS else "bridge",
         "ports": sorted(
             f"{_in_brackets(binding['HostIp'])}:{binding['HostPort']}:{port.partition('/')[0]}"
             for port, bindings in (host.get("PortBindings") or {}).items()

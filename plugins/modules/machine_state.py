@@ -21,6 +21,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
     inspected_settings,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
+from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import found_firewall
 from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import (
     disk_space,
     distribution,
@@ -177,9 +178,14 @@ asked_at:
   returned: always
   type: float
 firewall:
-  description: Whether the fleet's firewall is in place.
+  description:
+    - The fleet's firewall in the kernel, in the form of module_utils/firewall_rules.py. C(rules) are those of the chain
+      FLOTILLA. C(jumps) tells for each chain on the way to it where the jump stands.
   returned: always
-  type: bool
+  type: dict
+  sample:
+    rules: ["-A FLOTILLA --ctdir ORIGINAL --ctorigdst 192.0.2.21 --ctorigdstport 5001:5002 -p tcp -j DROP"]
+    jumps: {FORWARD: first, DOCKER-USER: first, INPUT: missing}
 state:
   description: The content of /var/lib/flotilla/state.json, null without that file.
   returned: always
@@ -354,8 +360,7 @@ def main() -> None:
             systemd=SYSTEMD.is_dir(),
             disks=disk_space(module.params["disks"]),
             lock=lock_holder(),
-            firewall=_output(module, "iptables", "--wait", "--check", "DOCKER-USER", "--jump", "FLOTILLA")[0]
-            == 0,
+            firewall=found_firewall(_output(module, "iptables-save", "-t", "filter")[1]),
             state=fleet_state(),
             served=served_version(module.params["status_port"]),
             certificate=shown_certificate(module.params["tls_port"]),

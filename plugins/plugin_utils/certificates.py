@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import literal
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import File
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
@@ -15,6 +15,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     host_address,
     image_builder,
     machine,
+    machine_name,
     virtual_address,
 )
 
@@ -62,11 +63,11 @@ def fleet_certificates(hostvars: HostVars, groups: Groups, registry_address: str
     Load balancers, which send requests to endpoints, and the builder, which pushes images, have certificates of
     authorities of their own, so that a node's certificate allows neither.
     """
-    addresses = sorted({host_address(hostvars, host) for host in fleet_hosts(groups)})
+    names = sorted({machine_name(hostvars, host) for host in fleet_hosts(groups)})
     return [
         {"name": "registry", "usage": "server", "addresses": [registry_address]},
         {"name": "builder", "usage": "client", "authority": "builder"},
-        *(Certificate(name=f"machine-{address}", usage="client") for address in addresses),
+        *(Certificate(name=f"machine-{name}", usage="client") for name in names),
         *(
             Certificate(name=f"endpoint-{node}", usage="server", names=[endpoint_name(node)])
             for node in groups["model_nodes"]
@@ -89,25 +90,17 @@ def frontend_certificates(hostvars: HostVars, groups: Groups) -> list[Certificat
     for balancer in groups["load_balancers"]:
         if setting(hostvars, balancer, "nginx_lb_tls") != "internal":
             continue
-        known = [host_address(hostvars, balancer, name) for name in ("ansible_host", "nginx_lb_address")]
+        known = [machine_name(hostvars, balancer), host_address(hostvars, balancer, "nginx_lb_address")]
         known += [virtual_address(hostvars, groups), *setting(hostvars, balancer, "nginx_lb_tls_names")]
         known = list(filter(None, dict.fromkeys(known)))
         entry = Certificate(
             name=f"frontend-{balancer}",
             usage="server",
-            addresses=[name for name in known if _is_address(name)],
-            names=[name for name in known if not _is_address(name)],
+            addresses=[name for name in known if literal(name)],
+            names=[name for name in known if not literal(name)],
         )
         found.append(entry)
     return found
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def machine_certificates(
@@ -121,7 +114,7 @@ def machine_certificates(
     certificates, authorities = issued["certificates"], issued["authorities"]
     files: dict[str, list[File]] = {}
     for host in fleet_hosts(groups):
-        client = certificates[f"machine-{host_address(hostvars, host)}"]
+        client = certificates[f"machine-{machine_name(hostvars, host)}"]
         files.setdefault(machine(hostvars, host), _engine_files(registry, authorities["fleet"], client))
     files[machine(hostvars, image_builder(groups))] += _engine_files(
         builders_registry, authorities["fleet"], certificates["builder"]

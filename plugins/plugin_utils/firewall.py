@@ -1,17 +1,54 @@
-"""Runs on the controller: derives from the inventory which ports a machine's firewall guards, and from whom."""
+"""Runs on the controller: the rules of each machine's firewall, and in what a machine's differ from them.
+
+Docker has already exchanged a packet's address and port for the container's when the rules see it; conntrack knows
+what they were. A rule looks only at packets of the direction in which a connection was made: answers pass.
+"""
 
 from __future__ import annotations
 
-import ipaddress
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import (
+    CHAIN,
+    FIRST,
+    JUMPS,
+    Firewall,
+    normal,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import literal
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import File, out_of_date
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     fleet_hosts,
     host_address,
     image_builder,
+    machine,
+    machine_addresses,
+    read_once,
 )
+
+FOLDER = "/etc/flotilla/firewall"
+UNITS = "/etc/systemd/system"
+SOURCES = Path(__file__).parents[2] / "roles" / "node_firewall" / "files"
+
+LINKS: Mapping[str, str] = {
+    f"{UNITS}/docker.service.wants/flotilla-firewall.service": f"{UNITS}/flotilla-firewall.service",
+    f"{UNITS}/timers.target.wants/flotilla-firewall.timer": f"{UNITS}/flotilla-firewall.timer",
+}
+"""Where systemd finds that the engine's start and a timer apply the rules: the target of each link, by its path."""
+
+BRIDGE = "flotilla0"
+"""The network interface of the network that the endpoints' containers are in; role model_endpoint makes it."""
+
+MADE = "-m conntrack --ctdir ORIGINAL"
+"""What a packet matches that goes the way in which its connection was made."""
+
+SHOWN_RULES = 3
+"""How many rules a difference tells."""
 
 
 class Guard(TypedDict):
@@ -23,40 +60,187 @@ class Guard(TypedDict):
     sources: list[str]
 
 
+class WantedFirewall(TypedDict):
+    """What a machine is to have for its firewall."""
+
+    rules: list[str]
+    """As iptables-restore takes them."""
+    files: list[File]
+    links: Mapping[str, str]
+    """The targets of links, by path."""
+
+
+def wanted_firewalls(
+    hostvars: HostVars, groups: Groups, registry: str, builders_registry: str
+) -> dict[str, WantedFirewall]:
+    """Return the firewall of each machine that needs one, by `topology.machine`.
+
+    `registry` is the ADDRESS:PORT from which the fleet pulls images, `builders_registry` the one to which the builder
+    pushes them. On a machine with endpoints nothing but a load balancer reaches the endpoints' network, and nothing
+    in this network makes a connection.
+
+    Raises:
+        AnsibleFilterError: when an address is IPv6, for which Docker has no chain to put a rule into.
+    """
+    variables = read_once(hostvars, fleet_hosts(groups))
+    balancers = sorted(
+        {host_address(variables, host, "nginx_lb_address") for host in groups["load_balancers"]}
+    )
+    guards = guarded_ports(variables, groups, registry, builders_registry)
+    with_endpoints = {machine(variables, node) for node in groups["model_nodes"]}
+    found: dict[str, WantedFirewall] = {}
+    for place in sorted(guards.keys() | with_endpoints):
+        rules = [rule for guard in guards.get(place, ()) for rule in _guard_rules(guard)]
+        if place in with_endpoints:
+            rules = _network_rules(balancers) + rules
+        found[place] = {"rules": rules, "files": _files(rules), "links": LINKS}
+    return found
+
+
 def guarded_ports(
     hostvars: HostVars, groups: Groups, registry: str, builders_registry: str
 ) -> dict[str, list[Guard]]:
-    """Return what each machine's firewall guards, by the machine's address.
+    """Return the ports that each machine guards, by `topology.machine`; the arguments are those of `wanted_firewalls`.
 
-    Only load balancers may reach the endpoints. All machines of the fleet may reach `registry`, the ADDRESS:PORT from
-    which they pull images; only the builder may reach `builders_registry`, to which it pushes them. A loopback address
-    needs no guard, because only the machine itself can reach it.
-
-    Raises:
-        AnsibleFilterError: when an address is IPv6, for which Docker has no chain to put a guard into.
+    Only load balancers may reach the endpoints: those that the inventory wants, and those that a container which was
+    found there still publishes. All machines of the fleet may reach the registry, and only the builder may push to
+    it. A loopback address needs no guard, because only the machine itself can reach it.
     """
     balancers = {host_address(hostvars, host, "nginx_lb_address") for host in groups["load_balancers"]}
     guarded: dict[str, list[Guard]] = {}
 
     def guard(host: str, address: str, ports: str, sources: set[str]) -> None:
-        parsed = ipaddress.ip_address(address)
-        if parsed.is_loopback:
+        parsed = literal(address)
+        if parsed is None or parsed.is_loopback:
             return
         if parsed.version == 6:
             raise AnsibleFilterError(
                 f"{host}: {address} is an IPv6 address, which the firewall can't guard; use an IPv4 one"
             )
         entry: Guard = {"address": address, "ports": ports, "sources": sorted(sources)}
-        guarded.setdefault(host_address(hostvars, host), []).append(entry)
+        entries = guarded.setdefault(machine(hostvars, host), [])
+        if entry not in entries:
+            entries.append(entry)
 
+    wanted = set()
     for node in groups["model_nodes"]:
         port = int(setting(hostvars, node, "model_endpoint_port"))
-        guard(node, host_address(hostvars, node, "model_endpoint_address"), f"{port}:{port + 1}", balancers)
+        address = host_address(hostvars, node, "model_endpoint_address")
+        guard(node, address, f"{port}:{port + 1}", balancers)
+        wanted |= {(address, port), (address, port + 1)}
+    for node in groups["model_nodes"]:
+        for address, port in sorted(_published(hostvars[node].get("flotilla_machine", {})) - wanted):
+            guard(node, address, str(port), balancers)
 
     builder = image_builder(groups)
-    if not ipaddress.ip_address(host_address(hostvars, builder, "registry_address")).is_loopback:
-        fleet = balancers | {host_address(hostvars, host) for host in fleet_hosts(groups)}
-        for endpoint, sources in ((registry, fleet), (builders_registry, {host_address(hostvars, builder)})):
+    own = literal(host_address(hostvars, builder, "registry_address"))
+    if own and not own.is_loopback:
+        addresses = machine_addresses(hostvars, groups)
+        fleet = balancers.union(*addresses.values())
+        for endpoint, sources in (
+            (registry, fleet),
+            (builders_registry, addresses[machine(hostvars, builder)]),
+        ):
             address, _, port_of_registry = endpoint.rpartition(":")
             guard(builder, address, port_of_registry, sources)
     return guarded
+
+
+def _published(found: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Return the addresses and ports that the endpoints' containers of an inspected machine publish."""
+    return {
+        (address.strip("[]"), int(port))
+        for container in found.get("containers", {}).values()
+        if container["labels"].get("flotilla.role") == "endpoint"
+        for address, _, port in (
+            entry.rpartition(":")[0].rpartition(":") for entry in container["settings"]["ports"]
+        )
+        if literal(address.strip("[]"))
+    }
+
+
+def _guard_rules(guard: Guard) -> list[str]:
+    ports = f"-m conntrack --ctorigdst {guard['address']} --ctorigdstport {guard['ports']} --ctdir ORIGINAL"
+    allowed = [f"-A {CHAIN} -s {source} -p tcp {ports} -j RETURN" for source in guard["sources"]]
+    return [*allowed, f"-A {CHAIN} -p tcp {ports} -j DROP"]
+
+
+def _network_rules(balancers: Sequence[str]) -> list[str]:
+    """Return the rules of the endpoints' network, whatever ports its containers publish.
+
+    A container that tries to make a connection is told at once that it may not, so that it does not wait.
+    """
+    return [
+        f"-A {CHAIN} -i {BRIDGE} {MADE} -j REJECT --reject-with icmp-port-unreachable",
+        *(f"-A {CHAIN} -s {source} -o {BRIDGE} -j RETURN" for source in balancers),
+        f"-A {CHAIN} -o {BRIDGE} {MADE} -j DROP",
+    ]
+
+
+def _files(rules: Sequence[str]) -> list[File]:
+    """Return the files by which a machine applies `rules`."""
+    # iptables-restore empties a chain that is named with a colon, and makes the change as a whole or not at all.
+    content = "\n".join(["# Written by Flotilla.", "*filter", f":{CHAIN} - [0:0]", *rules, "COMMIT", ""])
+    return [
+        {"path": f"{FOLDER}/rules", "content": content},
+        {"path": f"{FOLDER}/apply.sh", "content": _source("apply.sh"), "mode": "0755"},
+        *(
+            File(path=f"{UNITS}/{name}", content=_source(name))
+            for name in ("flotilla-firewall.service", "flotilla-firewall.timer")
+        ),
+    ]
+
+
+def _source(name: str) -> str:
+    return (SOURCES / name).read_text(encoding="utf-8")
+
+
+def firewall_differences(found: Mapping[str, Any], wanted: WantedFirewall, host: str) -> list[Difference]:
+    """Return in what the firewall of the machine of `host` differs from `wanted`.
+
+    `found` is what module machine_state found on the machine.
+    """
+    firewall: Firewall = found["firewall"]
+    differences: list[Difference] = []
+
+    def differ(thing: str, want: str, find: str, change: str) -> None:
+        differences.append(
+            {
+                "host": host,
+                "thing": thing,
+                "wanted": want,
+                "found": find,
+                "mended_by": "site.yml",
+                "change": change,
+            }
+        )
+
+    for chain, target in JUMPS.items():
+        if (place := firewall["jumps"].get(chain, "")) != FIRST:
+            jump = f"the jump from {chain} to {target}"
+            differ(
+                f"firewall: {jump}",
+                f"the first rule of {chain}",
+                place,
+                f"put {jump} first, which guards ports",
+            )
+    rules = [normal(rule.split()) for rule in wanted["rules"]]
+    if firewall["rules"] != rules:
+        missing = [rule for rule in rules if rule not in firewall["rules"]]
+        other = [rule for rule in firewall["rules"] if rule not in rules]
+        want = _listed(missing) or ("no other rule" if other else "each rule once, in its order")
+        find = _listed(other) or ("missing" if missing else "another order")
+        differ(f"firewall: the rules of chain {CHAIN}", want, find, f"write the rules of chain {CHAIN} anew")
+    for path in out_of_date(wanted["files"], found["files"]):
+        find = "another content, mode or owner" if path in found["files"] else "missing"
+        differ(f"file {path}", "as this version writes it", find, f"write {path}")
+    for path, target in wanted["links"].items():
+        if (link := found["links"].get(path, "")) != target:
+            differ(f"link {path}", target, link or "missing", f"make the link {path}")
+    return differences
+
+
+def _listed(rules: Sequence[str]) -> str:
+    """Return some of `rules` as a text, empty for none."""
+    more = len(rules) - SHOWN_RULES
+    return "; ".join(rules[:SHOWN_RULES]) + (f"; and {more} more" if more > 0 else "")

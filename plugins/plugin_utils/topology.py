@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import addresses_of
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
 
 
@@ -32,10 +33,29 @@ def read_once(hostvars: HostVars, hosts: Iterable[str]) -> dict[str, Mapping[str
     return {host: hostvars[host] for host in hosts}
 
 
-def host_address(hostvars: HostVars, host: str, variable: str = "ansible_host") -> str:
-    """Return the address of `host`: `variable` if it is set, else ansible_host, else the host's name."""
-    variables = hostvars[host]
-    return str(variables.get(variable) or variables.get("ansible_host") or host)
+def way_in(hostvars: HostVars, host: str) -> str:
+    """Return where Ansible comes in to `host`: ansible_host, else the host's name."""
+    return str(hostvars[host].get("ansible_host") or host)
+
+
+def machine_name(hostvars: HostVars, host: str) -> str:
+    """Return the address or name at which the fleet talks to the machine of `host`: machine_address, else way_in."""
+    return str(hostvars[host].get("machine_address") or way_in(hostvars, host))
+
+
+def host_address(hostvars: HostVars, host: str, variable: str = "machine_address") -> str:
+    """Return the address at which the fleet talks to `host`: `variable` if it is set, else that of `machine_name`.
+
+    Raises:
+        AnsibleFilterError: when that is a name that the controller can't resolve.
+    """
+    name = str(hostvars[host].get(variable) or machine_name(hostvars, host))
+    found = addresses_of(name)
+    if not found:
+        raise AnsibleFilterError(
+            f"{host}: the controller can't resolve {name}: set machine_address to an address"
+        )
+    return found[0]
 
 
 def with_port(address: str, port: int | str) -> str:
@@ -69,8 +89,12 @@ def service_hosts(groups: Groups) -> list[str]:
 
 
 def machine(hostvars: HostVars, host: str) -> str:
-    """Return the identity of the machine of `host`: its address and SSH port."""
-    return f"{host_address(hostvars, host)} {hostvars[host].get('ansible_port', '')}".strip()
+    """Return the identity of the machine of `host`: where Ansible comes in, and by which port.
+
+    The addresses of services don't tell machines apart: one machine may have several, and behind a gateway many
+    machines have one way in and a port each.
+    """
+    return f"{way_in(hostvars, host)} {hostvars[host].get('ansible_port', '')}".strip()
 
 
 def machines(hostvars: HostVars, hosts: Sequence[str]) -> list[MachineHost]:
@@ -81,6 +105,36 @@ def machines(hostvars: HostVars, hosts: Sequence[str]) -> list[MachineHost]:
         first = first_hosts.setdefault(machine(hostvars, host), host)
         group = "flotilla_machines" if first == host else "flotilla_cohosted"
         found.append({"host": host, "group": group, "first": first})
+    return found
+
+
+SERVICE_ADDRESSES = {
+    "model_nodes": "model_endpoint_address",
+    "load_balancers": "nginx_lb_address",
+    "image_builder": "registry_address",
+}
+"""The variable that gives the hosts of a group an address for their service."""
+
+
+def machine_addresses(hostvars: HostVars, groups: Groups) -> dict[str, set[str]]:
+    """Return the addresses from which each machine of the fleet may talk to the others, by `machine`.
+
+    Those are the machine's own and the ones of its services. Where it has one of a service, its own may be a name that
+    the controller can't resolve, for an SSH configuration may give such names a meaning.
+
+    Raises:
+        AnsibleFilterError: when a machine has no address.
+    """
+    services = {**groups, "image_builder": [image_builder(groups)]}
+    found: dict[str, set[str]] = {}
+    for group, variable in SERVICE_ADDRESSES.items():
+        for host in services[group]:
+            names = (machine_name(hostvars, host), hostvars[host].get(variable))
+            known = found.setdefault(machine(hostvars, host), set())
+            known.update(address for name in names if name for address in addresses_of(str(name)))
+    for host in fleet_hosts(groups):
+        if not found[machine(hostvars, host)]:
+            host_address(hostvars, host)  # which says what is wrong
     return found
 
 

@@ -33,8 +33,7 @@ def certificate_differences(fleet: Fleet) -> Iterator[Difference]:
             fleet.hostvars,
             fleet.groups,
             issued,
-            str(fleet.fact("registry_endpoint")),
-            str(fleet.fact("registry_push_endpoint")),
+            *fleet.registries(),
         )
         for host in fleet.machines:
             yield from _of_machine(fleet, host, wanted[machine(fleet.hostvars, host)], issued)

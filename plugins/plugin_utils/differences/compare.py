@@ -16,7 +16,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.contain
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.endpoints import endpoint_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.files import file_differences
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.firewall import firewall_differences
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.firewall import guard_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.health import health_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.images import image_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.lock import lock_differences
@@ -46,7 +46,7 @@ KINDS: tuple[Callable[[Fleet], Iterator[Difference]], ...] = (
     clock_differences,
     disk_differences,
     certificate_differences,
-    firewall_differences,
+    guard_differences,
     unit_differences,
     file_differences,
     service_differences,

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import guarded_ports
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import host_address
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference, Fleet
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import (
+    firewall_differences,
+    wanted_firewalls,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import machine
 
 
-def firewall_differences(fleet: Fleet) -> Iterator[Difference]:
-    """Yield the machines whose firewall is not in place."""
-    for host in guarded_machines(fleet):
-        if not fleet.found(host)["firewall"]:
-            yield {
-                "host": host,
-                "thing": "firewall",
-                "wanted": "in place",
-                "found": "missing",
-                "mended_by": SITE,
-                "change": "put the firewall in place",
-            }
-
-
-def guarded_machines(fleet: Fleet) -> list[str]:
-    """Return the machines that have ports to guard, each by its first host."""
-    registries = (str(fleet.fact(name)) for name in ("registry_endpoint", "registry_push_endpoint"))
-    guarded = guarded_ports(fleet.hostvars, fleet.groups, *registries)
-    return [host for host in fleet.machines if host_address(fleet.hostvars, host) in guarded]
+def guard_differences(fleet: Fleet) -> Iterator[Difference]:
+    """Yield in what machines' firewalls differ: their rules, the jumps to them, their files and their units' links."""
+    registry, builders_registry = fleet.registries()
+    wanted = wanted_firewalls(fleet.hostvars, fleet.groups, registry, builders_registry)
+    for host in fleet.machines:
+        if firewall := wanted.get(machine(fleet.hostvars, host)):
+            yield from firewall_differences(fleet.found(host), firewall, host)

@@ -16,7 +16,7 @@ def image_differences(fleet: Fleet) -> Iterator[Difference]:
     wanted = {state["live"]["reference"]}
     if state["candidate"]:
         wanted.add(state["candidate"]["release"]["reference"])
-    pushed_to = str(fleet.fact("registry_push_endpoint"))
+    pushed_to = fleet.registries()[1]
     for host in dict.fromkeys(map(fleet.first_host, fleet.members("model_nodes"))):
         found = fleet.found(host)
         if not found["engine"]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, NotRequired, TypedDict, cast
 
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import ContainerSettings
+from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import Firewall
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import fleet_hosts, machine, read_once
@@ -68,7 +69,7 @@ class FoundMachine(TypedDict):
     lock: Mapping[str, object]
     clock: float
     asked_at: float
-    firewall: bool
+    firewall: Firewall
     served: str
     certificate: str
 
@@ -145,6 +146,10 @@ class Fleet:
     def fact(self, name: str) -> object:
         """Return a fact that was set for the whole fleet, None where there is none."""
         return next((found for host in self.present if (found := self.hostvars[host].get(name))), None)
+
+    def registries(self) -> tuple[str, str]:
+        """Return where machines pull images from, and where the builder pushes them to, each as ADDRESS:PORT."""
+        return str(self.fact("registry_endpoint")), str(self.fact("registry_push_endpoint"))
 
     def wanted(self, host: str) -> list[Wanted]:
         """Return what the roles want on `host`."""

@@ -6,8 +6,11 @@ its line, because a wrong group variable is one mistake and not a thousand.
 
 from __future__ import annotations
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.fleet import (
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.addresses import (
     check_addresses,
+    check_machines,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.fleet import (
     check_groups,
     check_min_nodes,
     check_names,
@@ -41,9 +44,8 @@ def inventory_errors(hostvars: HostVars, groups: Groups, roles: EntryPoints = RO
     check_names(members.nodes, report)
     check_variables(members, variables, report)
     check_min_nodes(members, report)
-    check_addresses(members.nodes, "model_endpoint_address", report)
-    check_addresses(members.balancers, "nginx_lb_address", report)
-    check_addresses(members.builders, "registry_address", report)
+    check_addresses(members, report)
+    check_machines(members, report)
     check_virtual_address(members, report)
     check_tls(members.balancers, report)
     check_ports(members, variables, report)

@@ -10,13 +10,10 @@ from collections.abc import Mapping, Sequence
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.hosts import Host, Members
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import (
     Report,
-    Unreadable,
     listed,
     shown,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.rules import address_fix
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values import (
-    ip_address,
     ip_interface,
     whole,
 )
@@ -24,7 +21,13 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values im
 LONGEST_NAME = 63
 """The most characters between two dots of the DNS name in an endpoint's certificate."""
 
-OWN_ADDRESSES = ("model_endpoint_address", "nginx_lb_address", "registry_address", "ansible_host")
+OWN_ADDRESSES = (
+    "model_endpoint_address",
+    "nginx_lb_address",
+    "registry_address",
+    "machine_address",
+    "ansible_host",
+)
 
 
 def check_groups(groups: Mapping[str, Sequence[str]], nodes: Sequence[Host], report: Report) -> None:
@@ -69,15 +72,6 @@ def check_min_nodes(members: Members, report: Report) -> None:
             report.value(host.name, variable, least, fix)
 
 
-def check_addresses(hosts: Sequence[Host], variable: str, report: Report) -> None:
-    """Report hosts without `variable` whose ansible_host, or name, is no IP address and so can't take its place."""
-    for host in hosts:
-        source, value = host.address(variable)
-        # The value of `variable` itself is checked with all other settings.
-        if source != variable and not isinstance(value, Unreadable) and address_fix(value):
-            report.value(host.name, source, value, f"this is not an IP address: set {variable} to one")
-
-
 def check_virtual_address(members: Members, report: Report) -> None:
     """Report a virtual address that differs between load balancers, belongs to a machine, or can't move."""
     variable, balancers = "virtual_address_ip", members.balancers
@@ -97,12 +91,12 @@ def check_virtual_address(members: Members, report: Report) -> None:
         report.value(balancers[0].name, variable, values[balancers[0].name], fix)
     virtual = ip_interface(values[balancers[0].name])
     for host in members.hosts:
-        if virtual and virtual.ip in [ip_address(host.address(name)[1]) for name in OWN_ADDRESSES]:
+        if virtual and virtual.ip in [host.ip(name) for name in OWN_ADDRESSES]:
             for name, value in wanted.items():
                 fix = f"this is the address of {host.name}: set one that no machine has"
                 report.value(name, variable, value, fix)
     for host in balancers:
         source, value = host.address("nginx_lb_address")
-        if isinstance(ip_address(value), ipaddress.IPv6Address):
+        if isinstance(host.ip("nginx_lb_address"), ipaddress.IPv6Address):
             fix = f"{variable} needs an IPv4 address here: set nginx_lb_address to one"
             report.value(host.name, source, value, fix)

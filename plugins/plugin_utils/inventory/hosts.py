@@ -5,25 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import Address, first_address
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import Unreadable
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values import ip_address
 
 Values = Mapping[str, object]
 """The variables of a host, which Ansible renders as they are read."""
 
 
+CONNECTION = ("ansible_host", "ansible_port")
+"""The variables of Ansible that say which machine a host is."""
+
+
 @dataclass(frozen=True)
 class Host:
-    """An inventory host, with ansible_host and the variables that begin with the name of a role."""
+    """An inventory host, with CONNECTION and the variables that begin with the name of a role."""
 
     name: str
     variables: Values
 
     def address(self, variable: str) -> tuple[str, object]:
-        """Return the host's address and the variable that holds it: `variable`, ansible_host or the host's name."""
-        for candidate in (variable, "ansible_host"):
+        """Return the host's address and the variable that holds it: `variable`, else the machine's.
+
+        The machine's is machine_address, ansible_host or the host's name.
+        """
+        for candidate in (variable, "machine_address", "ansible_host"):
             if candidate in self.variables:
                 return candidate, self.variables[candidate]
         return "inventory_hostname", self.name
+
+    def ip(self, variable: str) -> Address | None:
+        """Return the host's `address` as an IP address, None where it is none and no name of one."""
+        value = self.address(variable)[1]
+        return ip_address(value) or (first_address(value) if isinstance(value, str) else None)
+
+    def way_in(self) -> str:
+        """Return what stands for the machine: where Ansible comes in, and by which port."""
+        address = self.variables.get("ansible_host") or self.name
+        return f"{address} {self.variables.get('ansible_port', '')}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,7 @@ def read_members(
 
 
 def _read_host(name: str, variables: Values, prefixes: tuple[str, ...]) -> Host:
-    keys = [key for key in variables if key.startswith(prefixes) or key == "ansible_host"]
+    keys = [key for key in variables if key.startswith(prefixes) or key in CONNECTION]
     return Host(name, {key: _read(variables, key) for key in keys})
 
 

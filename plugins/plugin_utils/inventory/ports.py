@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import Address
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.hosts import Host, Members
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import Report, listed
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.rules import HIGHEST_PORT
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.tls import tls_mode
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values import (
-    Address,
-    ip_address,
     whole,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.variables import KnownVariables
@@ -61,7 +60,7 @@ def _used_ports(
     found = []
     for host in hosts:
         port = whole(host.variables.get(variable, default))
-        address = ip_address(host.address(address_variable)[1])
+        address = host.ip(address_variable)
         if port is not None and address is not None:
             found.append(UsedPort(host.name, variable, port, address))
     return found

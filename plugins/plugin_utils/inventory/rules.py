@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import shown
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import addresses_of
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import listed, shown
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values import (
     ip_address,
     ip_interface,
@@ -20,6 +21,8 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values im
     whole,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Option
+
+MACHINE_ADDRESS = "machine_address"
 
 Rule = Callable[[object], str | None]
 
@@ -87,6 +90,24 @@ def address_fix(value: object) -> str | None:
         return "set a literal IP address, such as 192.0.2.10"
     if address.is_unspecified:
         return "this means every address of the machine: set the one at which the fleet reaches the machine"
+    return None
+
+
+def machine_fix(value: object) -> str | None:
+    """Return how to fix a value that is neither the address of one machine nor a name that has one such address."""
+    if ip_address(value) or not isinstance(value, str):
+        return address_fix(value)
+    found = addresses_of(value)
+    if not found:
+        return f"the controller can't resolve this name: set {MACHINE_ADDRESS} to an IP address, or to a name it can"
+    if len(found) > 1:
+        return f"this name has the addresses {listed(found)}: set {MACHINE_ADDRESS} to one of them"
+    # Debian gives a machine's own name such an address on the machine.
+    if found[0].startswith("127.") and value != "localhost":
+        return (
+            f"this name is {found[0]} on the controller, where no other machine is: set {MACHINE_ADDRESS} to the "
+            "machine's IP address"
+        )
     return None
 
 
@@ -222,6 +243,7 @@ def _quotas(value: object) -> str | None:
 
 
 RULES: Mapping[str, Rule] = {
+    MACHINE_ADDRESS: machine_fix,
     "model_endpoint_address": address_fix,
     "model_endpoint_answer_seconds": _positive,
     # The green slot has the port after the blue slot's.

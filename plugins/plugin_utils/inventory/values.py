@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import Address
 
 
 def whole(value: object) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.hosts import Members
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.hosts import CONNECTION, Members
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.renamed import RENAMED
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import (
     HIDDEN,
@@ -55,7 +55,7 @@ class KnownVariables:
             return RULES[name](value)
         if name in self.options:
             return type_fix(value, self.options[name])
-        if name == "ansible_host":
+        if name in CONNECTION:
             return None
         nearest = self.nearest(name)
         return "there is no such variable: " + (f"did you mean {nearest}?" if nearest else "delete it")

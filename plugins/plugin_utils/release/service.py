@@ -48,6 +48,7 @@ class EndpointService(TypedDict):
     memory: str
     cpus: float
     pids_limit: int
+    network: str
     ports: list[str]
     """ADDRESS:PORT:CONTAINER_PORT."""
     volumes: list[str]
@@ -80,6 +81,7 @@ def endpoint_service(hostvars: HostVars, node: str, release: Release, slot: str)
         "memory": str(settings["memory"]),
         "cpus": float(settings["cpus"] or 0),
         "pids_limit": int(settings["pids_limit"] or 0),
+        "network": "flotilla",  # from which there is no way out
         # The container listens on one port. Its two slots differ in the port of the host.
         "ports": [f"{with_port(published['address'], published['port'])}:{CONTAINER_PORT}"],
         # The folder of the certificates and not the files, which are replaced.
@@ -146,6 +148,6 @@ def container_recipe(roles: str) -> str:
         },
         "since": 0,
     }
-    service = endpoint_service({"node": {}}, "node", specimen, "blue")
+    service = endpoint_service({"192.0.2.1": {}}, "192.0.2.1", specimen, "blue")
     made = json.dumps(service, sort_keys=True) + (Path(roles) / RECIPE_FILE).read_text(encoding="utf-8")
     return hashlib.sha256(made.encode()).hexdigest()[:8]

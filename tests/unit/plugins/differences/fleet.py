@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import wanted_settings
 from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import wanted_state
+from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import FIRST, JUMPS, normal
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     Pair,
     certificate_pem,
@@ -24,6 +25,8 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.compare import differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import ENGINE_LINK
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import WantedFirewall, wanted_firewalls
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     container_settings,
     new_release,
@@ -56,6 +59,7 @@ NGINX = {
     "pids_limit": 256,
     "labels": {"flotilla.role": "load_balancer"},
 }
+NO_FIREWALL: WantedFirewall = {"rules": [], "files": [], "links": {}}
 CONFIGURATION_FILE = "/etc/flotilla/nginx/nginx.conf"
 UP = {"status": "up", "share": 100, "since": 1, "reason": ""}
 STATE: dict[str, Any] = {
@@ -112,9 +116,10 @@ def container(service: dict[str, Any], image: str, image_id: str) -> dict[str, A
 
 def found(host: str) -> dict[str, Any]:
     """What machine_state finds on the machine of a host."""
-    files = machine_certificates(INVENTORY, GROUPS, issued(), *REGISTRIES)[machine(INVENTORY, host)]
+    files = [*machine_certificates(INVENTORY, GROUPS, issued(), *REGISTRIES)[machine(INVENTORY, host)]]
     certificates = {file["path"]: file["content"] for file in files if "BEGIN CERT" in file["content"]}
-    wants = "/etc/systemd/system/multi-user.target.wants"
+    firewall = wanted_firewalls(INVENTORY, GROUPS, *REGISTRIES).get(machine(INVENTORY, host), NO_FIREWALL)
+    files += firewall["files"]
     result: dict[str, Any] = {
         "engine": True,
         "engine_version": "20.10.24+dfsg1",
@@ -127,16 +132,16 @@ def found(host: str) -> dict[str, Any]:
             **{file["path"]: wanted_state(file) for file in files},
         },
         "certificates": {path: text[text.index("-----BEGIN CERT") :] for path, text in certificates.items()},
-        "links": {
-            f"{wants}/{unit}": f"/lib/systemd/system/{unit}"
-            for unit in ("docker.service", "flotilla-firewall.service")
-        },
+        "links": {**firewall["links"], ENGINE_LINK: "/lib/systemd/system/docker.service"},
         "systemd": True,
         "disks": {"/var/lib/docker": {"free": 50, "size": 100}},
         "lock": {},
         "clock": NOW - 5,
         "asked_at": NOW - 6,
-        "firewall": True,
+        "firewall": {
+            "rules": [normal(rule.split()) for rule in firewall["rules"]],
+            "jumps": dict.fromkeys(JUMPS, FIRST),
+        },
         "state": None,
         "served": "",
         "certificate": "",

@@ -12,6 +12,8 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     make_authority,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.compare import differences_step
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import ENGINE_LINK
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import LINKS
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import SPECS
 
 from unit.plugins.differences.fleet import (
@@ -71,10 +73,10 @@ def put(part: str, key: str, value: Any, host: str = "node1") -> Break:
 
 
 MEMORY = SPECS["model_endpoint"]["model_endpoint_memory"]["default"]
-WANTS = "/etc/systemd/system/multi-user.target.wants"
+FIREWALL_LINK = next(iter(LINKS))
 SERVER = "/etc/flotilla/endpoints/node1/server.pem"
 HOLDER = {"user": "alice", "controller": "desk", "playbook": "site.yml", "time": "2027-01-01T00:00:00"}
-UNEXPLAINED = {"running": True, "labels": {"flotilla.role": "endpoint"}}
+UNEXPLAINED = {"running": True, "labels": {"flotilla.role": "endpoint"}, "settings": {"ports": []}}
 CASES: dict[str, tuple[Break, str, str, str, str]] = {
     "engine": (machine("node2", engine=False), "node2", "Docker engine", "no answer", SITE),
     "old engine": (
@@ -101,21 +103,30 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "mode 0644",
         SITE,
     ),
-    "firewall": (machine("node2", firewall=False), "node2", "firewall", "missing", SITE),
-    "firewall's unit": (
-        drop("links", f"{WANTS}/flotilla-firewall.service"),
-        "cohosted",
-        "unit flotilla-firewall.service",
-        "not enabled",
+    "firewall's rules": (
+        lambda hostvars: hostvars["node2"]["flotilla_machine"]["firewall"]["rules"].append(
+            "-A FLOTILLA -j ACCEPT"
+        ),
+        "node2",
+        "firewall: the rules of chain FLOTILLA",
+        "-A FLOTILLA -j ACCEPT",
         SITE,
     ),
-    "engine's unit": (
-        drop("links", f"{WANTS}/docker.service"),
-        "cohosted",
-        "unit docker.service",
-        "not enabled",
+    "firewall's jump": (
+        lambda hostvars: hostvars["node2"]["flotilla_machine"]["firewall"]["jumps"].update(FORWARD="missing"),
+        "node2",
+        "firewall: the jump from FORWARD to DOCKER-USER",
+        "missing",
         SITE,
     ),
+    "firewall's link": (
+        drop("links", FIREWALL_LINK),
+        "cohosted",
+        f"link {FIREWALL_LINK}",
+        "missing",
+        SITE,
+    ),
+    "engine's unit": (drop("links", ENGINE_LINK), "cohosted", "unit docker.service", "not enabled", SITE),
     "container missing": (
         drop("containers", ENDPOINT),
         "node1",
@@ -132,10 +143,10 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         SITE,
     ),
     "container's port": (
-        settings(ports=["10.0.0.11:7002:5001"]),
+        settings(ports=["10.0.0.11:5001:5001"]),
         "node1",
         f"container {ENDPOINT}",
-        "ports ['10.0.0.11:7002:5001']",
+        "ports ['10.0.0.11:5001:5001']",
         SITE,
     ),
     "container's mounts": (settings(volumes=[]), "node1", f"container {ENDPOINT}", "volumes []", SITE),

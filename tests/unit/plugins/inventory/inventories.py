@@ -10,6 +10,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import SPE
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Option
 
 SPECS: dict[str, dict[str, Option]] = {
+    "machine": {"machine_address": {"type": "str"}},
     "model_endpoint": {
         "model_endpoint_address": {"type": "str"},
         "model_endpoint_port": {"type": "int", "default": 5001},

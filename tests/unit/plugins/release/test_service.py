@@ -57,6 +57,7 @@ def test_an_endpoint_is_run_as_the_release_says_and_knows_its_name(fleet: Fleet)
         "pids_limit": 256,
         "ports": ["10.0.0.1:5001:5001"],
         "volumes": ["/etc/flotilla/endpoints/n1:/etc/endpoint:ro"],
+        "network": "flotilla",
         "tmpfs": ["/tmp:mode=1777,size=64m"],
         "stop_timeout": 40,
         "env": {
@@ -95,9 +96,10 @@ def test_the_slots_differ_in_their_names_and_in_the_port_of_the_host(fleet: Flee
     assert (green["name"], green["ports"]) == ("flotilla-n1-green", ["10.0.0.1:5002:5001"])
 
 
-def test_the_container_of_an_earlier_commit_does_not_differ_in_how_it_runs(fleet: Fleet) -> None:
-    assert different_settings(MADE_BEFORE, wanted_settings(made(fleet))) == []
-    assert different_settings({**MADE_BEFORE, "cpus": 2.0}, wanted_settings(made(fleet))) == ["cpus"]
+def test_the_container_of_an_earlier_commit_differs_in_its_network_alone(fleet: Fleet) -> None:
+    before = {**MADE_BEFORE, "environment": made(fleet)["env"]}
+    assert different_settings(before, wanted_settings(made(fleet))) == ["network"]
+    assert different_settings({**before, "cpus": 2.0}, wanted_settings(made(fleet))) == ["cpus", "network"]
 
 
 def test_requests_are_captured_in_a_folder_of_the_endpoint(fleet: Fleet) -> None:
