@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import (
     firewall_differences,
-    wanted_firewalls,
+    firewall_rules,
+    wanted_firewall,
 )
 
 
@@ -15,4 +16,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Return the filters by name."""
-        return {"firewall_differences": firewall_differences, "wanted_firewalls": wanted_firewalls}
+        return {
+            "firewall_differences": firewall_differences,
+            "firewall_rules": firewall_rules,
+            "wanted_firewall": wanted_firewall,
+        }

@@ -6,6 +6,7 @@ what they were. A rule looks only at packets of the direction in which a connect
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -28,6 +29,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     image_builder,
     machine,
     machine_addresses,
+    machine_name,
     read_once,
 )
 
@@ -63,24 +65,25 @@ class Guard(TypedDict):
 class WantedFirewall(TypedDict):
     """What a machine is to have for its firewall."""
 
-    rules: list[str]
+    rules: Sequence[str]
     """As iptables-restore takes them."""
     files: list[File]
     links: Mapping[str, str]
     """The targets of links, by path."""
 
 
-def wanted_firewalls(
+def firewall_rules(
     hostvars: HostVars, groups: Groups, registry: str, builders_registry: str
-) -> dict[str, WantedFirewall]:
-    """Return the firewall of each machine that needs one, by `topology.machine`.
+) -> dict[str, list[str]]:
+    """Return the rules of each machine that needs some, as iptables-restore takes them, by `topology.machine`.
 
     `registry` is the ADDRESS:PORT from which the fleet pulls images, `builders_registry` the one to which the builder
     pushes them. On a machine with endpoints nothing but a load balancer reaches the endpoints' network, and nothing
     in this network makes a connection.
 
     Raises:
-        AnsibleFilterError: when an address is IPv6, for which Docker has no chain to put a rule into.
+        AnsibleFilterError: when an address is IPv6, for which Docker has no chain to put a rule into, or is a name
+            that the controller no longer resolves.
     """
     variables = read_once(hostvars, fleet_hosts(groups))
     balancers = sorted(
@@ -88,35 +91,34 @@ def wanted_firewalls(
     )
     guards = guarded_ports(variables, groups, registry, builders_registry)
     with_endpoints = {machine(variables, node) for node in groups["model_nodes"]}
-    found: dict[str, WantedFirewall] = {}
-    for place in sorted(guards.keys() | with_endpoints):
-        rules = [rule for guard in guards.get(place, ()) for rule in _guard_rules(guard)]
-        if place in with_endpoints:
-            rules = _network_rules(balancers) + rules
-        found[place] = {"rules": rules, "files": _files(rules), "links": LINKS}
-    return found
+    network = _network_rules(balancers)
+    return {
+        place: (network if place in with_endpoints else [])
+        + [rule for guard in guards.get(place, ()) for rule in _guard_rules(guard)]
+        for place in sorted(guards.keys() | with_endpoints)
+    }
+
+
+def wanted_firewall(rules: Sequence[str]) -> WantedFirewall:
+    """Return the firewall of a machine that has these `rules`."""
+    return {"rules": rules, "files": _files(rules), "links": LINKS}
 
 
 def guarded_ports(
     hostvars: HostVars, groups: Groups, registry: str, builders_registry: str
 ) -> dict[str, list[Guard]]:
-    """Return the ports that each machine guards, by `topology.machine`; the arguments are those of `wanted_firewalls`.
+    """Return the ports that each machine guards, by `topology.machine`; the arguments are those of `firewall_rules`.
 
     Only load balancers may reach the endpoints: those that the inventory wants, and those that a container which was
     found there still publishes. All machines of the fleet may reach the registry, and only the builder may push to
     it. A loopback address needs no guard, because only the machine itself can reach it.
     """
-    balancers = {host_address(hostvars, host, "nginx_lb_address") for host in groups["load_balancers"]}
+    balancers = _balancers(hostvars, groups)
     guarded: dict[str, list[Guard]] = {}
 
     def guard(host: str, address: str, ports: str, sources: set[str]) -> None:
-        parsed = literal(address)
-        if parsed is None or parsed.is_loopback:
+        if _ipv4(host, address).is_loopback:
             return
-        if parsed.version == 6:
-            raise AnsibleFilterError(
-                f"{host}: {address} is an IPv6 address, which the firewall can't guard; use an IPv4 one"
-            )
         entry: Guard = {"address": address, "ports": ports, "sources": sorted(sources)}
         entries = guarded.setdefault(machine(hostvars, host), [])
         if entry not in entries:
@@ -136,6 +138,9 @@ def guarded_ports(
     own = literal(host_address(hostvars, builder, "registry_address"))
     if own and not own.is_loopback:
         addresses = machine_addresses(hostvars, groups)
+        for host in fleet_hosts(groups):
+            if not addresses[machine(hostvars, host)]:
+                _ipv4(host, machine_name(hostvars, host))
         fleet = balancers.union(*addresses.values())
         for endpoint, sources in (
             (registry, fleet),
@@ -144,6 +149,28 @@ def guarded_ports(
             address, _, port_of_registry = endpoint.rpartition(":")
             guard(builder, address, port_of_registry, sources)
     return guarded
+
+
+def _balancers(hostvars: HostVars, groups: Groups) -> set[str]:
+    """Return the addresses from which load balancers reach endpoints."""
+    hosts = groups["load_balancers"]
+    return {str(_ipv4(host, host_address(hostvars, host, "nginx_lb_address"))) for host in hosts}
+
+
+def _ipv4(host: str, address: str) -> ipaddress.IPv4Address:
+    """Return an address of `host` as one that a rule may hold.
+
+    Raises:
+        AnsibleFilterError: when it is a name, or an IPv6 address.
+    """
+    found = literal(address)
+    if isinstance(found, ipaddress.IPv4Address):
+        return found
+    raise AnsibleFilterError(
+        f"{host}: {address} is an IPv6 address, which the firewall can't guard; use an IPv4 one"
+        if found
+        else f"{host}: the controller can't resolve {address}: set machine_address to an IP address"
+    )
 
 
 def _published(found: Mapping[str, Any]) -> set[tuple[str, int]]:

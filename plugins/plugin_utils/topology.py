@@ -46,16 +46,10 @@ def machine_name(hostvars: HostVars, host: str) -> str:
 def host_address(hostvars: HostVars, host: str, variable: str = "machine_address") -> str:
     """Return the address at which the fleet talks to `host`: `variable` if it is set, else that of `machine_name`.
 
-    Raises:
-        AnsibleFilterError: when that is a name that the controller can't resolve.
+    A name that the controller can't resolve stays a name. Preflight refuses it.
     """
     name = str(hostvars[host].get(variable) or machine_name(hostvars, host))
-    found = addresses_of(name)
-    if not found:
-        raise AnsibleFilterError(
-            f"{host}: the controller can't resolve {name}: set machine_address to an address"
-        )
-    return found[0]
+    return next(iter(addresses_of(name)), name)
 
 
 def with_port(address: str, port: int | str) -> str:
@@ -120,10 +114,7 @@ def machine_addresses(hostvars: HostVars, groups: Groups) -> dict[str, set[str]]
     """Return the addresses from which each machine of the fleet may talk to the others, by `machine`.
 
     Those are the machine's own and the ones of its services. Where it has one of a service, its own may be a name that
-    the controller can't resolve, for an SSH configuration may give such names a meaning.
-
-    Raises:
-        AnsibleFilterError: when a machine has no address.
+    the controller can't resolve, for an SSH configuration may give such names a meaning. Without any, the set is empty.
     """
     services = {**groups, "image_builder": [image_builder(groups)]}
     found: dict[str, set[str]] = {}
@@ -132,9 +123,6 @@ def machine_addresses(hostvars: HostVars, groups: Groups) -> dict[str, set[str]]
             names = (machine_name(hostvars, host), hostvars[host].get(variable))
             known = found.setdefault(machine(hostvars, host), set())
             known.update(address for name in names if name for address in addresses_of(str(name)))
-    for host in fleet_hosts(groups):
-        if not found[machine(hostvars, host)]:
-            host_address(hostvars, host)  # which says what is wrong
     return found
 
 

@@ -27,12 +27,12 @@ def service_differences(fleet: Fleet) -> Iterator[Difference]:
 def container_difference(host: str, name: str, deviations: Sequence[Deviation]) -> Difference:
     """Return the difference of a container."""
     names = {deviation.name for deviation in deviations}
-    verb = "run" if "missing" in names else "start" if names == {"stopped"} else "replace"
+    action = "run" if "missing" in names else "start" if names == {"stopped"} else "replace"
     return {
         "host": host,
         "thing": f"container {name}",
         "wanted": ", ".join(deviation.wanted for deviation in deviations),
         "found": ", ".join(deviation.found for deviation in deviations),
         "mended_by": SITE,
-        "change": f"{verb} the container {name}",
+        "change": f"{action} the container {name}",
     }

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import (
     firewall_differences,
-    wanted_firewalls,
+    firewall_rules,
+    wanted_firewall,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import machine
 
@@ -15,7 +16,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import mac
 def guard_differences(fleet: Fleet) -> Iterator[Difference]:
     """Yield in what machines' firewalls differ: their rules, the jumps to them, their files and their units' links."""
     registry, builders_registry = fleet.registries()
-    wanted = wanted_firewalls(fleet.hostvars, fleet.groups, registry, builders_registry)
+    rules = firewall_rules(fleet.hostvars, fleet.groups, registry, builders_registry)
     for host in fleet.machines:
-        if firewall := wanted.get(machine(fleet.hostvars, host)):
-            yield from firewall_differences(fleet.found(host), firewall, host)
+        if own := rules.get(machine(fleet.hostvars, host)):
+            yield from firewall_differences(fleet.found(host), wanted_firewall(own), host)

@@ -54,5 +54,6 @@ def _counted(changes: Sequence[str]) -> list[str]:
         kinds.setdefault(kind, []).append(change)
     counted: Mapping[tuple[str, str], list[str]] = kinds
     return [
-        own[0] if len(own) == 1 else f"{verb} {len(own)} {thing}s" for (verb, thing), own in counted.items()
+        own[0] if len(own) == 1 else f"{action} {len(own)} {thing}s"
+        for (action, thing), own in counted.items()
     ]

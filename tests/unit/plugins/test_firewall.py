@@ -19,14 +19,16 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import file_s
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import (
     WantedFirewall,
     firewall_differences,
+    firewall_rules,
     guarded_ports,
-    wanted_firewalls,
+    wanted_firewall,
 )
 
 from small_fleet import GROUPS, HOSTVARS, REGISTRIES
 
-WANTED = wanted_firewalls(HOSTVARS, GROUPS, *REGISTRIES)
+RULES = firewall_rules(HOSTVARS, GROUPS, *REGISTRIES)
 NODE = "10.0.0.11"
+WANTED = wanted_firewall(RULES[NODE])
 
 PORTS = "-m conntrack --ctorigdst 10.0.0.11 --ctorigdstport 5001:5002 --ctdir ORIGINAL"
 
@@ -60,7 +62,7 @@ COMMIT
 """What iptables-save writes on node1 once apply.sh has run there."""
 
 
-def machine(saved: str = SAVED, wanted: WantedFirewall = WANTED[NODE], **changes: Any) -> dict[str, Any]:
+def machine(saved: str = SAVED, wanted: WantedFirewall = WANTED, **changes: Any) -> dict[str, Any]:
     """What machine_state finds on a machine that has all that is wanted, except for `changes`."""
     found = {
         "firewall": found_firewall(saved),
@@ -125,19 +127,19 @@ def test_rules_hold_addresses_whatever_names_the_inventory_has(monkeypatch: pyte
         "node2": {"ansible_host": "alias-in-ssh-config", "model_endpoint_address": "10.0.0.7"},
     }
     groups = {"load_balancers": ["lb.lan"], "model_nodes": ["node1", "node2"]}
-    rules = wanted_firewalls(names, groups, "10.0.0.5:5000", "10.0.0.5:5080")
-    text = "\n".join(rule for wanted in rules.values() for rule in wanted["rules"])
+    rules = firewall_rules(names, groups, "10.0.0.5:5000", "10.0.0.5:5080")
+    text = "\n".join(rule for wanted in rules.values() for rule in wanted)
     assert "lan" not in text
     assert "alias" not in text
     assert {word for word in text.split() if word.startswith("10.")} == {"10.0.0.5", "10.0.0.6", "10.0.0.7"}
     known["n1.lan"] = "10.0.0.8"
     addresses_of.cache_clear()
-    moved = wanted_firewalls(names, groups, "10.0.0.5:5000", "10.0.0.5:5080")
-    assert moved["lb.lan"]["rules"] != rules["lb.lan"]["rules"]
+    moved = firewall_rules(names, groups, "10.0.0.5:5000", "10.0.0.5:5080")
+    assert moved["lb.lan"] != rules["lb.lan"]
     del known["n1.lan"]
     addresses_of.cache_clear()
     with pytest.raises(AnsibleFilterError, match=r"node1: the controller can't resolve n1\.lan"):
-        wanted_firewalls(names, groups, "10.0.0.5:5000", "10.0.0.5:5080")
+        firewall_rules(names, groups, "10.0.0.5:5000", "10.0.0.5:5080")
 
 
 def test_a_port_that_a_container_still_publishes_is_guarded_beside_the_wanted_ones() -> None:
@@ -165,18 +167,18 @@ def test_a_loopback_address_has_no_guard_and_an_ipv6_address_is_refused() -> Non
     groups = {"load_balancers": ["lb1"], "model_nodes": ["node1"]}
     assert guarded_ports(local, groups, "172.17.0.1:5000", "172.17.0.1:5080") == {}
     # The endpoints' network is closed all the same.
-    (wanted,) = wanted_firewalls(local, groups, "172.17.0.1:5000", "172.17.0.1:5080").values()
-    assert [rule.split()[-1] for rule in wanted["rules"]] == ["icmp-port-unreachable", "RETURN", "DROP"]
+    (wanted,) = firewall_rules(local, groups, "172.17.0.1:5000", "172.17.0.1:5080").values()
+    assert [rule.split()[-1] for rule in wanted] == ["icmp-port-unreachable", "RETURN", "DROP"]
     with pytest.raises(AnsibleFilterError, match="node1: 2001:db8::1 is an IPv6 address"):
         guarded_ports({**local, "node1": {"ansible_host": "2001:db8::1"}}, groups, *REGISTRIES)
 
 
 def test_a_machine_without_endpoints_and_registry_needs_no_firewall() -> None:
-    assert WANTED.keys() == {"10.0.0.1", "10.0.0.11", "10.0.0.12"}
+    assert RULES.keys() == {"10.0.0.1", "10.0.0.11", "10.0.0.12"}
 
 
 def test_a_machine_that_has_all_of_it_has_no_difference() -> None:
-    assert firewall_differences(machine(), WANTED[NODE], "node1") == []
+    assert firewall_differences(machine(), WANTED, "node1") == []
 
 
 def reordered(words: list[str]) -> str:
@@ -194,7 +196,7 @@ def test_the_order_of_matches_in_a_rule_is_no_difference() -> None:
         reordered(line.split(" ")) if line.startswith("-A FLOTILLA") else line for line in SAVED.splitlines()
     ]
     assert "-m tcp" in "\n".join(lines)
-    assert firewall_differences(machine("\n".join(lines)), WANTED[NODE], "node1") == []
+    assert firewall_differences(machine("\n".join(lines)), WANTED, "node1") == []
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ def test_the_order_of_matches_in_a_rule_is_no_difference() -> None:
     ],
 )
 def test_a_jump_or_a_rule_that_is_not_as_it_should_be(saved: str, thing: str, found: str) -> None:
-    (difference,) = firewall_differences(machine(saved), WANTED[NODE], "node1")
+    (difference,) = firewall_differences(machine(saved), WANTED, "node1")
     assert (difference["host"], difference["thing"], difference["found"]) == ("node1", thing, found)
     assert difference["mended_by"] == "site.yml"
     assert difference["wanted"] != difference["found"]
@@ -248,22 +250,22 @@ def test_rules_in_another_order_are_a_difference() -> None:
     drop = "-A FLOTILLA -o flotilla0 -m conntrack --ctdir ORIGINAL -j DROP"
     first = "-A FLOTILLA -i flotilla0"
     saved = without(drop).replace(first, f"{drop}\n{first}", 1)
-    (difference,) = firewall_differences(machine(saved), WANTED[NODE], "node1")
+    (difference,) = firewall_differences(machine(saved), WANTED, "node1")
     assert difference["found"] == "another order"
 
 
 def test_a_flushed_chain_misses_every_rule_and_a_machine_without_iptables_has_nothing() -> None:
     flushed = "\n".join(line for line in SAVED.splitlines() if not line.startswith("-A FLOTILLA"))
-    (difference,) = firewall_differences(machine(flushed), WANTED[NODE], "node1")
+    (difference,) = firewall_differences(machine(flushed), WANTED, "node1")
     assert difference["wanted"].endswith("; and 4 more")
     bare: Firewall = found_firewall("")
     assert bare == {"rules": [], "jumps": dict.fromkeys(("FORWARD", "DOCKER-USER", "INPUT"), MISSING)}
-    assert len(firewall_differences(machine(firewall=bare), WANTED[NODE], "node1")) == 4
+    assert len(firewall_differences(machine(firewall=bare), WANTED, "node1")) == 4
     assert found_firewall(SAVED)["jumps"] == dict.fromkeys(("FORWARD", "DOCKER-USER", "INPUT"), FIRST)
 
 
 def test_files_and_links_are_compared_too() -> None:
-    differences = firewall_differences(machine(files={}, links={}), WANTED[NODE], "node1")
+    differences = firewall_differences(machine(files={}, links={}), WANTED, "node1")
     assert [entry["thing"] for entry in differences] == [
         "file /etc/flotilla/firewall/rules",
         "file /etc/flotilla/firewall/apply.sh",

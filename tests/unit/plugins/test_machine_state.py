@@ -243,6 +243,7 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
         " systemd disks lock clock firewall state served certificate"
     )
     assert set(told.split()) <= result.keys()
+    assert result["firewall"].keys() == {"rules", "jumps"}
 
 
 def test_the_certificate_of_a_file_is_told_and_its_key_is_not(tmp_path: Path) -> None:

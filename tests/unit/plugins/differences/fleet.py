@@ -26,7 +26,11 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.compare import differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import ENGINE_LINK
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import WantedFirewall, wanted_firewalls
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import (
+    WantedFirewall,
+    firewall_rules,
+    wanted_firewall,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     container_settings,
     new_release,
@@ -118,7 +122,8 @@ def found(host: str) -> dict[str, Any]:
     """What machine_state finds on the machine of a host."""
     files = [*machine_certificates(INVENTORY, GROUPS, issued(), *REGISTRIES)[machine(INVENTORY, host)]]
     certificates = {file["path"]: file["content"] for file in files if "BEGIN CERT" in file["content"]}
-    firewall = wanted_firewalls(INVENTORY, GROUPS, *REGISTRIES).get(machine(INVENTORY, host), NO_FIREWALL)
+    rules = firewall_rules(INVENTORY, GROUPS, *REGISTRIES).get(machine(INVENTORY, host))
+    firewall = wanted_firewall(rules) if rules else NO_FIREWALL
     files += firewall["files"]
     result: dict[str, Any] = {
         "engine": True,

@@ -23,7 +23,7 @@ def test_a_changed_weight_is_no_release(fleet: Fleet) -> None:
 @pytest.mark.parametrize("own", [{}, {"model_endpoint_memory": "2g", "model_endpoint_workers": 8}], ids=str)
 def test_a_node_that_joins_is_no_release_whatever_its_settings(fleet: Fleet, own: dict[str, Any]) -> None:
     first = fleet.live
-    fleet.hostvars["n4"] = own
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4", **own}
     run = fleet.run()
     assert run.plan["target"] is None
     assert fleet.live == first

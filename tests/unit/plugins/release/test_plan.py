@@ -51,7 +51,7 @@ def test_a_limited_run_of_an_empty_fleet_says_that_nothing_is_live(empty: Fleet)
 
 def test_a_limited_run_adds_a_node_to_the_release_that_is_live(fleet: Fleet) -> None:
     fleet.image = "image-2"
-    fleet.hostvars["n4"] = {}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
     fleet.run(limit=["n4"])
     assert fleet.runs["n4"] == {"blue": fleet.live}
     assert fleet.up == ["n1", "n2", "n3", "n4"]

@@ -59,7 +59,7 @@ def test_the_green_slot_has_the_next_port_and_a_host_may_be_named_by_its_address
 def test_servers_are_the_state_s_nodes_in_the_inventory_s_order(fleet: Fleet) -> None:
     fleet.state["nodes"] = {name: fleet.state["nodes"][name] for name in ("n3", "n1")}
     fleet.state["nodes"]["gone"] = fleet.state["nodes"]["n1"]
-    fleet.hostvars["n4"] = {}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
     assert fleet.servers() == {"blue": {"n1": 100, "n3": 100}}
 
 
