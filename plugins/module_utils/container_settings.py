@@ -128,7 +128,7 @@ def _is_as_wanted(name: str, found: Any, wanted: Any) -> bool:
     if name in {"memory", "pids_limit"} and found == 0:
         return True
     if name == "environment":
-        return bool(wanted.items() <= (found or {}).items())
+        return all((found or {}).get(variable) == value for variable, value in wanted.items())
     return bool(found == wanted)
 
 

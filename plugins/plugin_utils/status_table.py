@@ -20,7 +20,8 @@ WIDEST = (18, 12, 6, 14, 14, 15, 6, 6, 9)
 NO_TRAFFIC = {"not in the traffic": "no traffic"}
 """What the table has room for."""
 
-LINE = 100
+LINE, VALUE = 100, 120
+"""How many characters of a line of the table are shown, and of what is wanted or was found. The JSON has all."""
 
 
 def status_table(status: FleetStatus) -> list[str]:
@@ -59,8 +60,8 @@ def _in_words(difference: Difference) -> str:
     """Return a difference as a line: host, thing, what is wanted, what was found, what to run."""
     run = f": {difference['mended_by']}" if difference["mended_by"] else ""
     return (
-        f"{difference['host']}: {difference['thing']}: wanted {difference['wanted']}, "
-        f"found {difference['found']}{run}"
+        f"{difference['host']}: {difference['thing']}: wanted {_cut(difference['wanted'], VALUE)}, "
+        f"found {_cut(difference['found'], VALUE)}{run}"
     )
 
 
