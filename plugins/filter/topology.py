@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     container_name,
-    endpoint_address,
-    endpoint_addresses,
     endpoint_name,
     fleet_hosts,
     host_address,
@@ -32,8 +30,6 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "container_name": container_name,
-            "endpoint_address": endpoint_address,
-            "endpoint_addresses": endpoint_addresses,
             "endpoint_name": endpoint_name,
             "fleet_hosts": fleet_hosts,
             "host_address": host_address,

@@ -116,11 +116,13 @@ def _is_image(
 ) -> bool:
     """Tell whether a container runs `image`, by what the engines tell.
 
-    The engine of the machine may know the image by this name; else the builder's may, and tells its digests. Where
-    neither does, the label that the container was given has to do.
+    The engine of the machine may know the image by this name. Else the digest by which the container was run tells:
+    `image` has it, or the builder's engine does. Where neither does, the label of the container has to do.
     """
     if own := _ids(image, images):
         return container["image_id"] in own
+    if "@" in image:
+        return bool(container["image"].partition("@")[2] == image.partition("@")[2])
     pushed = _ids(image, builder_images)
     digests = {
         name.rpartition("@")[2] for name, known in builder_images.items() if known in pushed and "@" in name

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict, cast
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference, Fleet
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import published_addresses
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars as ReleaseHostVars
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     EndpointAddress,
     drained_nodes,
-    endpoint_addresses,
     other_slot,
 )
 
@@ -39,15 +40,18 @@ def traffic_slots(hostvars: HostVars, groups: Groups, state: State) -> list[Slot
         return []
     drained = set(drained_nodes(hostvars, groups["model_nodes"], state))
     up = {node for node, entry in state["nodes"].items() if entry["status"] == "up"}
-    slots = [(state["live_slot"], state["live"]["id"], up)]
+    slots = [(state["live_slot"], state["live"], up)]
     if candidate := state["candidate"]:
-        slots.append((other_slot(state["live_slot"]), candidate["release"]["id"], set(candidate["nodes"])))
+        slots.append((other_slot(state["live_slot"]), candidate["release"], set(candidate["nodes"])))
     return [
         {
             "slot": slot,
-            "release": release,
-            "endpoints": endpoint_addresses(
-                [node for node in groups["model_nodes"] if node in nodes - drained], hostvars, slot
+            "release": release["id"],
+            "endpoints": published_addresses(
+                cast("ReleaseHostVars", hostvars),
+                release,
+                [node for node in groups["model_nodes"] if node in nodes - drained],
+                slot,
             ),
         }
         for slot, release, nodes in slots

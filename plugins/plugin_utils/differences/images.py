@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import unneeded_images
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
+    kept_releases,
+    unneeded_images,
+)
 
 
 def image_differences(fleet: Fleet) -> Iterator[Difference]:
@@ -16,6 +19,7 @@ def image_differences(fleet: Fleet) -> Iterator[Difference]:
     wanted = {state["live"]["reference"]}
     if state["candidate"]:
         wanted.add(state["candidate"]["release"]["reference"])
+    kept = [release["reference"] for release in kept_releases(state)]
     pushed_to = fleet.registries()[1]
     for host in dict.fromkeys(map(fleet.first_host, fleet.members("model_nodes"))):
         found = fleet.found(host)
@@ -30,7 +34,7 @@ def image_differences(fleet: Fleet) -> Iterator[Difference]:
                 "mended_by": f"docker pull {image}",
                 "change": "",
             }
-        for image in unneeded_images(found["images"], state, pushed_to):
+        for image in unneeded_images(found["images"], kept, pushed_to):
             yield {
                 "host": host,
                 "thing": f"image {image}",

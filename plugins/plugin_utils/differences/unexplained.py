@@ -16,18 +16,29 @@ SLOTS = ("blue", "green")
 
 def unexplained_differences(fleet: Fleet) -> Iterator[Difference]:
     """Yield the containers that no line of the inventory explains, and the nodes that only the state knows."""
+    forgotten = {entry["node"] for entry in fleet.state.get("forgotten", [])} if fleet.state else set()
     for host, cohosted in fleet.machines.items():
         explained = {name for member in cohosted for name in _containers_of(fleet, member)}
-        for name in sorted(fleet.found(host)["containers"].keys() - explained):
+        found = fleet.found(host)["containers"]
+        for name in sorted(found.keys() - explained):
+            # site.yml removes what nodes have left that were in the fleet; it does not know who made another one.
+            left = found[name]["labels"].get("flotilla.endpoint") in forgotten
             yield {
                 "host": host,
                 "thing": f"container {name}",
                 "wanted": "no such container: no line of the inventory explains it",
-                "found": "running" if fleet.found(host)["containers"][name]["running"] else "stopped",
-                "mended_by": SITE,
-                "change": f"remove the container {name}",
+                "found": "running" if found[name]["running"] else "stopped",
+                "mended_by": SITE if left else f"docker rm --force {name}",
+                "change": f"remove the container {name}" if left else "",
             }
-    for node in sorted((fleet.state or {"nodes": {}})["nodes"].keys() - {*fleet.groups["model_nodes"]}):
+    yield from _nodes(fleet)
+
+
+def _nodes(fleet: Fleet) -> Iterator[Difference]:
+    """Yield the nodes that only the state knows: those in the traffic, and those that have left something."""
+    if fleet.state is None:
+        return
+    for node in sorted(fleet.state["nodes"].keys() - {*fleet.groups["model_nodes"]}):
         yield {
             "host": node,
             "thing": "traffic",
@@ -35,6 +46,15 @@ def unexplained_differences(fleet: Fleet) -> Iterator[Difference]:
             "found": "in the state of the load balancers",
             "mended_by": SITE,
             "change": f"take {node} out of the traffic",
+        }
+    for entry in fleet.state.get("forgotten", []):
+        yield {
+            "host": entry["node"],
+            "thing": "node that has left the inventory",
+            "wanted": "nothing left of it",
+            "found": f"not looked at: what it left on {entry['machine'] or 'its machine'}",
+            "mended_by": f"{SITE}, or playbooks/remove_node.yml -e node={entry['node']}",
+            "change": "",
         }
 
 

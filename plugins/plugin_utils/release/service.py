@@ -12,10 +12,10 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
     ENDPOINTS_FOLDER,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import release_settings
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import published_address
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars, Release
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     container_name,
-    endpoint_address,
     with_port,
 )
 
@@ -72,7 +72,7 @@ HEALTH_CHECK: HealthCheck = {
 def endpoint_service(hostvars: HostVars, node: str, release: Release, slot: str) -> EndpointService:
     """Return how `node`'s container of `release` is run in `slot`."""
     settings = release_settings(release, node)
-    published = endpoint_address(hostvars, node, slot)
+    published = published_address(hostvars, release, node, slot)
     captures = capture_folder(release, node)
     return {
         "name": container_name(node, slot),
@@ -120,11 +120,11 @@ def capture_folder(release: Release, node: str) -> str:
     return f"{settings['capture_directory']}/{node}" if float(settings["capture_sample"] or 0) > 0 else ""
 
 
-def container_recipe(roles: str) -> str:
+def container_recipe(roles: Path = Path(__file__).parents[3] / "roles") -> str:
     """Return a hash of how endpoints' containers are run, since a change makes other containers.
 
-    It is a hash of role container's text, and of what endpoint_service returns for a release that stands for all.
-    `roles` is the roles' folder.
+    It is a hash of role container's text in the folder `roles`, and of what endpoint_service returns for a release
+    that stands for all.
     """
     specimen: Release = {
         "id": "id",
@@ -149,5 +149,9 @@ def container_recipe(roles: str) -> str:
         "since": 0,
     }
     service = endpoint_service({"192.0.2.1": {}}, "192.0.2.1", specimen, "blue")
-    made = json.dumps(service, sort_keys=True) + (Path(roles) / RECIPE_FILE).read_text(encoding="utf-8")
+    made = json.dumps(service, sort_keys=True) + (roles / RECIPE_FILE).read_text(encoding="utf-8")
     return hashlib.sha256(made.encode()).hexdigest()[:8]
+
+
+RECIPE = container_recipe()
+"""The hash for this version of Flotilla."""

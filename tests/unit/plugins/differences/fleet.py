@@ -35,7 +35,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content imp
     container_settings,
     new_release,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import endpoint_service
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import RECIPE, endpoint_service
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import container_name, machine
 
 NOW = 1_800_000_000.0
@@ -51,7 +51,7 @@ INVENTORY: dict[str, dict[str, Any]] = {
 REGISTRIES = ("10.0.0.1:5000", "10.0.0.1:5080")
 REFERENCE = "10.0.0.1:5000/flotilla/model-endpoint@sha256:live"
 LIVE = {
-    **new_release("image", container_settings(INVENTORY, GROUPS["model_nodes"], "recipe"), NOW),  # type: ignore[arg-type]
+    **new_release("image", container_settings(INVENTORY, GROUPS["model_nodes"], RECIPE), NOW),  # type: ignore[arg-type]
     "reference": REFERENCE,
 }
 OLD = {**LIVE, "id": "older", "reference": REFERENCE.replace("live", "old")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -228,7 +229,7 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "node2",
         "container flotilla-gone-blue",
         "running",
-        SITE,
+        "docker rm --force flotilla-gone-blue",
     ),
     "lock": (
         machine("lb2", lock=HOLDER),
@@ -327,6 +328,26 @@ def test_a_node_that_the_state_has_otherwise_than_the_inventory_is_named(
     state = {**STATE, "nodes": {node: entry for node, entry in merged.items() if entry}}
     (difference,) = compared(fleet(), state=state)
     assert (difference["host"], difference["found"]) == found
+
+
+def test_what_a_node_left_is_removed_by_a_run_and_the_node_is_named_until_then() -> None:
+    hostvars = fleet()
+    left = {**UNEXPLAINED, "labels": {"flotilla.role": "endpoint", "flotilla.endpoint": "gone"}}
+    put("containers", "flotilla-gone-blue", left, "node2")(hostvars)
+    state = {**STATE, "forgotten": [{"node": "gone", "machine": "10.0.0.12"}]}
+    container_left, node = compared(hostvars, state=state)
+    assert (container_left["thing"], container_left["mended_by"]) == ("container flotilla-gone-blue", SITE)
+    assert (node["host"], node["found"]) == ("gone", "not looked at: what it left on 10.0.0.12")
+
+
+def test_of_a_release_of_another_version_only_whether_it_runs_is_compared() -> None:
+    other = copy.deepcopy(STATE)
+    other["live"]["settings"]["common"]["recipe"] = "other"
+    hostvars = fleet()
+    container(hostvars)["settings"]["memory"] = 1
+    assert compared(hostvars, state=other) == []
+    container(hostvars)["running"] = False
+    assert [entry["found"] for entry in compared(hostvars, state=other)] == ["stopped"]
 
 
 def test_a_candidate_s_containers_are_to_run_as_well() -> None:

@@ -46,7 +46,7 @@ def test_a_limited_run_of_an_empty_fleet_says_that_nothing_is_live(empty: Fleet)
     plan = empty.plan("deploy", ["n1"])
     assert plan["target"] is None
     assert plan["note"].startswith("nothing is live yet")
-    assert missing_container(plan, "n1", None) is None
+    assert missing_container(plan, {}, "n1", None) is None
 
 
 def test_a_limited_run_adds_a_node_to_the_release_that_is_live(fleet: Fleet) -> None:

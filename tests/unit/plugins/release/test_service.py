@@ -127,11 +127,11 @@ def test_a_container_is_another_when_how_it_is_run_changes(
     assert (ROLES / RECIPE_FILE).exists()
     (tmp_path / RECIPE_FILE).parent.mkdir(parents=True)
     (tmp_path / RECIPE_FILE).write_text("one")
-    first = container_recipe(str(tmp_path))
+    first = container_recipe(tmp_path)
     assert len(first) == 8
     (tmp_path / RECIPE_FILE).write_text("other")
-    assert container_recipe(str(tmp_path)) != first
+    assert container_recipe(tmp_path) != first
     (tmp_path / RECIPE_FILE).write_text("one")
-    assert container_recipe(str(tmp_path)) == first
+    assert container_recipe(tmp_path) == first
     monkeypatch.setattr(service, "STOP_SECONDS", 41)
-    assert container_recipe(str(tmp_path)) != first
+    assert container_recipe(tmp_path) != first

@@ -11,11 +11,12 @@ from unit.plugins.release.fleet import Fleet
 
 
 def test_servers_have_their_address_port_weight_share_and_concurrency(empty: Fleet) -> None:
-    empty.hostvars["n2"]["model_endpoint_threads"] = "3"
+    empty.hostvars["n1"]["model_endpoint_port"] = "6001"
+    empty.hostvars["n2"].update(model_endpoint_threads="3", model_endpoint_address="2001:db8::2")
     empty.run()
-    empty.hostvars["n2"]["model_endpoint_threads"] = 9  # not released yet
-    empty.hostvars["n1"].update(model_endpoint_weight=3, model_endpoint_port="6001")
-    empty.hostvars["n2"]["model_endpoint_address"] = "2001:db8::2"
+    # Not released yet, apart from the weight, which is not the release's.
+    empty.hostvars["n2"].update(model_endpoint_threads=9, model_endpoint_address="2001:db8::9")
+    empty.hostvars["n1"].update(model_endpoint_weight=3, model_endpoint_port=7001)
     empty.state["nodes"]["n1"]["share"] = 50
     empty.state["nodes"]["n3"]["status"] = "down"
     assert upstream_servers(empty.hostvars, empty.nodes, empty.state) == {
