@@ -12,7 +12,7 @@ from fleet.fleet import Fleet
 from fleet.load import under_load
 from fleet.machine import Machine
 
-HOLDER = {
+HOLDER: dict[str, object] = {
     "user": "nobody",
     "controller": "elsewhere",
     "playbook": "site.yml",
