@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,8 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules impo
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import addresses_of
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import file_states
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import (
+    FOLDER,
+    SOURCES,
     WantedFirewall,
     firewall_differences,
     firewall_rules,
@@ -109,6 +114,11 @@ def test_the_addresses_of_services_count_where_ansible_comes_in_by_another() -> 
     assert {"10.0.0.1", "10.0.1.1", "10.0.0.11", "10.0.0.12"} <= set(pull["sources"])
     assert "203.0.113.1" not in pull["sources"], "machine_address is the address in its place"
     assert push["sources"] == ["10.0.0.1", "10.0.1.1"]
+    # A rule of IPv4 can't have the address by which Ansible comes in.
+    outside["node1"]["ansible_host"] = "2001:db8::1"
+    pull, _ = guarded_ports(outside, groups, "10.0.1.1:5000", "10.0.1.1:5080")["203.0.113.1"]
+    assert "10.0.0.11" in pull["sources"]
+    assert not [source for source in pull["sources"] if ":" in source]
 
 
 def test_rules_hold_addresses_whatever_names_the_inventory_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,3 +284,56 @@ def test_files_and_links_are_compared_too() -> None:
         "link /etc/systemd/system/docker.service.wants/flotilla-firewall.service",
         "link /etc/systemd/system/timers.target.wants/flotilla-firewall.timer",
     ]
+
+
+APPLY = SOURCES / "apply.sh"
+
+AS_DOCKER_LEAVES_IT = """
+iptables -N DOCKER-USER
+iptables -A DOCKER-USER -j RETURN
+iptables -A FORWARD -o docker0 -j ACCEPT
+iptables -I FORWARD -j DOCKER-USER
+"""
+
+BROKEN = """
+iptables -F FLOTILLA
+iptables -A FLOTILLA -j RETURN
+iptables -D FORWARD -j DOCKER-USER
+iptables -A FORWARD -j DOCKER-USER
+iptables -A FORWARD -j DOCKER-USER
+iptables -I DOCKER-USER -s 192.0.2.1 -j ACCEPT
+iptables -D INPUT -j FLOTILLA
+"""
+
+NAMESPACE = ("unshare", "--net", "sh", "-ec")
+CAN_MAKE_NAMESPACES = (
+    shutil.which("iptables") is not None
+    and shutil.which("unshare") is not None
+    and subprocess.run([*NAMESPACE, "iptables -S"], check=False, capture_output=True).returncode == 0
+)
+
+
+@pytest.mark.skipif(
+    not CAN_MAKE_NAMESPACES, reason="needs iptables and the right to make a network namespace"
+)
+@pytest.mark.parametrize("before", ["", AS_DOCKER_LEAVES_IT, f"{AS_DOCKER_LEAVES_IT} APPLY {BROKEN}"])
+def test_what_a_machine_applies_is_what_is_wanted(tmp_path: Path, before: str) -> None:
+    """The script and the comparison meet in a real kernel, in a network of their own."""
+    rules, script = tmp_path / "rules", tmp_path / "apply.sh"
+    rules.write_text(WANTED["files"][0]["content"])
+    script.write_text(APPLY.read_text().replace(f"{FOLDER}/rules", str(rules)))
+
+    def saved(*commands: str) -> str:
+        text = "\n".join(commands).replace("APPLY", f"sh {script}")
+        return subprocess.run(
+            [*NAMESPACE, f"{text}\niptables-save -t filter"], check=True, capture_output=True, text=True
+        ).stdout
+
+    assert firewall_differences(machine(saved(before)), WANTED, "node1")
+    once, twice = saved(before, "APPLY"), saved(before, "APPLY", "APPLY")
+    assert firewall_differences(machine(once), WANTED, "node1") == []
+    assert [line for line in once.splitlines() if "#" not in line] == [
+        line for line in twice.splitlines() if "#" not in line
+    ]
+    for jump in ("-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j FLOTILLA", "-A INPUT -j FLOTILLA"):
+        assert once.splitlines().count(jump) == 1

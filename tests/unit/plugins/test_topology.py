@@ -14,6 +14,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     holds_address,
     host_address,
     image_builder,
+    machine_addresses,
     machines,
     other_slot,
     peer_addresses,
@@ -31,6 +32,26 @@ def test_an_address_is_the_variable_else_ansible_host_else_the_name() -> None:
     assert host_address(HOSTVARS, "lb2", "nginx_lb_address") == "10.1.0.2"
     assert host_address(HOSTVARS, "lb1", "nginx_lb_address") == "10.0.0.1"
     assert host_address({"10.0.0.7": {}}, "10.0.0.7") == "10.0.0.7"
+
+
+def test_machine_address_comes_before_ansible_host_and_is_no_machine_s_identity() -> None:
+    hostvars: dict[str, dict[str, Any]] = {
+        "lb": {"ansible_host": "203.0.113.9", "machine_address": "10.0.0.1", "registry_address": "10.0.1.1"},
+        "n1": {"ansible_host": "203.0.113.9", "machine_address": "10.0.0.1"},
+        "n2": {"ansible_host": "203.0.113.9", "ansible_port": 2202, "model_endpoint_address": "10.0.0.3"},
+        "n3": {"ansible_host": "no-such-name", "model_endpoint_address": "10.0.0.4"},
+    }
+    groups = {"load_balancers": ["lb"], "model_nodes": ["n1", "n2", "n3"]}
+    assert (
+        host_address(hostvars, "n1") == host_address(hostvars, "n1", "model_endpoint_address") == "10.0.0.1"
+    )
+    assert host_address(hostvars, "n2", "model_endpoint_address") == "10.0.0.3"
+    assert [entry["first"] for entry in machines(hostvars, list(hostvars))] == ["lb", "lb", "n2", "n3"]
+    assert machine_addresses(hostvars, groups) == {
+        "203.0.113.9": {"10.0.0.1", "10.0.1.1"},
+        "203.0.113.9 2202": {"203.0.113.9", "10.0.0.3"},
+        "no-such-name": {"10.0.0.4"},
+    }
 
 
 def test_an_ipv6_address_gets_brackets() -> None:
