@@ -341,8 +341,8 @@ def test_images_stay_without_a_release_and_go_with_the_last_node_of_a_machine(sh
     # The load balancer is on the machine of c, whose line is deleted.
     shared.hostvars["lb"]["ansible_host"] = "10.0.0.3"
     del shared.hostvars["c"]
-    shared.state["live"]["reference"] = f"{NAME}:2"  # which the other machines need
     run = shared.run(steps=1)
+    run.state["live"]["reference"] = f"{NAME}:2"  # which the other machines need
     seen = {"containers": {"flotilla-c-blue": shared.container("c", "blue", shared.live)}, "files": {}}
     run.hostvars["lb"]["flotilla_machine"] |= {**seen, "images": [f"{NAME}:1", f"{NAME}:2"]}
     found = commit_step(run.hostvars, run.groups, run.present, "registry:5080")["leftovers"]
