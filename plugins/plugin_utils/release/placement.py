@@ -123,9 +123,10 @@ def _owner(machine: Machine, name: str) -> str:
 def port_conflicts(plan: Plan, hostvars: HostVars, nodes: Sequence[str], present: Sequence[str]) -> list[str]:
     """Return, for the user, the ports that containers are to be staged on and that others have."""
     found: list[str] = []
-    here = set(present)
+    # Other operations are about one node, and what another one can't start is left out by the gate.
+    here = set(present) if plan["target"] or plan["operation"] == "deploy" else set()
     for node in nodes:
-        if plan["operation"] == "rotate" or node not in here:
+        if node not in here:
             continue
         machine = machine_of(hostvars, node)
         missing = missing_container(plan, hostvars, node, machine)

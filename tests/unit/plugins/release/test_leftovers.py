@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.leftovers import without_containers
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import missing_container
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import (
+    container_state,
+    missing_container,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import forgotten_nodes
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.commit import (
     commit_step,
@@ -297,10 +300,16 @@ def test_a_stopped_container_that_differs_is_made_anew_too(fleet: Fleet) -> None
 
 
 def test_a_container_that_another_version_made_is_not_compared(fleet: Fleet) -> None:
-    fleet.state["live"]["settings"]["common"]["recipe"] = "older"
+    def found() -> str:
+        live, machine = fleet.state["live"], fleet.machine("n2")
+        return container_state(fleet.hostvars, machine, "n2", "blue", live)
+
     fleet.made["flotilla-n2-blue"]["settings"]["memory"] = 1
-    assert missing_container(fleet.plan("rollback"), fleet.hostvars, "n2", fleet.machine("n2")) is None
-    assert "is not as its release wants it" not in fleet.plan("deploy")["note"]
+    assert found() == "missing"
+    fleet.state["live"]["settings"]["common"]["recipe"] = "older"
+    assert found() == "running"
+    fleet.made["flotilla-n2-blue"]["running"] = False
+    assert found() == "stopped"
 
 
 def removed_images(fleet: Fleet, images: list[str]) -> list[tuple[str, list[str]]]:
@@ -336,6 +345,7 @@ def test_images_that_no_release_needs_go_and_all_with_the_last_node_of_a_machine
     shared.hostvars["lb"]["ansible_host"] = "10.0.0.3"
     del shared.hostvars["c"]
     run = shared.run(steps=1)
+    run.state["live"]["reference"] = f"{NAME}:2"  # which the other machines need
     seen = {"containers": {"flotilla-c-blue": shared.container("c", "blue", shared.live)}, "files": {}}
     run.hostvars["lb"]["flotilla_machine"] |= {**seen, "images": {f"{NAME}:1": "1", f"{NAME}:2": "2"}}
     found = commit_step(run.hostvars, run.groups, run.present, "registry:5080")["leftovers"]
