@@ -23,7 +23,10 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import con
 def endpoint_differences(fleet: Fleet) -> Iterator[Difference]:
     """Yield in what the nodes differ from the releases that the state says they run."""
     state = fleet.state
-    if state is None or state["live"] is None:
+    if state is None:
+        return
+    if state["live"] is None:
+        yield _nothing_live(fleet)
         return
     for node in fleet.members("model_nodes"):
         yield from _traffic(node, state)
@@ -35,6 +38,18 @@ def endpoint_differences(fleet: Fleet) -> Iterator[Difference]:
             yield from _container(fleet, node, release, slot)
         if not state["candidate"]:
             yield from _retired(fleet, node, other_slot(state["live_slot"]))
+
+
+def _nothing_live(fleet: Fleet) -> Difference:
+    """Return that no release is live."""
+    return {
+        "host": fleet.groups["load_balancers"][0],
+        "thing": "release",
+        "wanted": "one is live",
+        "found": "nothing is live",
+        "mended_by": SITE,
+        "change": "",  # the plan's sentence names the release
+    }
 
 
 def _traffic(node: str, state: State) -> Iterator[Difference]:

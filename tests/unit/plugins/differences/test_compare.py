@@ -367,7 +367,7 @@ def test_an_endpoint_that_a_load_balancer_cannot_use_is_named_with_it() -> None:
     assert difference["found"] == "lb2: timed out"
 
 
-def test_before_the_first_release_nothing_of_a_release_is_missing() -> None:
+def test_before_the_first_release_that_alone_is_named() -> None:
     state = {**STATE, "live": None, "nodes": {}}
-    things = {difference["thing"] for difference in compared(fleet(), state=state)}
-    assert things == set()
+    (difference,) = compared(fleet(), state=state)
+    assert (difference["host"], difference["found"]) == ("lb1", "nothing is live")
