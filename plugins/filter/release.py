@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
-    container_recipe,
-    release_settings,
-)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.given import given_settings
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.leftovers import without_containers
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import (
     container_state,
     missing_container,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import published_addresses
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import (
+    capture_folder,
+    endpoint_service,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     gets_traffic,
     is_live,
     kept_releases,
-    unneeded_images,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.commit import (
     commit_step,
     finish_step,
+    forget_step,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.gate import (
     gate_step,
     probe_step,
+    probed_endpoint,
     suspects_step,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known import (
@@ -61,10 +64,12 @@ class FilterModule:
         return {
             "apply_errors": apply_errors,
             "baseline_step": baseline_step,
-            "container_recipe": container_recipe,
+            "capture_folder": capture_folder,
             "commit_step": commit_step,
             "container_state": container_state,
+            "endpoint_service": endpoint_service,
             "finish_step": finish_step,
+            "forget_step": forget_step,
             "found_state": found_state,
             "gate_step": gate_step,
             "gets_traffic": gets_traffic,
@@ -76,16 +81,17 @@ class FilterModule:
             "plan_step": plan_step,
             "present_balancers": present_balancers,
             "probe_step": probe_step,
+            "probed_endpoint": probed_endpoint,
+            "published_addresses": published_addresses,
             "ramp_left": ramp_left,
             "ramp_step": ramp_step,
-            "release_settings": release_settings,
             "rolling_step": rolling_step,
             "rotate_step": rotate_step,
             "share_step": share_step,
             "suspects_step": suspects_step,
             "sync_step": sync_step,
             "undo_step": undo_step,
-            "unneeded_images": unneeded_images,
             "upstream_servers": upstream_servers,
             "with_reference": with_reference,
+            "without_containers": without_containers,
         }

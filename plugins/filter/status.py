@@ -1,12 +1,13 @@
-"""Runs on the controller: makes plugin_utils/status.py filters."""
+"""Runs on the controller: registers the filters of status.yml and history.yml."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
-    status_step,
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import status_step
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.status_table import (
     status_table,
+    status_verdict,
 )
 
 
@@ -18,4 +19,5 @@ class FilterModule:
         return {
             "status_step": status_step,
             "status_table": status_table,
+            "status_verdict": status_verdict,
         }

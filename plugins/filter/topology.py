@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     container_name,
-    endpoint_address,
-    endpoint_addresses,
     endpoint_name,
     fleet_hosts,
     host_address,
@@ -16,6 +14,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     machines,
     other_slot,
     peer_addresses,
+    service_hosts,
     standby_first,
     status_port,
     tls_port,
@@ -31,8 +30,6 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "container_name": container_name,
-            "endpoint_address": endpoint_address,
-            "endpoint_addresses": endpoint_addresses,
             "endpoint_name": endpoint_name,
             "fleet_hosts": fleet_hosts,
             "host_address": host_address,
@@ -41,6 +38,7 @@ class FilterModule:
             "machines": machines,
             "other_slot": other_slot,
             "peer_addresses": peer_addresses,
+            "service_hosts": service_hosts,
             "standby_first": standby_first,
             "status_port": status_port,
             "tls_port": tls_port,

@@ -2,7 +2,7 @@
 
 Module machine_state reads what the engine tells of a container by `inspected_settings`. Role container describes a
 service by a dict, which `wanted_settings` brings into the same form. Only what decides how a container runs is
-compared; its environment and its health check are not, since an image adds some of its own.
+compared; its health check is not, since an image adds one of its own.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class ContainerSettings(TypedDict):
     restart_policy: str
     log: dict[str, str]
     """The driver as `driver`, and its options."""
+    environment: dict[str, str]
+    """The variables, those of the image among them."""
 
 
 def inspected_settings(container: Mapping[str, Any]) -> ContainerSettings:
@@ -82,6 +84,7 @@ def inspected_settings(container: Mapping[str, Any]) -> ContainerSettings:
         "pids_limit": max(host.get("PidsLimit") or 0, 0),
         "restart_policy": (host.get("RestartPolicy") or {}).get("Name") or "",
         "log": {"driver": log.get("Type") or "", **(log.get("Config") or {})},
+        "environment": dict(entry.partition("=")[::2] for entry in config.get("Env") or ()),
     }
 
 
@@ -108,30 +111,49 @@ def wanted_settings(service: Mapping[str, Any]) -> ContainerSettings:
         "pids_limit": int(service["pids_limit"]),
         "restart_policy": RESTART_POLICY,
         "log": {"driver": LOG_DRIVER, "max-file": LOG_FILES, "max-size": service.get("log_size", LOG_SIZE)},
+        "environment": {name: str(value) for name, value in service.get("env", {}).items()},
     }
 
 
 def different_settings(found: Mapping[str, Any], wanted: ContainerSettings) -> list[str]:
     """Return the names of the settings in which a container differs from `wanted`, sorted.
 
-    A limit of 0 is one that the kernel of the machine can't set; a new container would have none either.
+    A limit of 0 is one that the kernel of the machine can't set; a new container would have none either. A variable
+    of the environment that is not wanted is the image's.
     """
-    return sorted(
-        name
-        for name, value in wanted.items()
-        if found.get(name) != value and not (name in {"memory", "pids_limit"} and found.get(name) == 0)
-    )
+    return sorted(name for name, value in wanted.items() if not _is_as_wanted(name, found.get(name), value))
+
+
+def _is_as_wanted(name: str, found: Any, wanted: Any) -> bool:
+    if name in {"memory", "pids_limit"} and found == 0:
+        return True
+    if name == "environment":
+        return all((found or {}).get(variable) == value for variable, value in wanted.items())
+    return bool(found == wanted)
 
 
 def has_newer_files(container: Mapping[str, Any], configuration: str = CONFIGURATION) -> bool:
     """Return whether a file below `configuration` that `container` mounts read-only is newer than its start."""
-    started = datetime.datetime.fromisoformat(container["State"]["StartedAt"]).timestamp()
+    started = seconds_of(container["State"]["StartedAt"])
     return any(
         path.is_file() and path.stat().st_mtime > started
         for bind in (container["HostConfig"].get("Binds") or ())
         if bind.endswith(":ro") and bind.startswith(configuration)
         for path in pathlib.Path(bind.partition(":")[0]).rglob("*")
     )
+
+
+def seconds_of(time: str) -> float:
+    """Return a time as the engine writes it, "2025-01-01T12:00:00.123456789Z" for one, in seconds since the epoch.
+
+    Python before 3.11 reads neither a Z nor nine digits of a second.
+    """
+    whole, _, rest = time.partition(".")
+    zone = re.search(r"(Z|[+-][0-9]{2}:[0-9]{2})$", time)
+    offset = "" if zone is None else zone[1].replace("Z", "+00:00")
+    fraction = re.match("[0-9]+", rest)
+    begun = datetime.datetime.fromisoformat(f"{whole[:19]}{offset or '+00:00'}")
+    return begun.timestamp() + (float(f"0.{fraction[0]}") if fraction else 0.0)
 
 
 def size_in_bytes(size: str | int) -> int:

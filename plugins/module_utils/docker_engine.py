@@ -18,6 +18,8 @@ class Engine(http.client.HTTPConnection):
     def __init__(self, path: str = SOCKET) -> None:
         super().__init__("docker", timeout=TIMEOUT)
         self._path = path
+        self.version = ""
+        """The engine's version, such as 26.1.5+dfsg1, as its last answer told; empty before the first."""
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -27,6 +29,8 @@ class Engine(http.client.HTTPConnection):
     def _get(self, path: str) -> tuple[int, bytes]:
         self.request("GET", path)
         answer = self.getresponse()
+        # "Docker/26.1.5+dfsg1 (linux)"
+        self.version = answer.getheader("Server", "").partition("/")[2].partition(" ")[0]
         return answer.status, answer.read()
 
     def answers(self) -> bool:

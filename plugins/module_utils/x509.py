@@ -51,6 +51,24 @@ def load_certificate(content: bytes) -> x509.Certificate:
     return x509.load_pem_x509_certificate(content)
 
 
+def load_certificates(bundle: str) -> list[x509.Certificate]:
+    """Return the certificates in `bundle`, one after another in PEM form.
+
+    Raises:
+        ValueError: when `bundle` holds none.
+    """
+    return x509.load_pem_x509_certificates(bundle.encode())
+
+
+def is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Tell whether `authority` has signed `certificate`."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except Exception:
+        return False
+    return True
+
+
 def load_key(content: bytes, passphrase: bytes | None) -> ec.EllipticCurvePrivateKey:
     """Return the private key whose PEM form is `content`, encrypted with `passphrase` unless that is None.
 
@@ -179,15 +197,14 @@ def still_good(
     renew_days: int = 90,
 ) -> bool:
     """Tell whether `certificate` is signed by `authority`, is as wanted and is valid for `renew_days` more days."""
+    if not is_issued_by(certificate, authority):
+        return False
     try:
-        certificate.verify_directly_issued_by(authority)
         found: list[Any] = list(
             certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         )
     except x509.ExtensionNotFound:
         found = []
-    except Exception:
-        return False
     purpose = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     return (
         # A certificate that expires with its authority would expire no later if it were issued again.

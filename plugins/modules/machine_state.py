@@ -7,14 +7,12 @@ import array
 import fcntl
 import http.client
 import json
-import os
 import pathlib
-import platform
 import socket
 import ssl
 import struct
+import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -23,8 +21,18 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
     inspected_settings,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
-from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import present_state
 from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import found_firewall
+from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import (
+    disk_space,
+    distribution,
+    file_certificates,
+    file_states,
+    file_texts,
+    fleet_state,
+    link_targets,
+    lock_holder,
+    os_release,
+)
 from ansible_collections.flotilla.fleet.plugins.module_utils.nginx_status import (
     ANSWER_TIMEOUT,
     served_version,
@@ -59,6 +67,16 @@ options:
     type: list
     elements: path
     default: []
+  disks:
+    description:
+      - The folders on whose disks to read the free space. A folder that is missing stands for the folder above.
+    type: list
+    elements: path
+    default: []
+  asked_at:
+    description: When the controller asked, by its clock. Returned as it is.
+    type: float
+    default: 0
   status_port:
     description: The port on loopback where Nginx tells which configuration it serves. 0 sends no request.
     type: int
@@ -88,6 +106,11 @@ engine:
   description: Whether a Docker engine answers on /run/docker.sock. Without one, the other results about it are empty.
   returned: always
   type: bool
+engine_version:
+  description: The version of the engine.
+  returned: always
+  type: str
+  sample: 26.1.5+dfsg1
 bridge:
   description: The IPv4 address of the engine's bridge, docker0.
   returned: always
@@ -101,20 +124,21 @@ containers:
   description:
     - The fleet's containers (those with a label flotilla.role), running or not, by name. A container that Docker
       restarts after a failure counts as not running.
-    - Its C(settings) are how it runs, in the form of module_utils/container_settings.py. C(newer_files) tells whether a
-      file of its configuration was written after it was started.
+    - Its C(settings) are how it runs, in the form of module_utils/container_settings.py. C(image) is the name that it
+      was run by, and C(image_id) what it runs. C(newer_files) tells whether a file of its configuration was written
+      after it was started.
   returned: always
   type: dict
   sample:
     flotilla-node1-blue:
-      {running: true, health: healthy, image: "10.0.0.1:5000/flotilla/model-endpoint@sha256:…",
+      {running: true, health: healthy, image: "10.0.0.1:5000/flotilla/model-endpoint@sha256:…", image_id: "sha256:…",
        labels: {flotilla.role: endpoint}, restarts: 0, started: "2025-01-01T12:00:00.123456789Z",
        settings: {memory: 536870912, read_only: true}, newer_files: false}
 images:
-  description: Tags and digests of the fleet's images in the engine, sorted.
+  description: The ids of the fleet's images in the engine, by their tags and digests.
   returned: always
-  type: list
-  elements: str
+  type: dict
+  sample: {"10.0.0.1:5000/flotilla/nginx@sha256:…": "sha256:…"}
 published:
   description: The digest by which a tag of the fleet's images was pushed or pulled, by tag; both with the repository.
   returned: always
@@ -132,12 +156,35 @@ files:
   sample: {/etc/flotilla/nginx/nginx.conf: "5f70…:0644:0"}
 texts:
   description: The text of each file that O(texts) names, by path.
+certificates:
+  description: The first certificate of each file in O(folders) that has one, in PEM form, by path.
   returned: always
   type: dict
 links:
   description: Where those of O(links) that are links point, by path.
   returned: always
   type: dict
+systemd:
+  description: Whether systemd manages the machine's services.
+  returned: always
+  type: bool
+disks:
+  description: The bytes that are C(free) and those in all (C(size)) on the disk of each of O(disks), by folder.
+  returned: always
+  type: dict
+  sample: {/var/lib/docker: {free: 10737418240, size: 53687091200}}
+lock:
+  description: The run that holds the deploy lock, as module deploy_lock wrote it, empty where none does.
+  returned: always
+  type: dict
+clock:
+  description: The machine's time at the end of the inspection, in seconds since the epoch.
+  returned: always
+  type: float
+asked_at:
+  description: O(asked_at).
+  returned: always
+  type: float
 firewall:
   description:
     - The fleet's firewall in the kernel, in the form of module_utils/firewall_rules.py. C(rules) are those of the chain
@@ -161,14 +208,13 @@ certificate:
   type: str
 """
 
-STATE_FILE = pathlib.Path("/var/lib/flotilla/state.json")
+SYSTEMD = pathlib.Path("/run/systemd/system")  # sd_booted(3)
 BRIDGE = "docker0"
 SIOCGIFADDR = 0x8915
 SIOCGIFCONF = 0x8912
 # Each address that SIOCGIFCONF returns (netdevice(7)): the interface's name, and at byte 20 the address.
 ADDRESS_BYTES = 40
 MOST_ADDRESSES = 4096
-STATE_FIX = "copy it from another load balancer, or remove it to have the next run write it again"
 
 
 def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
@@ -185,6 +231,7 @@ def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
             "running": state["Running"] and not state.get("Restarting"),
             "health": (state.get("Health") or {}).get("Status", ""),
             "image": container["Config"]["Image"],
+            "image_id": container["Image"],
             "labels": container["Config"]["Labels"],
             "restarts": container["RestartCount"],
             "started": state["StartedAt"],
@@ -194,23 +241,23 @@ def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
     return found
 
 
-def fleet_images(engine: Engine) -> tuple[list[str], dict[str, str]]:
-    """Return the names of the fleet's images, sorted, and the digest of each tag that was pushed or pulled.
+def fleet_images(engine: Engine) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the ids of the fleet's images by name, and the digest of each tag that was pushed or pulled.
 
     An image that has several digests in one repository has none in the latter: only the registry can tell which of
     them it still holds.
     """
-    names: set[str] = set()
+    ids = {}
     published = {}
     for image in engine.get("/images/json"):
         tags = [tag for tag in image["RepoTags"] or () if "flotilla/" in tag]
         digests = [digest for digest in image["RepoDigests"] or () if "flotilla/" in digest]
-        names.update(tags, digests)
+        ids.update(dict.fromkeys([*tags, *digests], image["Id"]))
         for tag in tags:
             own = [digest for digest in digests if digest.startswith(f"{tag.rpartition(':')[0]}@")]
             if len(own) == 1:
                 published[tag] = own[0]
-    return sorted(names), published
+    return dict(sorted(ids.items())), published
 
 
 def bridge_address(interface: str = BRIDGE) -> str:
@@ -242,59 +289,17 @@ def own_addresses() -> dict[str, str]:
 def engine_state(engine: Engine) -> dict[str, Any]:
     """Return the engine's part of the result, in the same form when no engine answers."""
     if not engine.answers():
-        empty = {"bridge": "", "containers": {}, "images": [], "published": {}}
-        return {"engine": False, **empty}
+        empty = {"bridge": "", "containers": {}, "images": {}, "published": {}}
+        return {"engine": False, "engine_version": "", **empty}
     images, published = fleet_images(engine)
     return {
         "engine": True,
+        "engine_version": engine.version,
         "bridge": bridge_address(),
         "containers": fleet_containers(engine),
         "images": images,
         "published": published,
     }
-
-
-def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    if folder.is_file():
-        yield folder
-    for path, _, names in os.walk(folder):
-        yield from (pathlib.Path(path, name) for name in names)
-
-
-def file_states(folders: Sequence[str]) -> dict[str, str]:
-    """Return SHA-256, mode and owner ("5f70…:0644:0") of each regular file in `folders`, by path."""
-    paths = [path for folder in folders for path in _files(pathlib.Path(folder))]
-    states = {str(path): present_state(path) for path in paths}
-    return {path: state for path, state in states.items() if state}
-
-
-def file_texts(patterns: Sequence[str]) -> dict[str, str]:
-    """Return the text of each file that one of `patterns` names, by path."""
-    root = pathlib.Path("/")
-    paths = [path for pattern in patterns for path in sorted(root.glob(pattern.lstrip("/")))]
-    return {str(path): path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()}
-
-
-def link_targets(links: Sequence[str]) -> dict[str, str]:
-    """Return where those of `links` that are symbolic links point, by path."""
-    return {link: str(pathlib.Path(link).readlink()) for link in links if pathlib.Path(link).is_symlink()}
-
-
-def fleet_state(path: pathlib.Path = STATE_FILE) -> dict[str, Any] | None:
-    """Return the state of the fleet that `path` holds, None without the file.
-
-    Raises:
-        ValueError: when the file holds anything else.
-    """
-    try:
-        state = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ValueError(f"{path} can't be read ({error}): {STATE_FIX}") from error
-    if not isinstance(state, dict):
-        raise ValueError(f"{path} holds no JSON object: {STATE_FIX}")
-    return state
 
 
 def shown_certificate(port: int) -> str:
@@ -314,11 +319,6 @@ def shown_certificate(port: int) -> str:
     except OSError:
         return ""
     return ssl.DER_cert_to_PEM_cert(shown) if shown else ""
-
-
-def distribution(os_release: Mapping[str, str]) -> str:
-    """Return the distribution and its version, "debian-13" for one, from the entries of /etc/os-release."""
-    return f"{os_release.get('ID', 'linux')}-{os_release.get('VERSION_ID', '')}".rstrip("-")
 
 
 def installed_packages(listing: str) -> list[str]:
@@ -344,6 +344,8 @@ def main() -> None:
             "folders": {"type": "list", "elements": "path", "default": []},
             "texts": {"type": "list", "elements": "str", "default": []},
             "links": {"type": "list", "elements": "path", "default": []},
+            "disks": {"type": "list", "elements": "path", "default": []},
+            "asked_at": {"type": "float", "default": 0},
             "status_port": {"type": "int", "default": 0},
             "tls_port": {"type": "int", "default": 0},
         },
@@ -352,21 +354,28 @@ def main() -> None:
     packages = module.params["packages"]
     listing = "--show", "--showformat", "${Package} ${db:Status-Abbrev}\n"
     try:
+        files = file_states(module.params["folders"])
         module.exit_json(
             changed=False,
-            distribution=distribution(platform.freedesktop_os_release()),
+            distribution=distribution(os_release()),
             **engine_state(Engine()),
             addresses=own_addresses(),
             packages=installed_packages(
                 _output(module, "dpkg-query", *listing, *packages)[1] if packages else ""
             ),
-            files=file_states(module.params["folders"]),
+            files=files,
+            certificates=file_certificates(files),
             texts=file_texts(module.params["texts"]),
             links=link_targets(module.params["links"]),
+            systemd=SYSTEMD.is_dir(),
+            disks=disk_space(module.params["disks"]),
+            lock=lock_holder(),
             firewall=found_firewall(_output(module, "iptables-save", "-t", "filter")[1]),
             state=fleet_state(),
             served=served_version(module.params["status_port"]),
             certificate=shown_certificate(module.params["tls_port"]),
+            clock=time.time(),
+            asked_at=module.params["asked_at"],
         )
     except (OSError, ValueError, http.client.HTTPException) as error:
         module.fail_json(msg=f"The state of this machine can't be read: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import (
@@ -14,7 +14,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
 )
 
 IMAGE_LABEL = "flotilla.image"
-"""The label that holds the name of a service's image. The engine tells the digest that the container was made of."""
+"""The label that holds the name of a service's image."""
 
 MAKER = "414bf297b6345843e53a66d4fe187bcafc54a2d11ae889824cab9297819b167a"
 """Stands for what module debian_image makes of a recipe. Change it together with what the module makes: every image
@@ -40,47 +40,101 @@ def _templated(value: Any) -> Any:
     return value
 
 
-def container_differences(
-    machine: Mapping[str, Any], service: Mapping[str, Any], published: Mapping[str, str] | None = None
-) -> list[str]:
-    """Return in what the container of `service` differs from it on a machine, sorted; empty when it is as it should be.
+class Deviation(NamedTuple):
+    """In what a container is not as its service."""
 
-    `machine` is what module machine_state found, `service` what role container runs. A difference is "missing",
-    "stopped", "image", "files" (the service reads its files at start only, and they have changed since) or the name
-    of a setting. `published` is the image builder's, by which the image of a container without the label IMAGE_LABEL
-    is known.
+    name: str
+    """A setting, or missing, stopped, image, labels or files."""
+    wanted: str
+    found: str
+
+
+def container_differences(
+    machine: Mapping[str, Any],
+    service: Mapping[str, Any],
+    builder_images: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Return the names of the container_deviations, sorted; none where the container is as it should be.
 
     Raises:
         AnsibleFilterError: when the service has a memory limit that is no size.
     """
-    found = machine["containers"].get(service["name"])
-    if found is None:
-        return ["missing"]
     try:
-        differences = different_settings(found["settings"], wanted_settings(service))
+        return [deviation.name for deviation in container_deviations(machine, service, builder_images)]
     except ValueError as error:
         raise AnsibleFilterError(f"{service['name']}: {error}") from error
+
+
+def container_deviations(
+    machine: Mapping[str, Any],
+    service: Mapping[str, Any],
+    builder_images: Mapping[str, str] | None = None,
+) -> list[Deviation]:
+    """Return in what the container of `service` is not as it should be on a machine, sorted by name.
+
+    `machine` is what module machine_state found, `service` what role container runs. Its files count where it reads
+    them at start only. `builder_images` are the ids of the builder's images by name, which tell the digests of an
+    image that the service names by its tag.
+
+    Raises:
+        ValueError: when the service has a memory limit that is no size.
+    """
+    found = machine["containers"].get(service["name"])
+    if found is None:
+        return [Deviation("missing", "running", "missing")]
+    wanted, present = wanted_settings(service), found["settings"]
+    settings: Mapping[str, Any] = {**wanted}
+    deviations = [
+        Deviation(name, f"{name} {settings[name]}", f"{name} {present.get(name)}")
+        for name in different_settings(present, wanted)
+        if name != "environment"
+    ]
+    deviations += _parts("environment", settings["environment"], present.get("environment") or {})
+    deviations += _parts("labels", service.get("labels", {}), found["labels"])
     if not found["running"]:
-        differences.append("stopped")
-    if not _is_image(found, service["image"], published or {}):
-        differences.append("image")
+        deviations.append(Deviation("stopped", "running", "stopped"))
+    if not _is_image(found, service["image"], machine.get("images", {}), builder_images or {}):
+        deviations.append(Deviation("image", f"image {service['image']}", f"image {found['image']}"))
     if service.get("reads_files_at_start") and found["newer_files"]:
-        differences.append("files")
-    return sorted(differences)
+        deviations.append(Deviation("files", "its files read", "files newer than its start"))
+    return sorted(deviations)
 
 
-def _is_image(container: Mapping[str, Any], image: str, published: Mapping[str, str]) -> bool:
-    """Return whether a container was made of the image of that name."""
-    label = container["labels"].get(IMAGE_LABEL)
-    if label is not None:
-        return bool(label == image)
-    if container["image"] == image:
-        return True
-    # Containers of earlier versions have no such label.
+def _parts(name: str, wanted: Mapping[str, str], found: Mapping[str, str]) -> list[Deviation]:
+    """Return that the environment or the labels, of which the image may give others, lack what is wanted."""
+    lacking = {key: value for key, value in wanted.items() if found.get(key) != value}
+    if not lacking:
+        return []
+    return [Deviation(name, f"{name} {lacking}", f"{name} { {key: found.get(key) for key in lacking} }")]
+
+
+def _is_image(
+    container: Mapping[str, Any],
+    image: str,
+    images: Mapping[str, str],
+    builder_images: Mapping[str, str],
+) -> bool:
+    """Tell whether a container runs `image`, by what the engines tell.
+
+    The engine of the machine may know the image by this name. Else the digest by which the container was run tells:
+    `image` has it, or the builder's engine does. Where neither does, the label of the container has to do.
+    """
+    if own := _ids(image, images):
+        return container["image_id"] in own
+    if "@" in image:
+        return bool(container["image"].partition("@")[2] == image.partition("@")[2])
+    pushed = _ids(image, builder_images)
     digests = {
-        reference.rpartition("@")[2] for name, reference in published.items() if name.endswith(f"/{image}")
+        name.rpartition("@")[2] for name, known in builder_images.items() if known in pushed and "@" in name
     }
-    return "@" in container["image"] and container["image"].rpartition("@")[2] in digests
+    if digests:
+        return "@" in container["image"] and container["image"].rpartition("@")[2] in digests
+    return image in (container["labels"].get(IMAGE_LABEL), container["image"])
+
+
+def _ids(image: str, images: Mapping[str, str]) -> set[str]:
+    """Return the ids of `image` among `images`, with or without a registry's name before it."""
+    return {known for name, known in images.items() if name == image or name.endswith(f"/{image}")}
 
 
 def containers_of(machine: Mapping[str, Any], role: str) -> list[str]:

@@ -86,12 +86,9 @@ def firewall_rules(
             that the controller no longer resolves.
     """
     variables = read_once(hostvars, fleet_hosts(groups))
-    balancers = sorted(
-        {host_address(variables, host, "nginx_lb_address") for host in groups["load_balancers"]}
-    )
     guards = guarded_ports(variables, groups, registry, builders_registry)
     with_endpoints = {machine(variables, node) for node in groups["model_nodes"]}
-    network = _network_rules(balancers)
+    network = _network_rules(sorted(_balancers(variables, groups)))
     return {
         place: (network if place in with_endpoints else [])
         + [rule for guard in guards.get(place, ()) for rule in _guard_rules(guard)]
@@ -137,18 +134,24 @@ def guarded_ports(
     builder = image_builder(groups)
     own = literal(host_address(hostvars, builder, "registry_address"))
     if own and not own.is_loopback:
-        addresses = machine_addresses(hostvars, groups)
-        for host in fleet_hosts(groups):
-            if not addresses[machine(hostvars, host)]:
-                _ipv4(host, machine_name(hostvars, host))
-        fleet = balancers.union(*addresses.values())
-        for endpoint, sources in (
-            (registry, fleet),
-            (builders_registry, addresses[machine(hostvars, builder)]),
-        ):
+        addresses = _machine_addresses(hostvars, groups)
+        sources = balancers.union(*addresses.values()), addresses[machine(hostvars, builder)]
+        for endpoint, allowed in zip((registry, builders_registry), sources, strict=True):
             address, _, port_of_registry = endpoint.rpartition(":")
-            guard(builder, address, port_of_registry, sources)
+            guard(builder, address, port_of_registry, allowed)
     return guarded
+
+
+def _machine_addresses(hostvars: HostVars, groups: Groups) -> dict[str, set[str]]:
+    """Return the IPv4 addresses from which each machine talks to the registry, of which it has at least one."""
+    found = {
+        place: {address for address in addresses if isinstance(literal(address), ipaddress.IPv4Address)}
+        for place, addresses in machine_addresses(hostvars, groups).items()
+    }
+    for host in fleet_hosts(groups):
+        if not found[machine(hostvars, host)]:
+            _ipv4(host, machine_name(hostvars, host))  # which says what is wrong
+    return found
 
 
 def _balancers(hostvars: HostVars, groups: Groups) -> set[str]:

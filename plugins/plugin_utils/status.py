@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.health import Seen, seen_endpoints
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import Container, State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
@@ -15,13 +17,23 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     other_slot,
     virtual_address,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.watch import Sample
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.watch import (
+    Figures,
+    Sample,
+    figures,
+    merge_samples,
+)
 from cryptography import x509
-
-COLUMNS = ("node", "state", "weight", "live", "staged", "health", "in flight", "last seen")
 
 WARNING_DAYS = 30
 """How many days before a certificate expires the warnings begin."""
+
+LOG_SECONDS = 60
+"""How far back status.yml reads the access logs."""
+
+T = TypeVar("T", int, float)
+
+NOT_LOOKED_AT = "not looked at"
 
 
 class NodeStatus(TypedDict):
@@ -38,9 +50,13 @@ class NodeStatus(TypedDict):
     """The release in the other slot."""
     reached: bool
     health: str
+    """ready, or what a load balancer finds wrong; empty where none sends requests."""
     in_flight: int | None
+    requests_per_second: float
+    failure_share: float
     certificate_end: float | None
     last_seen: float | None
+    """Now where the node was reached or answers, else when it last answered a request that a log still has."""
 
 
 class BalancerStatus(TypedDict):
@@ -52,33 +68,29 @@ class BalancerStatus(TypedDict):
     certificate_end: float | None
 
 
-class Canary(TypedDict):
-    """The candidate and its share of the requests."""
+class Candidate(TypedDict):
+    """The candidate, its share of the requests, and the share of which it gets copies, in percent."""
 
     release: str
     percent: float
+    shadow: float
 
 
 class FleetStatus(TypedDict):
-    """What runs where."""
+    """What runs where, and what differs from what is wanted."""
 
     time: float
     live_slot: str
     live: str
-    candidate: Canary | None
+    candidate: Candidate | None
     previous: list[str]
+    lock: str
+    """The run that holds the deploy lock, or empty."""
+    traffic: dict[str, Figures]
+    """The requests of the last LOG_SECONDS, by release."""
     load_balancers: dict[str, BalancerStatus]
     nodes: dict[str, NodeStatus]
-    warnings: list[str]
-
-
-class EndpointHealth(TypedDict, total=False):
-    """What module endpoint_probe found out about one endpoint, as far as a person wants to know."""
-
-    ready: bool
-    in_flight: int | None
-    certificate_end: float | None
-    error: str
+    differences: list[Difference]
 
 
 def fleet_status(
@@ -86,51 +98,66 @@ def fleet_status(
     groups: Groups,
     reached: Sequence[str],
     state: State,
-    probed: Mapping[str, EndpointHealth],
     samples: Sequence[Sample],
+    older_samples: Sequence[Sample],
+    differences: Sequence[Difference],
     now: float,
 ) -> FleetStatus:
     """Return what runs where.
 
-    `reached` are the hosts that could be inspected; `probed` is what a load balancer found when it asked the live
-    endpoints; `samples` are the load balancers' answers to module access_log.
+    `reached` are the hosts that could be inspected, `samples` the load balancers' answers to module access_log about
+    the last LOG_SECONDS, `older_samples` those about a longer time, where a node was not reached.
     """
-    drained = drained_nodes(hostvars, groups["model_nodes"], state)
-    nodes = {
-        node: _node_status(hostvars, node, node in reached, node in drained, state, probed.get(node, {}))
-        for node in groups["model_nodes"]
-    }
-    for node, found in nodes.items():
-        found["last_seen"] = _last_seen(node, found, samples, now)
+    balancers = [name for name in groups["load_balancers"] if name in reached]
+    older = merge_samples(older_samples)
+    drained, seen = drained_nodes(hostvars, groups["model_nodes"], state), seen_endpoints(hostvars, balancers)
+    sample = merge_samples(samples)
+    nodes: dict[str, NodeStatus] = {}
+    for node in groups["model_nodes"]:
+        own = seen.get(node, {})
+        nodes[node] = _node_status(hostvars, node, node in reached, node in drained, state, own, sample)
+        answers = nodes[node]["reached"] or nodes[node]["health"] == "ready"
+        nodes[node]["last_seen"] = now if answers else _last_answer(older, node)
     candidate = state["candidate"]
-    inspected = [name for name in groups["load_balancers"] if name in reached]
-    shown = {name: str(_machine(hostvars, name).get("certificate", "")) for name in inspected}
+    slots = {state["live_slot"]: state["live"]} if state["live"] else {}
+    if candidate:
+        slots[other_slot(state["live_slot"])] = candidate["release"]
     return {
         "time": now,
         "live_slot": state["live_slot"],
         "live": state["live"]["id"] if state["live"] else "",
-        "candidate": {"release": candidate["release"]["id"], "percent": candidate["percent"]}
+        "candidate": {
+            "release": candidate["release"]["id"],
+            "percent": candidate["percent"],
+            "shadow": candidate["shadow"],
+        }
         if candidate
         else None,
         "previous": [release["id"] for release in state["previous"]],
+        "lock": next((entry["found"] for entry in differences if entry["thing"] == "deploy lock"), ""),
+        "traffic": {
+            release["id"]: figures(sample["slots"][slot])
+            for slot, release in slots.items()
+            if slot in sample["slots"]
+        },
         "load_balancers": {
-            name: _balancer_status(hostvars, name, name in reached, shown.get(name, ""))
-            for name in groups["load_balancers"]
+            name: _balancer_status(hostvars, name, name in reached) for name in groups["load_balancers"]
         },
         "nodes": nodes,
-        "warnings": _warnings(shown, now) + _node_warnings(nodes, now),
+        "differences": list(differences),
     }
 
 
 def status_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now: float) -> FleetStatus:
     """Return fleet_status of what playbooks/status.yml has found out: facts of the hosts that are `present`."""
-    state: State = hostvars[present[0]]["release_state"]
+    facts = hostvars[present[0]]
     balancers = [hostvars[host] for host in groups["load_balancers"] if host in present]
-    probed: dict[str, EndpointHealth] = {}
-    for balancer in balancers:  # one of them has probed the endpoints
-        probed |= balancer["release_probe"].get("endpoints", {})
-    samples = [balancer["release_access_log"]["sample"] for balancer in balancers]
-    return fleet_status(hostvars, groups, present, state, probed, samples, now)
+    samples, older = (
+        [log["sample"] for variables in balancers if "sample" in (log := variables.get(name, {}))]
+        for name in ("release_access_log", "release_older_log")
+    )
+    state: State = facts["release_state"]
+    return fleet_status(hostvars, groups, present, state, samples, older, facts["flotilla_differences"], now)
 
 
 def _machine(hostvars: HostVars, host: str) -> Mapping[str, Any]:
@@ -140,11 +167,19 @@ def _machine(hostvars: HostVars, host: str) -> Mapping[str, Any]:
 
 
 def _node_status(
-    hostvars: HostVars, node: str, reached: bool, drained: bool, state: State, found: EndpointHealth
+    hostvars: HostVars,
+    node: str,
+    reached: bool,
+    drained: bool,
+    state: State,
+    seen: Mapping[str, Mapping[str, Seen]],
+    sample: Sample,
 ) -> NodeStatus:
-    """Return the status of a node, apart from when it was last seen."""
+    """Return the status of a node. `seen` is by release and load balancer."""
     containers = _machine(hostvars, node).get("containers", {}) if reached else {}
     entry, slot = state["nodes"].get(node), state["live_slot"]
+    live = seen.get(state["live"]["id"] if state["live"] else "", {}).values()
+    counts = sample["endpoints"].get(node, {"requests": 0, "failures": 0, "last": 0.0})
     return {
         "state": "drained" if drained else entry["status"] if entry else "not in the traffic",
         "reason": entry["reason"] if entry else "",
@@ -153,29 +188,47 @@ def _node_status(
         "live": _release(containers.get(container_name(node, slot))),
         "staged": _release(containers.get(container_name(node, other_slot(slot)))),
         "reached": reached,
-        "health": "ready" if found.get("ready") else found.get("error") or "not ready",
-        "in_flight": found.get("in_flight"),
-        "certificate_end": found.get("certificate_end"),
+        "health": _health(seen, takes_traffic=bool(entry and entry["status"] == "up" and not drained)),
+        "in_flight": max(_known(found.get("in_flight") for found in live), default=None),
+        "requests_per_second": counts["requests"] / LOG_SECONDS,
+        "failure_share": counts["failures"] / counts["requests"] if counts["requests"] else 0.0,
+        "certificate_end": min(_known(found.get("certificate_end") for found in live), default=None),
         "last_seen": None,
     }
 
 
-def _last_seen(node: str, found: NodeStatus, samples: Sequence[Sample], now: float) -> float | None:
-    """Return `now` if the node was reached or answered, else when it last answered a request that a log still has."""
-    if found["reached"] or found["health"] == "ready":
-        return now
-    answered = [sample["endpoints"][node]["last"] for sample in samples if node in sample["endpoints"]]
-    return max(answered, default=None)
+def _last_answer(sample: Sample, node: str) -> float | None:
+    """Return when `node` last answered a request, as far as the logs tell."""
+    counts = sample["endpoints"].get(node)
+    return counts["last"] if counts else None
 
 
-def _balancer_status(hostvars: HostVars, name: str, reached: bool, certificate: str) -> BalancerStatus:
-    """Return the status of a load balancer that shows clients `certificate`, in PEM form, or none."""
+def _known(values: Iterable[T | None]) -> list[T]:
+    return [value for value in values if value is not None]
+
+
+def _health(seen: Mapping[str, Mapping[str, Seen]], *, takes_traffic: bool) -> str:
+    """Return how the endpoints of a node are, as the load balancers see them now."""
+    if not seen:
+        return NOT_LOOKED_AT if takes_traffic else ""
+    faults = [
+        f"{balancer}: {found.get('error') or 'not ready'}"
+        for views in seen.values()
+        for balancer, found in views.items()
+        if not found.get("ready")
+    ]
+    return "; ".join(faults) or "ready"
+
+
+def _balancer_status(hostvars: HostVars, name: str, reached: bool) -> BalancerStatus:
+    """Return the status of a load balancer."""
+    found = _machine(hostvars, name) if reached else {}
     holds = reached and holds_address(hostvars, name)
     return {
         "reached": reached,
-        "serves": str(_machine(hostvars, name).get("served", "")) if reached else "",
+        "serves": str(found.get("served", "")),
         "holds": virtual_address(hostvars, {"load_balancers": [name]}) if holds else "",
-        "certificate_end": _end(certificate),
+        "certificate_end": _end(str(found.get("certificate", ""))),
     }
 
 
@@ -208,16 +261,6 @@ def _warnings(certificates: Mapping[str, str], now: float) -> list[str]:
     return lines
 
 
-def _node_warnings(nodes: Mapping[str, NodeStatus], now: float) -> list[str]:
-    """Return the warnings about the certificates that endpoints serve with."""
-    ends = {name: node["certificate_end"] for name, node in nodes.items()}
-    return [
-        f"the certificate of {name} ends at {_time(end)}: run site.yml, which issues another"
-        for name, end in ends.items()
-        if end is not None and end < now + WARNING_DAYS * 86400
-    ]
-
-
 def _end(certificate: str) -> float | None:
     """Return when a certificate in PEM form expires, in seconds since the epoch; None where there is none."""
     if not certificate:
@@ -229,42 +272,6 @@ def _release(container: Container | None) -> str:
     """Return the release in a container; in brackets if the container is stopped, for a rollback to start."""
     release = container["labels"].get("flotilla.release", "") if container else ""
     return release if not container or container["running"] or not release else f"({release})"
-
-
-def status_table(status: FleetStatus) -> list[str]:
-    """Return the status as lines of text that a person reads."""
-    head = [f"live: {status['live'] or 'nothing'} ({status['live_slot']})"]
-    if candidate := status["candidate"]:
-        head.append(f"canary: {candidate['release']} gets {candidate['percent']:g} % of the requests")
-    head.append(f"to go back to: {', '.join(status['previous']) or 'nothing'}")
-    for name, balancer in status["load_balancers"].items():
-        serves = f"serves {balancer['serves']}" if balancer["serves"] else "does not serve"
-        holds = f", holds {balancer['holds']}" if balancer["holds"] else ""
-        end = balancer["certificate_end"]
-        certificate = f", certificate until {_time(end)}" if end else ""
-        head.append(f"load balancer {name}: {serves}{holds}{certificate}")
-    head += [f"warning: {line}" for line in status["warnings"]]
-    rows = [COLUMNS, *(_row(name, node) for name, node in status["nodes"].items())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    return [*head, "", *lines]
-
-
-def _row(name: str, node: NodeStatus) -> tuple[str, ...]:
-    """Return the cells of a node's row in the table."""
-    share = f" ({node['share']} %)" if node["state"] == "up" and node["share"] < 100 else ""
-    return (
-        name,
-        node["state"] + share,
-        str(node["weight"]),
-        node["live"] or "-",
-        node["staged"] or "-",
-        node["health"],
-        "-" if node["in_flight"] is None else str(node["in_flight"]),
-        _time(node["last_seen"]),
-    )
 
 
 def _time(seconds: float | None) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import addresses_of
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
+
+Variables = TypeVar("Variables", bound=Mapping[str, Any])
 
 
 class MachineHost(TypedDict):
@@ -28,7 +30,7 @@ class EndpointAddress(TypedDict):
     port: int
 
 
-def read_once(hostvars: HostVars, hosts: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+def read_once(hostvars: Mapping[str, Variables], hosts: Iterable[str]) -> dict[str, Variables]:
     """Return the variables of `hosts`. Ansible builds a host's variables at each access, in up to a millisecond."""
     return {host: hostvars[host] for host in hosts}
 
@@ -75,6 +77,11 @@ def fleet_hosts(groups: Groups) -> list[str]:
         host for group in ("load_balancers", "model_nodes", "image_builder") for host in groups.get(group, ())
     ]
     return list(dict.fromkeys(members))
+
+
+def service_hosts(groups: Groups) -> list[str]:
+    """Return the load balancers and the builder, each once."""
+    return list(dict.fromkeys([*groups["load_balancers"], image_builder(groups)]))
 
 
 def machine(hostvars: HostVars, host: str) -> str:
@@ -200,8 +207,3 @@ def endpoint_address(hostvars: HostVars, node: str, slot: str) -> EndpointAddres
     port = int(setting(hostvars, node, "model_endpoint_port"))
     address = host_address(hostvars, node, "model_endpoint_address")
     return {"name": node, "address": address, "port": port + (slot == "green")}
-
-
-def endpoint_addresses(nodes: Sequence[str], hostvars: HostVars, slot: str) -> list[EndpointAddress]:
-    """Return the endpoint_address of each of `nodes`."""
-    return [endpoint_address(hostvars, node, slot) for node in nodes]

@@ -96,7 +96,8 @@ def percentile(histogram: Mapping[str, int], share: float) -> float:
     return 0.0
 
 
-def _figures(counts: SlotCounts) -> Figures:
+def figures(counts: SlotCounts) -> Figures:
+    """Return the figures of what an access log counts of one slot."""
     requests = counts["requests"]
     return {
         "requests": requests,
@@ -114,8 +115,8 @@ def judge(
     """
     now = merge_samples(samples)["slots"]
     of_candidate, of_live = now.get(candidate, NO_REQUESTS), now.get(live, NO_REQUESTS)
-    new = _figures(of_candidate)
-    old = _figures(before["slots"].get(live, NO_REQUESTS) if before else of_live)
+    new = figures(of_candidate)
+    old = figures(before["slots"].get(live, NO_REQUESTS) if before else of_live)
     asked = new["requests"] + of_live["requests"]
     least = int(limits["min_requests"])
     reasons = _faults(of_candidate, old, new, limits)

@@ -66,6 +66,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 EARLIER_CONTAINER = {
     "running": True,
     "image": "10.0.0.1:5000/flotilla/nginx@sha256:1",
+    "image_id": "sha256:id",
     "labels": {"flotilla.role": "load_balancer", "flotilla.recipe": "0" * 64},
     "newer_files": True,
     "settings": inspected_settings(
@@ -92,7 +93,7 @@ OTHER_FILES = [f"/etc/flotilla/nginx/{name}" for name in ("nginx.conf", "tls/cli
 MACHINE = {
     "containers": {"flotilla-nginx": EARLIER_CONTAINER},
     "files": dict.fromkeys([*EARLIER_FILES, *OTHER_FILES, "/etc/flotilla/nginx/frontend/0123.pem"], ""),
-    "published": "{{ {'10.0.0.1:5080/' ~ __nginx_lb_image: '10.0.0.1:5080/flotilla/nginx@sha256:1'} }}",
+    "images": "{{ {'10.0.0.1:5080/' ~ __nginx_lb_image: 'sha256:id'} }}",
 }
 HOSTS = """
 [load_balancers]

@@ -136,6 +136,7 @@ HISTORY = {Path("CHANGELOG.md"), Path("plugins/plugin_utils/inventory/renamed.py
 # What an earlier version has left on machines or in a state, and this one takes over, bears the name it had.
 TAKEN_OVER = {
     "plugins/modules/access_log.py": {"colour"},
+    "plugins/plugin_utils/release/service.py": {"fast lane"},
     "plugins/plugin_utils/release/state.py": {"colour", "fast lane"},
     # Another name in it would be another image, and restart Nginx.
     "roles/nginx_lb/files/access_log.js": {"KEPT"},
@@ -143,6 +144,7 @@ TAKEN_OVER = {
     "tests/fleet/upgrade/conftest.py": {"colour", "nginx_lb_bake_seconds", "nginx_lb_ramp_seconds"},
     "tests/fleet/upgrade/test_takeover.py": {"nginx_lb_canary_percent"},
     "tests/unit/plugins/test_access_log.py": {"colour", "KEPT"},
+    "tests/unit/plugins/release/test_service.py": {"fast lane"},
     "tests/unit/plugins/release/test_state.py": {"colour", "fast lane"},
     "tests/unit/test_nginx_template.py": {"door"},
 }

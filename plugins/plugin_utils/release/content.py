@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import kept_releases
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
@@ -16,7 +15,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
     State,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import read_once
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import host_address, read_once
 
 CONTAINER_SETTINGS = (
     "workers",
@@ -31,16 +30,12 @@ CONTAINER_SETTINGS = (
     "capture_directory",
     "capture_bytes",
 )
-"""The settings of role model_endpoint, without the role's name, that make the container what it is."""
+"""The settings of role model_endpoint, without the role's name, that make the container what it is.
 
-RECIPE_FILES = ("model_endpoint/vars/main/service.yml", "container/tasks/run.yml")
-"""The files of roles that say how an endpoint's container is run."""
+Where it publishes, its `address` and `port`, makes it as well; the address has a default of its own."""
 
-
-def container_recipe(roles: str) -> str:
-    """Return a hash of how containers are run, since a change makes other containers. `roles` is the roles' folder."""
-    text = "".join((Path(roles) / name).read_text(encoding="utf-8") for name in RECIPE_FILES)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+OWN_SETTINGS = ("address",)
+"""The settings that are never common: a node that a release does not know has an address all the same."""
 
 
 def container_settings(
@@ -52,8 +47,10 @@ def container_settings(
     """
     variables = read_once(hostvars, nodes)
     return {
-        node: {name: setting(variables, node, f"model_endpoint_{name}") for name in CONTAINER_SETTINGS}
-        | {"recipe": recipe}
+        node: {
+            name: setting(variables, node, f"model_endpoint_{name}") for name in (*CONTAINER_SETTINGS, "port")
+        }
+        | {"address": host_address(variables, node, "model_endpoint_address"), "recipe": recipe}
         for node in nodes
     }
 
@@ -63,11 +60,9 @@ def new_release(image: str, settings: Mapping[str, Mapping[str, SettingValue]], 
     common = {
         name: json.loads(Counter(json.dumps(own[name]) for own in settings.values()).most_common(1)[0][0])
         for name in next(iter(settings.values()), {})
+        if name not in OWN_SETTINGS
     }
-    differing = {
-        node: {name: value for name, value in own.items() if value != common[name]}
-        for node, own in settings.items()
-    }
+    differing = {node: _differing(own, common) for node, own in settings.items()}
     nodes = {node: own for node, own in sorted(differing.items()) if own}
     content = {"image": image, "settings": {"common": common, "nodes": nodes}}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -78,6 +73,13 @@ def new_release(image: str, settings: Mapping[str, Mapping[str, SettingValue]], 
         "settings": {"common": common, "nodes": nodes},
         "since": int(now),
     }
+
+
+def _differing(
+    own: Mapping[str, SettingValue], common: Mapping[str, SettingValue]
+) -> dict[str, SettingValue]:
+    """Return those of a node's settings that are not the common ones."""
+    return {name: value for name, value in own.items() if name not in common or value != common[name]}
 
 
 def release_settings(release: Release, node: str) -> dict[str, SettingValue]:
@@ -107,6 +109,11 @@ def with_unique_id(wanted: Release, state: State) -> Release:
     namesake = kept.get(wanted["id"])
     if namesake is None or namesake["settings"] == wanted["settings"]:
         return wanted
+    return with_new_id(wanted, state)
+
+
+def with_new_id(wanted: Release, state: State) -> Release:
+    """Return `wanted` under an id that no release of `state` has, so that its containers are told from theirs."""
     digest = hashlib.sha256(f"{wanted['id']} {state['serial']}".encode()).hexdigest()
     return {**wanted, "id": digest[:12]}
 
@@ -115,8 +122,7 @@ def add_nodes(release: Release, wanted: Release, nodes: Sequence[str]) -> None:
     """Give `release` the settings that `nodes`, which join, have in `wanted`, so that it keeps them."""
     for node in nodes:
         common = release["settings"]["common"]
-        own = release_settings(wanted, node)
-        differing = {name: value for name, value in own.items() if value != common.get(name)}
+        differing = _differing(release_settings(wanted, node), common)
         release["settings"]["nodes"].pop(node, None)
         if differing:
             release["settings"]["nodes"][node] = differing

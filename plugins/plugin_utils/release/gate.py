@@ -15,17 +15,17 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
     Plan,
     ReleaseSettings,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import drained_nodes
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import drained_nodes, machine
 
 
 def unseen_endpoints(hostvars: HostVars, balancers: Sequence[str], release: str) -> dict[str, dict[str, str]]:
-    """Return, by node and load balancer, why a load balancer can't use what was staged on the node.
+    """Return, by node and load balancer, why a load balancer can't use the node's endpoint of `release`.
 
-    Read from each load balancer's release_probe.
+    Read from each load balancer's nginx_lb_probe.
     """
     unseen: dict[str, dict[str, str]] = {}
     for balancer in balancers:
-        for node, found in hostvars[balancer].get("release_probe", {}).get("endpoints", {}).items():
+        for node, found in hostvars[balancer].get("nginx_lb_probe", {}).get("endpoints", {}).items():
             if not found["ready"]:
                 unseen.setdefault(node, {})[balancer] = found["error"] or "it says that it is not ready"
             elif found["release"] != release:
@@ -62,6 +62,7 @@ def node_reports(
             "staged": facts[node].get("model_endpoint_staged"),
             "unseen": unseen.get(node, {}),
             "drained": node in drained or node == removed,
+            "machine": machine(facts, node),
         }
         for node in nodes
     }
@@ -91,6 +92,7 @@ def gate(plan: Plan, reports: Mapping[str, NodeReport], settings: ReleaseSetting
         "errors": [*errors, too_few] if too_few else errors,
         "left_out": {node: reasons[node].splitlines()[0] for node in in_scope if reasons[node]},
         "members": [node for node in in_scope if not reasons[node]],
+        "machines": {node: reports[node]["machine"] for node in in_scope if not reasons[node]},
         "nodes": entries,
     }
 
@@ -105,7 +107,12 @@ def _reason(report: NodeReport) -> str:
         return f"{staged['reason']}\n  Its last log lines:\n{log}" if log else staged["reason"]
     if report["failed"]:
         return "a step before this one failed on it; its message is above"
-    return "; ".join(f"{balancer} can't use it: {why}" for balancer, why in report["unseen"].items())
+    return unseen_reason(report["unseen"])
+
+
+def unseen_reason(unseen: Mapping[str, str]) -> str:
+    """Return, for the user, why load balancers can't use an endpoint; empty when they can."""
+    return "; ".join(f"{balancer} can't use it: {why}" for balancer, why in unseen.items())
 
 
 def _entry_down(before: NodeEntry | None, reason: str, now: float) -> NodeEntry:

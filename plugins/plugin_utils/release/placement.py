@@ -1,26 +1,54 @@
-"""Runs on the controller: which containers nodes must run, which they run, and which must stop."""
+"""Runs on the controller: which containers nodes must run, which they run, and which must stop or go."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import container_differences
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import release_settings
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import (
+    machine_of,
+    published_address,
+    taken_by,
+    taken_port,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import RECIPE, endpoint_service
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
     HostVars,
     Machine,
     Missing,
     Plan,
+    Release,
     State,
     StepHost,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import container_name, other_slot
 
 
-def container_state(machine: Machine | None, node: str, slot: str, release: str) -> str:
-    """Return "running", "stopped" or "missing", for `node`'s container of `release` in `slot`."""
+def container_state(
+    hostvars: HostVars, machine: Machine | None, node: str, slot: str, release: Release
+) -> str:
+    """Return "running", "stopped" or "missing", for `node`'s container of `release` in `slot`.
+
+    One that differs from what the release wants is missing, as it has to be made anew.
+    """
     container = machine["containers"].get(container_name(node, slot)) if machine else None
-    if not container or container["labels"].get("flotilla.release") != release:
+    if not container or not machine or container["labels"].get("flotilla.release") != release["id"]:
+        return "missing"
+    if deviations(hostvars, machine, node, slot, release):
         return "missing"
     return "running" if container["running"] else "stopped"
+
+
+def deviations(hostvars: HostVars, machine: Machine, node: str, slot: str, release: Release) -> list[str]:
+    """Return in what `node`'s container of `release` in `slot`, which the machine has, is not as the release wants.
+
+    Whether it runs does not count. What another version of Flotilla made is not compared: it was made by other rules.
+    """
+    if release_settings(release, node).get("recipe") != RECIPE:
+        return []
+    service = endpoint_service(hostvars, node, release, slot)
+    return [name for name in container_differences(machine, service) if name != "stopped"]
 
 
 def out_of_scope(plan: Plan, node: str) -> bool:
@@ -28,22 +56,89 @@ def out_of_scope(plan: Plan, node: str) -> bool:
     return plan["operation"] in ("drain", "undrain", "remove") and node not in plan["baseline"]["nodes"]
 
 
-def missing_container(plan: Plan, node: str, machine: Machine | None) -> Missing | None:
+def missing_container(plan: Plan, hostvars: HostVars, node: str, machine: Machine | None) -> Missing | None:
     """Return what `node` must run and does not, or None.
 
     With a target that is the target, whether it runs already or not, since the target has to be proved; without one
-    it is the live release, where the machine's container is missing, stopped, or of another release.
+    it is the live release, where the machine's container is missing, stopped, or of another release. A container that
+    differs from its release is exchanged here only where it gets no traffic; else reasons_to_restage names it.
     """
     if plan["target"]:
         return {"release": plan["target"], "slot": plan["target_slot"]}
     live, slot = plan["baseline"]["live"], plan["baseline"]["live_slot"]
-    if (
-        live is None
-        or out_of_scope(plan, node)
-        or container_state(machine, node, slot, live["id"]) == "running"
-    ):
+    if live is None or out_of_scope(plan, node):
+        return None
+    found = container_state(hostvars, machine, node, slot, live)
+    if found == "running" or (found == "missing" and _serves(plan["state"], live, machine, node)):
         return None
     return {"release": live, "slot": slot}
+
+
+def _serves(state: State, live: Release, machine: Machine | None, node: str) -> bool:
+    """Tell whether `node`'s container in the live slot runs, is of the live release, and may be sent requests."""
+    container = machine["containers"].get(container_name(node, state["live_slot"])) if machine else None
+    entry = state["nodes"].get(node)
+    return (
+        container is not None
+        and container["running"]
+        and container["labels"].get("flotilla.release") == live["id"]
+        and entry is not None
+        and entry["status"] == "up"
+        and node not in state["drained"]
+    )
+
+
+def reasons_to_restage(
+    state: State, wanted: Release, hostvars: HostVars, nodes: Sequence[str], present: Sequence[str]
+) -> list[str]:
+    """Return why the live release has to be started anew in the other slots, for the traffic to go there.
+
+    A container that serves and differs from its release can only be exchanged once another one serves; and a node
+    that takes over the port of one that has left the inventory can't have it in the live slot before that one stops.
+    """
+    live, slot = state["live"], state["live_slot"]
+    if live is None:
+        return []
+    reasons = []
+    here = set(present)
+    for node in nodes:
+        if node not in here:
+            continue
+        machine, name = machine_of(hostvars, node), container_name(node, slot)
+        if _serves(state, live, machine, node):
+            if found := deviations(hostvars, machine, node, slot, live):
+                reasons.append(f"{node}: {name} is not as its release wants it ({', '.join(found)})")
+        elif node not in state["nodes"]:
+            taker = taken_by(machine, published_address(hostvars, wanted, node, slot), name)
+            if taker and _owner(machine, taker) not in nodes:
+                reasons.append(f"{node}: its port is still that of {taker}")
+    return reasons
+
+
+def _owner(machine: Machine, name: str) -> str:
+    """Return the node that the container `name` of the machine belongs to."""
+    return machine["containers"][name]["labels"].get("flotilla.endpoint", "")
+
+
+def port_conflicts(plan: Plan, hostvars: HostVars, nodes: Sequence[str], present: Sequence[str]) -> list[str]:
+    """Return, for the user, the ports that containers are to be staged on and that others have."""
+    found: list[str] = []
+    # Other operations are about one node, and what another one can't start is left out by the gate.
+    here = set(present) if plan["target"] or plan["operation"] == "deploy" else set()
+    for node in nodes:
+        if node not in here:
+            continue
+        machine = machine_of(hostvars, node)
+        missing = missing_container(plan, hostvars, node, machine)
+        if not missing:
+            continue
+        name = container_name(node, missing["slot"])
+        wanted = published_address(hostvars, missing["release"], node, missing["slot"])
+        taker = taken_by(machine, wanted, name)
+        # A rolling release stops a node's own container first.
+        if taker and not (plan["rolling"] and taker == container_name(node, other_slot(missing["slot"]))):
+            found.append(taken_port(wanted, missing["slot"], taker, _owner(machine, taker) in nodes))
+    return found
 
 
 def step_hosts(
@@ -58,7 +153,7 @@ def step_hosts(
     for node in nodes:
         if node not in groups:
             continue
-        if missing_container(plan, node, hostvars[node]["flotilla_machine"]):
+        if missing_container(plan, hostvars, node, hostvars[node]["flotilla_machine"]):
             groups[node].append("flotilla_stage")
         if plan["operation"] == "remove" and node == plan["node"]:
             groups[node].append("flotilla_leave")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     add_nodes,
     same_content,
+    with_new_id,
     with_unique_id,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
@@ -49,7 +50,9 @@ class Request:
     release: str = ""
     """The id of a release, for rollback."""
     node: str = ""
-    """A host of model_nodes, for drain, undrain and remove."""
+    """A host of model_nodes, for drain, undrain and remove; for remove, also a node that has left the inventory."""
+    restage: Sequence[str] = ()
+    """Why the live release has to be started anew in the other slots, for deploy (see reasons_to_restage)."""
 
 
 @dataclass
@@ -59,6 +62,8 @@ class Decision:
     baseline: State
     target: Release | None = None
     note: str = ""
+    restages: bool = False
+    """Whether the target is the live release, started anew in the other slots."""
 
 
 def release_plan(state: State, request: Request) -> Plan:
@@ -75,6 +80,7 @@ def release_plan(state: State, request: Request) -> Plan:
         "watched": False,
         "shadow": 0.0,
         "first": state["live"] is None,
+        "limited": request.limited,
         "note": "",
         "error": "",
     }
@@ -86,9 +92,12 @@ def release_plan(state: State, request: Request) -> Plan:
     target, rolling = decision.target, request.settings["strategy"] == "rolling"
     plan["baseline"], plan["target"], plan["note"] = decision.baseline, target, decision.note
     plan["rolling"] = bool(target and state["live"] and rolling)
-    plan["steps"] = _steps(state, target, request) if target else []
+    if target:
+        restaged = [_step(100, request.settings["bake_seconds"])]
+        plan["steps"] = restaged if decision.restages and not rolling else _steps(state, target, request)
     plan["watched"] = any(step["bake"] > 0 for step in plan["steps"])
-    plan["shadow"] = float(request.settings["shadow_percent"]) if request.operation == "deploy" else 0.0
+    if request.operation == "deploy" and not decision.restages:
+        plan["shadow"] = float(request.settings["shadow_percent"])
     return plan
 
 
@@ -131,7 +140,7 @@ def _deploy(state: State, request: Request) -> Decision:
     joining = [node for node in request.nodes if node not in state["nodes"]]
     candidate = state["candidate"]
     if same_content(live, wanted, known):
-        pass
+        _restage(state, request, decision)
     elif request.limited:
         decision.note = (
             f"this checkout would release {wanted['id']}, but a release needs every host: {live['id']} stays live "
@@ -147,6 +156,19 @@ def _deploy(state: State, request: Request) -> Decision:
     if decision.target is None and decision.baseline["live"]:
         add_nodes(decision.baseline["live"], wanted, joining)
     return decision
+
+
+def _restage(state: State, request: Request, decision: Decision) -> None:
+    """Start the live release anew in the other slots, if there is reason to and every host takes part."""
+    if not request.restage:
+        return
+    reasons = "; ".join(request.restage)
+    if request.limited or request.away:
+        decision.note = f"{reasons}: this is mended by site.yml without --limit and with every load balancer"
+        return
+    assert request.wanted is not None
+    decision.target, decision.restages = with_new_id(request.wanted, state), True
+    decision.note = f"{reasons}: the release is started anew in the other slots"
 
 
 def _rollback(state: State, request: Request) -> Decision:
@@ -206,13 +228,36 @@ def _undrain(state: State, request: Request) -> Decision:
 
 
 def _remove(state: State, request: Request) -> Decision:
-    """Take a node out of the fleet."""
+    """Take a node out of the fleet, or forget one that has left the inventory."""
+    if request.node not in request.nodes:
+        return _forget(state, request)
     decision = _undrain(state, request)
     decision.baseline["nodes"].pop(request.node, None)
     candidate = decision.baseline["candidate"]
     if candidate:
         candidate["nodes"] = [node for node in candidate["nodes"] if node != request.node]
     return decision
+
+
+def _forget(state: State, request: Request) -> Decision:
+    """Forget a node that no line of the inventory names. What it has left is removed where that can be reached."""
+    left = [entry for entry in state.get("forgotten", []) if entry["node"] == request.node]
+    if not left and request.node not in state["nodes"]:
+        gone = {*state["nodes"], *(entry["node"] for entry in state.get("forgotten", []))} - {*request.nodes}
+        remembered = f" and none that has left it ({', '.join(sorted(gone))})" if gone else ""
+        raise RefusedError(
+            f"node is {request.node!r}, which is no host of model_nodes ({', '.join(request.nodes)}){remembered}: "
+            "-e node=NAME"
+        )
+    if request.limited:
+        raise RefusedError(
+            "to forget a node is about every host: run playbooks/remove_node.yml without --limit"
+        )
+    where = ", ".join(filter(None, (entry["machine"] for entry in left)))
+    there = f" on {where}, where it can't be reached," if where else ""
+    return Decision(
+        copy.deepcopy(state), note=f"{request.node} is forgotten: what it left{there} stays there"
+    )
 
 
 OPERATIONS: Mapping[Operation, Callable[[State, Request], Decision]] = {

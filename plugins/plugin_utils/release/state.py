@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
@@ -113,17 +113,27 @@ def gets_traffic(plan: Plan, state: State) -> bool:
     return state["candidate"] is not None or is_live(plan, state)
 
 
-def unneeded_images(images: Sequence[str], state: State, push_endpoint: str) -> list[str]:
-    """Return those of a node's `images` that no kept release needs, by digest.
+def unneeded_images(images: Iterable[str], kept: Iterable[str], push_endpoint: str) -> list[str]:
+    """Return those of a machine's `images` that none of the references `kept` names, by digest.
 
     Images by the name of `push_endpoint`, where the builder pushes them, are left to the builder, which removes them
     with their tags.
     """
-    kept = {release["reference"] for release in kept_releases(state)}
+    needed = set(kept)
     return [
         image
         for image in images
         if "/flotilla/model-endpoint@" in image
         and not image.startswith(f"{push_endpoint}/")
-        and image not in kept
+        and image not in needed
+    ]
+
+
+def forgotten_nodes(state: State) -> list[str]:
+    """Return, for the user, the nodes whose machines still have what they left, and how to have them forgotten."""
+    return [
+        f"{entry['node']} is forgotten: it has left the inventory, and what it left"
+        f"{' on ' + entry['machine'] if entry['machine'] else ''} can't be reached: "
+        f"playbooks/remove_node.yml -e node={entry['node']} ends this warning"
+        for entry in state.get("forgotten", [])
     ]

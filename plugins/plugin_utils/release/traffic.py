@@ -6,9 +6,17 @@ import copy
 from collections.abc import Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import release_settings
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
+    release_settings,
+    same_content,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import (
+    has_place,
+    published_address,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import KEEP_RELEASES, in_traffic
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
+    Forgotten,
     GateResult,
     HostVars,
     NodeEntry,
@@ -21,7 +29,6 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     drained_nodes,
-    endpoint_address,
     other_slot,
 )
 
@@ -35,33 +42,56 @@ def next_state(plan: Plan, gated: GateResult, percent: float | None, now: float)
     if target and percent is not None and percent >= 100:
         return _live_state(plan, target, gated, now)
     state: State = copy.deepcopy(plan["baseline"])
-    state["nodes"] = dict(gated["nodes"])
-    if target:
-        # What was staged is the target: a node that joins, or was away, has not got the release that is live.
-        known = plan["baseline"]["nodes"]
-        state["nodes"] = {
-            node: entry if known[node]["status"] == "up" else known[node]
-            for node, entry in gated["nodes"].items()
-            if node in known
+    if not target:
+        state["nodes"] = gated["nodes"] | _on_their_machines(gated)
+        _note_departed(state, plan["baseline"], now)
+        return state
+    # What was staged is the target: a node that joins, or was away, has not got the release that is live. One that has
+    # left the inventory serves until the target is live.
+    state["nodes"] = {
+        node: gated["nodes"].get(node, entry) if entry["status"] == "up" else entry
+        for node, entry in plan["baseline"]["nodes"].items()
+    }
+    state["candidate"] = None
+    if percent is not None:
+        state["candidate"] = {
+            "release": target,
+            "percent": percent,
+            "shadow": plan["shadow"],
+            "nodes": gated["members"],
         }
-        state["candidate"] = None
-        if percent is not None:
-            members = gated["members"]
-            state["candidate"] = {
-                "release": target,
-                "percent": percent,
-                "shadow": plan["shadow"],
-                "nodes": members,
-            }
     return state
+
+
+def _on_their_machines(gated: GateResult) -> dict[str, NodeEntry]:
+    """Return the entries of the gate's members, each with the machine that the node is on."""
+    return {node: {**gated["nodes"][node], "machine": machine} for node, machine in gated["machines"].items()}
+
+
+def _note_departed(state: State, before: State, now: float) -> None:
+    """Note in `state` which nodes that were in `before` it has no more: their machines still have what they left."""
+    for node, entry in before["nodes"].items():
+        if node not in state["nodes"]:
+            _forget(state, node, entry.get("machine", ""), now)
+            state["drained"] = [name for name in state["drained"] if name != node]
+
+
+def _forget(state: State, node: str, machine: str, now: float) -> None:
+    """Note in `state` that what `node` left is still on `machine`."""
+    entry: Forgotten = {"node": node, "machine": machine, "since": int(now)}
+    known = state.get("forgotten", [])
+    if (node, machine) not in [(other["node"], other["machine"]) for other in known]:
+        state["forgotten"] = [*known, entry]
 
 
 def _live_state(plan: Plan, target: Release, gated: GateResult, now: float) -> State:
     """Return the state in which the target is live."""
     state: State = copy.deepcopy(plan["baseline"])
-    if state["live"]:
+    live, before = state["live"], plan["baseline"]["nodes"]
+    # A release that was started anew is not one to go back to.
+    if live and not same_content(live, target, [node for node in gated["nodes"] if node in before]):
         older = [release for release in state["previous"] if release["id"] != target["id"]]
-        state["previous"] = [state["live"], *older][: KEEP_RELEASES - 1]
+        state["previous"] = [live, *older][: KEEP_RELEASES - 1]
     state["live"], state["live_slot"], state["candidate"] = (
         {**target, "since": int(now)},
         plan["target_slot"],
@@ -69,9 +99,19 @@ def _live_state(plan: Plan, target: Release, gated: GateResult, now: float) -> S
     )
     state["nodes"] = {
         node: {**entry, "share": 100} if entry["status"] == "up" else entry
-        for node, entry in gated["nodes"].items()
+        for node, entry in (gated["nodes"] | _on_their_machines(gated)).items()
     }
+    _note_departed(state, plan["baseline"], now)
+    for node, machine in gated["machines"].items():
+        left = before[node].get("machine", machine) if node in before else machine
+        if left != machine and live and _moves(live, target, node):
+            _forget(state, node, left, now)
     return state
+
+
+def _moves(live: Release, target: Release, node: str) -> bool:
+    """Tell whether `node` has another address in `target` than in `live`, so that it may be on another machine."""
+    return release_settings(live, node).get("address") != release_settings(target, node).get("address")
 
 
 def rolling_state(
@@ -147,8 +187,10 @@ def upstream_servers(hostvars: HostVars, nodes: Sequence[str], state: State) -> 
     Raises:
         AnsibleFilterError: when a slot has no server that is up.
     """
-    facts = {node: hostvars[node] for node in nodes}
-    drained = set(drained_nodes(facts, nodes, state))
+    # A node that has left the inventory, and still serves, has nothing there.
+    left = [node for node in state["nodes"] if node not in set(nodes) and node not in hostvars]
+    facts: HostVars = {node: hostvars[node] for node in nodes} | {node: {} for node in left}
+    drained = set(drained_nodes(facts, list(facts), state))
     members: dict[str, tuple[Release | None, Mapping[str, NodeEntry]]] = {
         state["live_slot"]: (state["live"], state["nodes"])
     }
@@ -160,7 +202,8 @@ def upstream_servers(hostvars: HostVars, nodes: Sequence[str], state: State) -> 
         )
     servers: dict[str, list[Server]] = {}
     for slot, (release, entries) in members.items():
-        serving = [node for node in nodes if node in entries and node not in drained]
+        here = [*nodes, *(node for node in left if release and has_place(release, node))]
+        serving = [node for node in here if node in entries and node not in drained]
         servers[slot] = [_server(facts, node, slot, release, entries[node]) for node in serving]
         if all(server["down"] for server in servers[slot]):
             raise AnsibleFilterError(
@@ -174,7 +217,7 @@ def _server(hostvars: HostVars, node: str, slot: str, release: Release | None, e
     """Return the server of Nginx's configuration that `node` is in `slot`."""
     assert release is not None
     return {
-        **endpoint_address(hostvars, node, slot),
+        **published_address(hostvars, release, node, slot),
         "weight": _weight(hostvars, node) * entry["share"],
         "concurrency": _concurrency(release_settings(release, node)),
         "down": entry["status"] != "up",

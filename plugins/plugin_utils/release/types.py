@@ -6,7 +6,7 @@ seconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NotRequired, TypedDict
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.watch import Sample, Verdict
@@ -67,6 +67,17 @@ class NodeEntry(TypedDict):
     share: int
     since: int
     reason: str
+    machine: NotRequired[str]
+    """The machine that the node was on when it got traffic last, as topology.machine names it."""
+
+
+class Forgotten(TypedDict):
+    """A node that has left the inventory, or the machine, while the machine still has what it left there."""
+
+    node: str
+    machine: str
+    """As topology.machine names it; empty where an earlier version did not note it."""
+    since: int
 
 
 class State(TypedDict):
@@ -85,6 +96,7 @@ class State(TypedDict):
     drained: list[str]
     given: NotRequired[dict[str, Given]]
     """The settings given by -e that the load balancers were configured with. The others are with their releases."""
+    forgotten: NotRequired[list[Forgotten]]
 
 
 class WrittenState(State):
@@ -93,17 +105,26 @@ class WrittenState(State):
     version: NotRequired[str]
 
 
+class Published(TypedDict):
+    """The settings of a container that the logic of a release reads itself."""
+
+    ports: list[str]
+
+
 class Container(TypedDict):
-    """A container of the fleet on a machine."""
+    """A container of the fleet on a machine, as far as a release needs to know."""
 
     running: bool
     labels: Mapping[str, str]
+    settings: Published
 
 
 class Machine(TypedDict):
     """What module machine_state found on a machine, as far as a release needs to know."""
 
     containers: Mapping[str, Container]
+    images: Iterable[str]
+    files: Mapping[str, str]
     state: NotRequired[WrittenState | None]
     served: NotRequired[str]
 
@@ -180,6 +201,8 @@ class Plan(TypedDict):
     """The share of the requests, in percent, of which the target gets a copy."""
     first: bool
     """Nothing is live yet."""
+    limited: bool
+    """Whether the run leaves out hosts of the fleet."""
     note: str
     """A line for the user, or empty."""
     error: str
@@ -212,8 +235,10 @@ class NodeReport(TypedDict):
     staged: Staged | None
     """None where nothing had to be staged."""
     unseen: Mapping[str, str]
-    """By load balancer, why it can't use what was staged on the node."""
+    """By load balancer, why it can't use the node's endpoint."""
     drained: bool
+    machine: str
+    """The machine that the inventory says the node is on."""
 
 
 class GateResult(TypedDict):
@@ -225,6 +250,8 @@ class GateResult(TypedDict):
     """By node that gets no traffic, why."""
     members: list[str]
     """The nodes that run the target."""
+    machines: dict[str, str]
+    """The machine of each member."""
     nodes: dict[str, NodeEntry]
     """The nodes of the next state."""
 
@@ -300,7 +327,7 @@ class Facts(TypedDict, total=False):
     """Why the run changes nothing more, or empty."""
     release_result: str
     """How the run ends, where a step knows already: returned, else empty."""
-    release_probe: Probed
+    nginx_lb_probe: Probed
     release_access_log: AccessLog
     release_log_before: AccessLog
     """The traffic in the minute before the flip."""
@@ -311,6 +338,8 @@ class Facts(TypedDict, total=False):
     release_watched: Watched
     release_not_stopped: str
     """Why the container of this node's retired slot still runs."""
+    release_not_removed: str
+    """Why this machine still has what a node left on it."""
     virtual_address_error: str
     model_endpoint_staged: Staged
     nginx_lb_installed: Installed

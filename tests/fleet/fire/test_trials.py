@@ -117,7 +117,7 @@ def test_a_canary_stays_until_it_is_promoted(
         file = tmp_path / "status.json"
         assert deploy(fleet, "playbooks/status.yml", status_file=str(file)).code == FINE
         status = json.loads(file.read_text())
-        assert status["candidate"] == {"release": new, "percent": 50}
+        assert status["candidate"] == {"release": new, "percent": 50, "shadow": 0}
         assert {(node["live"], node["staged"]) for node in status["nodes"].values()} == {(first, new)}
 
         deploy(fleet, "playbooks/promote.yml").assert_ended(FINE, "released")

@@ -22,7 +22,7 @@ from fleet.fleet import Fleet
 from fleet.frontend import logged, shown_of_nginx
 from fleet.load import PREDICTION, RIGHT, under_load
 from fleet.machine import open_from_here
-from fleet.playbook import attempt_playbook, changes, run_playbook
+from fleet.playbook import attempt_playbook, changes, refusal, run_playbook
 from fleet.ports import HTTP, HTTPS, REGISTRY, SSH, STATUS
 
 NODES: dict[str, dict[str, int]] = {
@@ -180,11 +180,13 @@ def test_a_renewed_certificate_costs_no_request_and_its_end_is_told(
 
     told = tmp_path / "status.json"
     inventory = with_settings(fleet, second).inventory
-    run_playbook("playbooks/status.yml", inventory, "--extra-vars", f"status_file={told}")
+    refusal("playbooks/status.yml", inventory, "--extra-vars", f"status_file={told}")
     status = json.loads(told.read_text())
     end = x509.load_pem_x509_certificate(second["nginx_lb_tls_certificate"].encode()).not_valid_after_utc
     assert status["load_balancers"]["lb1"]["certificate_end"] == end.timestamp()
-    assert [line.startswith(warning) for line in status["warnings"]] == [True]
+    assert [(entry["host"], entry["thing"], entry["found"]) for entry in status["differences"]] == [
+        ("lb1", "certificate that clients see", "ends in 20 days")
+    ]
 
 
 def test_without_tls_nothing_is_left_of_it(fleet: Fleet) -> None:

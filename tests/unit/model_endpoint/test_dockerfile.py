@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import ENDPOINT_USER
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import HEALTH_CHECK
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "model_endpoint" / "Dockerfile").read_text()
-SERVICE = ROOT / "roles" / "model_endpoint" / "vars" / "main" / "service.yml"
+VARIABLES = ROOT / "roles" / "model_endpoint" / "vars" / "main.yml"
+SERVICE = ROOT / "plugins" / "plugin_utils" / "release" / "service.py"
 
 
 def test_the_image_the_role_and_the_keys_have_one_user() -> None:
-    variables = yaml.safe_load(SERVICE.read_text())
+    variables = yaml.safe_load(VARIABLES.read_text())
     users = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     assert users == [(str(ENDPOINT_USER), str(ENDPOINT_USER))]
     assert variables["__model_endpoint_user"] == ENDPOINT_USER
@@ -24,8 +26,7 @@ def test_the_image_the_role_and_the_keys_have_one_user() -> None:
 
 def test_the_image_and_the_role_have_one_health_check() -> None:
     (command,) = re.findall(r"^HEALTHCHECK .* CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
-    (test,) = re.findall(r"^ +test: \[CMD, (.*)\]$", SERVICE.read_text(), re.MULTILINE)
-    assert yaml.safe_load(command) == test.split(", ")
+    assert ["CMD", *yaml.safe_load(command)] == HEALTH_CHECK["test"]
 
 
 @pytest.mark.parametrize(

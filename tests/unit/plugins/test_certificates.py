@@ -161,5 +161,5 @@ def test_a_key_belongs_to_the_user_of_the_container_that_reads_it() -> None:
         return yaml.safe_load((ROOT / "roles" / role / "vars" / file).read_text())[f"__{role}_user"]
 
     (in_image,) = re.findall(r"^USER (\d+):", (ROOT / "model_endpoint" / "Dockerfile").read_text(), re.M)
-    assert int(in_image) == user("model_endpoint", "main/service.yml") == ENDPOINT_USER
+    assert int(in_image) == user("model_endpoint", "main.yml") == ENDPOINT_USER
     assert user("nginx_lb", "main.yml") == NGINX_USER

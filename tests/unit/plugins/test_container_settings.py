@@ -13,6 +13,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
     different_settings,
     has_newer_files,
     inspected_settings,
+    seconds_of,
     size_in_bytes,
     wanted_settings,
 )
@@ -31,10 +32,11 @@ NGINX: dict[str, Any] = {
     "pids_limit": 256,
     "volumes": ["/etc/flotilla/nginx:/etc/nginx:ro", "/var/log/flotilla:/var/log/nginx"],
     "log_size": "50m",
+    "env": {"FLOTILLA_A": "1=1"},
 }
 # As Docker 26.1 tells of the container that commit 228b441 runs.
 NGINX_INSPECTED: dict[str, Any] = {
-    "Config": {"Cmd": ["/usr/sbin/nginx"], "User": "10002:10002"},
+    "Config": {"Cmd": ["/usr/sbin/nginx"], "User": "10002:10002", "Env": ["FLOTILLA_A=1=1"]},
     "HostConfig": {
         "Binds": ["/etc/flotilla/nginx:/etc/nginx:ro", "/var/log/flotilla:/var/log/nginx:rw"],
         "LogConfig": {"Type": "json-file", "Config": {"max-file": "3", "max-size": "50m"}},
@@ -114,6 +116,7 @@ def test_a_container_run_as_its_service_says_does_not_differ(
         ("HostConfig", "PidsLimit", 32, "pids_limit"),
         ("HostConfig", "RestartPolicy", {"Name": "no"}, "restart_policy"),
         ("HostConfig", "LogConfig", {"Type": "journald", "Config": {}}, "log"),
+        ("Config", "Env", ["PATH=/bin", "FLOTILLA_A=2"], "environment"),
     ],
 )
 def test_each_setting_that_differs_is_named(place: str, key: str, value: object, name: str) -> None:
@@ -146,6 +149,23 @@ def test_configuration_that_is_newer_than_the_start_is_seen(tmp_path: Path) -> N
     assert not has_newer_files(inspected, f"{tmp_path}/etc/")
     os.utime(tmp_path / "etc/files/deep/old", (started + 1, started + 1))
     assert has_newer_files(inspected, f"{tmp_path}/etc/")
+
+
+def test_a_variable_of_the_image_is_no_difference() -> None:
+    inspected = copy.deepcopy(NGINX_INSPECTED)
+    inspected["Config"]["Env"].append("PATH=/bin")
+    assert different_settings(inspected_settings(inspected), wanted_settings(NGINX)) == []
+
+
+def test_the_engine_s_times_are_read_whatever_digits_and_zone_they_have() -> None:
+    times = [
+        "2025-01-01T12:00:00.25Z",
+        "2025-01-01T12:00:00.250000000Z",
+        "2025-01-01T13:00:00.250+01:00",
+        "2025-01-01T12:00:00.250000009Z",
+    ]
+    assert {round(seconds_of(time), 6) for time in times} == {1735732800.25}
+    assert seconds_of("2025-01-01T12:00:00Z") == 1735732800
 
 
 def test_sizes_are_read_as_docker_reads_them() -> None:

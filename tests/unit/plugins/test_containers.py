@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import wanted_settings
 from ansible_collections.flotilla.fleet.plugins.modules.debian_image import mmdebstrap_command
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import (
+    container_deviations,
     container_differences,
     containers_of,
     image_name,
@@ -26,13 +27,18 @@ SERVICE: dict[str, Any] = {
     "memory": "512m",
     "pids_limit": 256,
 }
-PUBLISHED = {"10.0.0.1:5080/flotilla/nginx:abc": "10.0.0.1:5080/flotilla/nginx@sha256:1"}
+BUILDER_IMAGES = {
+    "10.0.0.1:5080/flotilla/nginx:abc": "sha256:built",
+    "10.0.0.1:5080/flotilla/nginx@sha256:1": "sha256:built",
+    "10.0.0.1:5080/flotilla/nginx@sha256:2": "sha256:another",
+}
 
 
 def machine(**changes: Any) -> dict[str, Any]:
     container = {
         "running": True,
         "image": "10.0.0.1:5000/flotilla/nginx@sha256:1",
+        "image_id": "sha256:pulled",
         "labels": {"flotilla.role": "load_balancer", "flotilla.image": "flotilla/nginx:abc"},
         "settings": wanted_settings(SERVICE),
         "newer_files": False,
@@ -58,16 +64,36 @@ def test_newer_files_count_only_for_a_service_that_reads_them_at_start() -> None
     assert container_differences(machine(newer_files=True), reader) == ["files"]
 
 
+def test_an_image_is_known_by_what_the_engines_tell_and_not_by_the_label() -> None:
+    assert container_differences(machine(), SERVICE, BUILDER_IMAGES) == []
+    other = machine(image="10.0.0.1:5000/flotilla/nginx@sha256:2")
+    assert container_differences(other, SERVICE, BUILDER_IMAGES) == ["image"]
+    # The machine's own engine knows the image by its name.
+    own = {"flotilla/nginx:abc": "sha256:pulled"}
+    assert container_differences({**machine(), "images": own}, SERVICE, BUILDER_IMAGES) == []
+    assert container_differences({**machine(image_id="sha256:else"), "images": own}, SERVICE) == ["image"]
+
+
 def test_a_container_of_an_earlier_version_is_known_by_its_image_s_digest() -> None:
     labels = {"flotilla.role": "load_balancer", "flotilla.recipe": "anything"}
     earlier = machine(labels=labels)
-    assert container_differences(earlier, SERVICE, PUBLISHED) == []
+    assert container_differences(earlier, SERVICE, BUILDER_IMAGES) == []
     assert container_differences(earlier, SERVICE, {}) == ["image"]
-    assert container_differences(earlier, {**SERVICE, "image": "flotilla/nginx:def"}, PUBLISHED) == ["image"]
-    other = machine(labels=labels, image="10.0.0.1:5000/flotilla/nginx@sha256:2")
-    assert container_differences(other, SERVICE, PUBLISHED) == ["image"]
+    assert container_differences(earlier, {**SERVICE, "image": "flotilla/nginx:def"}, BUILDER_IMAGES) == [
+        "image"
+    ]
     by_name = machine(labels=labels, image="flotilla/nginx:abc")
     assert container_differences(by_name, SERVICE) == []
+
+
+def test_labels_and_environment_are_compared_where_the_service_names_them() -> None:
+    labelled = {**SERVICE, "labels": {"flotilla.role": "load_balancer"}}
+    assert container_differences(machine(), labelled) == []
+    assert container_differences(machine(), {**SERVICE, "labels": {"flotilla.role": "registry"}}) == [
+        "labels"
+    ]
+    (deviation,) = container_deviations(machine(), {**SERVICE, "env": {"A": "1"}})
+    assert (deviation.wanted, deviation.found) == ("environment {'A': '1'}", "environment {'A': None}")
 
 
 def test_a_memory_limit_that_is_no_size_is_named_with_its_service() -> None:

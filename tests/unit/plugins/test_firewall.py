@@ -114,6 +114,11 @@ def test_the_addresses_of_services_count_where_ansible_comes_in_by_another() -> 
     assert {"10.0.0.1", "10.0.1.1", "10.0.0.11", "10.0.0.12"} <= set(pull["sources"])
     assert "203.0.113.1" not in pull["sources"], "machine_address is the address in its place"
     assert push["sources"] == ["10.0.0.1", "10.0.1.1"]
+    # A rule of IPv4 can't have the address by which Ansible comes in.
+    outside["node1"]["ansible_host"] = "2001:db8::1"
+    pull, _ = guarded_ports(outside, groups, "10.0.1.1:5000", "10.0.1.1:5080")["203.0.113.1"]
+    assert "10.0.0.11" in pull["sources"]
+    assert not [source for source in pull["sources"] if ":" in source]
 
 
 def test_rules_hold_addresses_whatever_names_the_inventory_has(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,16 @@ from typing import Any
 import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
+from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import (
+    disk_space,
+    distribution,
+    file_certificates,
+    file_states,
+    fleet_state,
+    link_targets,
+    lock_holder,
+    os_release,
+)
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
@@ -23,12 +33,8 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
 )
 from ansible_collections.flotilla.fleet.plugins.modules.machine_state import (
     bridge_address,
-    distribution,
     engine_state,
-    file_states,
-    fleet_state,
     installed_packages,
-    link_targets,
     own_addresses,
     shown_certificate,
 )
@@ -40,6 +46,7 @@ LISTED = [{"Id": name} for name in ("a", "b", "c", "gone")]
 def inspected(name: str, **state: Any) -> dict[str, Any]:
     return {
         "Name": f"/{name}",
+        "Image": "sha256:id",
         "RestartCount": 2,
         "Config": {"Image": f"{REPOSITORY}@sha256:1", "Labels": {"flotilla.role": "endpoint"}},
         "HostConfig": {"Memory": 1 << 29},
@@ -55,16 +62,18 @@ ANSWERS: dict[str, Any] = {
     "/containers/c/json": inspected("three", Running=True, Restarting=True),
     "/images/json": [
         {
+            "Id": "sha256:a",
             "RepoTags": ["flotilla/nginx:abc", f"{REPOSITORY}:abc"],
             "RepoDigests": [f"{REPOSITORY}@sha256:1"],
         },
-        {"RepoTags": [f"{REPOSITORY}:never-pushed"], "RepoDigests": []},
+        {"Id": "sha256:b", "RepoTags": [f"{REPOSITORY}:never-pushed"], "RepoDigests": []},
         {
+            "Id": "sha256:c",
             "RepoTags": [f"{REPOSITORY}:twice"],
             "RepoDigests": [f"{REPOSITORY}@sha256:2", f"{REPOSITORY}@sha256:3"],
         },
-        {"RepoTags": None, "RepoDigests": None},
-        {"RepoTags": ["debian:13"], "RepoDigests": ["debian@sha256:4"]},
+        {"Id": "sha256:d", "RepoTags": None, "RepoDigests": None},
+        {"Id": "sha256:e", "RepoTags": ["debian:13"], "RepoDigests": ["debian@sha256:4"]},
     ],
 }
 
@@ -85,7 +94,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = self.answers.get(self.path.partition("?")[0], FileNotFoundError())
         failed = isinstance(answer, Exception)
         body = json.dumps({"message": str(answer)} if failed else answer).encode()
-        self.send_response({FileNotFoundError: 404, ValueError: 500}.get(type(answer), 200))
+        self.send_response_only({FileNotFoundError: 404, ValueError: 500}.get(type(answer), 200))
+        self.send_header("Server", "Docker/26.1.5+dfsg1 (linux)")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -117,13 +127,14 @@ def test_the_fleet_s_containers_are_told_and_one_that_has_gone_meanwhile_is_not(
     state = engine_state(serve(ANSWERS))
     common = {
         "image": f"{REPOSITORY}@sha256:1",
+        "image_id": "sha256:id",
         "labels": {"flotilla.role": "endpoint"},
         "restarts": 2,
         "started": "2025-01-01T00:00:00Z",
         "settings": inspected_settings(inspected("any")),
         "newer_files": False,
     }
-    assert state["engine"]
+    assert (state["engine"], state["engine_version"]) == (True, "26.1.5+dfsg1")
     assert state["containers"] == {
         "one": {"running": True, "health": "healthy", **common},
         "two": {"running": False, "health": "", **common},
@@ -133,15 +144,15 @@ def test_the_fleet_s_containers_are_told_and_one_that_has_gone_meanwhile_is_not(
 
 def test_the_fleet_s_images_are_told_and_which_of_them_have_been_pushed(serve: Serve) -> None:
     state = engine_state(serve(ANSWERS))
-    assert state["images"] == [
-        f"{REPOSITORY}:abc",
-        f"{REPOSITORY}:never-pushed",
-        f"{REPOSITORY}:twice",
-        f"{REPOSITORY}@sha256:1",
-        f"{REPOSITORY}@sha256:2",
-        f"{REPOSITORY}@sha256:3",
-        "flotilla/nginx:abc",
-    ]
+    assert state["images"] == {
+        f"{REPOSITORY}:abc": "sha256:a",
+        f"{REPOSITORY}:never-pushed": "sha256:b",
+        f"{REPOSITORY}:twice": "sha256:c",
+        f"{REPOSITORY}@sha256:1": "sha256:a",
+        f"{REPOSITORY}@sha256:2": "sha256:c",
+        f"{REPOSITORY}@sha256:3": "sha256:c",
+        "flotilla/nginx:abc": "sha256:a",
+    }
     assert state["published"] == {f"{REPOSITORY}:abc": f"{REPOSITORY}@sha256:1"}
 
 
@@ -228,11 +239,46 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
     assert result["packages"] == []
     assert result["files"] == {}
     told = (
-        "engine bridge addresses containers images published packages files links firewall state"
-        " served certificate"
+        "engine engine_version bridge addresses containers images published packages files certificates links"
+        " systemd disks lock clock firewall state served certificate"
     )
     assert set(told.split()) <= result.keys()
     assert result["firewall"].keys() == {"rules", "jumps"}
+
+
+def test_the_certificate_of_a_file_is_told_and_its_key_is_not(tmp_path: Path) -> None:
+    certificate, key = issue(make_authority("test"), "n1", "server")
+    pem = certificate_pem(certificate)
+    for name, text in {
+        "server.pem": key_pem(key) + pem + pem,
+        "client.key": key_pem(key),
+        "a.crt": "-",
+    }.items():
+        (tmp_path / name).write_text(text)
+    paths = [str(path) for path in [*tmp_path.iterdir(), tmp_path / "gone.crt"]]
+    assert file_certificates(paths) == {str(tmp_path / "server.pem"): pem}
+
+
+def test_the_disk_of_a_folder_that_is_missing_is_that_of_the_folder_above(tmp_path: Path) -> None:
+    there, missing = str(tmp_path), str(tmp_path / "a" / "b")
+    space = disk_space([there, missing])
+    assert space[missing]["size"] == space[there]["size"] > space[there]["free"] >= 0
+
+
+def test_the_lock_is_read_and_one_that_cannot_be_is_held_by_an_unknown_run(tmp_path: Path) -> None:
+    path = tmp_path / "lock.json"
+    assert lock_holder(path) == {}
+    path.write_text('{"user": "alice"}')
+    assert lock_holder(path) == {"user": "alice"}
+    path.write_text('{"user"')
+    assert lock_holder(path) == {"user": "unknown"}
+
+
+def test_a_distribution_is_read_as_os_release_quotes_it(tmp_path: Path) -> None:
+    path = tmp_path / "os-release"
+    assert os_release(path) == {}
+    path.write_text("# a comment\n\nID=debian\nVERSION_ID=\"13\"\nNAME='Debian GNU'\n")
+    assert os_release(path) == {"ID": "debian", "VERSION_ID": "13", "NAME": "Debian GNU"}
 
 
 def test_a_distribution_is_named_with_its_version_where_it_has_one() -> None:

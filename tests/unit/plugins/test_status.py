@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
@@ -15,8 +14,8 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
     FleetStatus,
     certificate_warnings,
     fleet_status,
-    status_table,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.status_table import status_table, status_verdict
 
 NOW = 1_800_000_000.0
 GROUPS = {"load_balancers": ["lb1", "lb2"], "model_nodes": ["n1", "n2", "n3"]}
@@ -48,15 +47,25 @@ def machine(**containers: tuple[str, bool]) -> dict[str, Any]:
     }
 
 
+READY = {"ready": True, "in_flight": 2, "certificate_end": NOW + 31 * 86400, "error": ""}
+TIMED_OUT = {"ready": False, "in_flight": None, "error": "timed out"}
+
+
+def balancer(live: dict[str, Any], candidate: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A load balancer's facts, with what it has seen of the endpoints of either release, by node."""
+    slots = {"new": live} | ({"next": candidate} if candidate else {})
+    results = [{"item": {"release": release}, "endpoints": seen} for release, seen in slots.items()]
+    return {**machine(), "release_probes": {"results": results}}
+
+
 HOSTVARS: dict[str, dict[str, Any]] = {
-    "lb1": machine(),
-    "lb2": machine(),
+    "lb1": balancer({"n1": READY, "n2": READY}),
+    "lb2": balancer({"n1": READY, "n2": TIMED_OUT}),
     "n1": {**machine(n1_green=("new", True), n1_blue=("old", False)), "model_endpoint_weight": "3"},
     "n2": machine(n2_green=("new", True)),
     "n3": machine(),
 }
-READY = {"ready": True, "in_flight": 2, "certificate_end": NOW + 31 * 86400, "error": ""}
-PROBED = {"n1": READY, "n2": {"ready": False, "in_flight": None, "error": "timed out"}}
+NO_REQUESTS: dict[str, Any] = {"slots": {}, "endpoints": {}, "releases": {}}
 
 
 def status(**changes: Any) -> FleetStatus:
@@ -65,8 +74,9 @@ def status(**changes: Any) -> FleetStatus:
         "groups": GROUPS,
         "reached": ["lb1", "lb2", "n1", "n2", "n3"],
         "state": STATE,
-        "probed": PROBED,
         "samples": [],
+        "older_samples": [],
+        "differences": [],
         "now": NOW,
     }
     return fleet_status(**{**arguments, **changes})
@@ -83,6 +93,8 @@ def test_a_node_s_line_says_what_it_runs_and_how_it_is() -> None:
         "reached": True,
         "health": "ready",
         "in_flight": 2,
+        "requests_per_second": 0.0,
+        "failure_share": 0.0,
         "certificate_end": NOW + 31 * 86400,
         "last_seen": NOW,
     }
@@ -92,8 +104,8 @@ def test_a_node_that_is_not_right_says_why() -> None:
     down = {"status": "down", "share": 100, "since": 1, "reason": "it can't be reached"}
     found = status(state={**STATE, "nodes": {"n2": down}})["nodes"]
     assert (found["n2"]["state"], found["n2"]["reason"]) == ("down", "it can't be reached")
-    assert found["n2"]["health"] == "timed out"
-    assert (found["n3"]["state"], found["n3"]["health"]) == ("not in the traffic", "not ready")
+    assert found["n2"]["health"] == "lb2: timed out"
+    assert (found["n3"]["state"], found["n3"]["health"]) == ("not in the traffic", "")
     assert (found["n3"]["live"], found["n3"]["in_flight"]) == ("", None)
 
 
@@ -104,11 +116,19 @@ def test_drained_is_drained_by_the_playbook_or_by_the_inventory() -> None:
 
 
 def test_a_node_that_can_t_be_reached_was_last_seen_when_it_last_answered() -> None:
+    counts = {"requests": 1, "failures": 0}
     answered = [
-        {"endpoints": {"n2": {"last": NOW - 60}}},
-        {"endpoints": {"n1": {"last": NOW - 5}, "n2": {"last": NOW - 30}}},
+        {**NO_REQUESTS, "endpoints": {"n2": {**counts, "last": NOW - 60}}},
+        {**NO_REQUESTS, "endpoints": {"n1": {**counts, "last": NOW - 5}, "n2": {**counts, "last": NOW - 30}}},
     ]
-    found = status(reached=["lb1", "lb2"], samples=answered)["nodes"]
+    whole = status(reached=["lb1", "lb2"], older_samples=answered)
+    assert [line.split("  ")[0] for line in status_table(whole) if "not looked at" in line] == [
+        "n1",
+        "n2",
+        "n3",
+    ]
+    assert any("seen 07:59:30Z" in line for line in status_table(whole))
+    found = whole["nodes"]
     assert found["n1"]["last_seen"] == NOW  # a load balancer found it ready just now
     assert found["n2"]["last_seen"] == NOW - 30
     assert found["n3"]["last_seen"] is None
@@ -119,7 +139,7 @@ def test_the_releases_and_the_load_balancers() -> None:
     candidate = {"release": {"id": "next"}, "percent": 12.5, "shadow": 0, "nodes": ["n1"]}
     found = status(state={**STATE, "candidate": candidate}, reached=["lb1", "n1"])
     assert (found["live"], found["live_slot"], found["previous"]) == ("new", "green", ["old", "older"])
-    assert found["candidate"] == {"release": "next", "percent": 12.5}
+    assert found["candidate"] == {"release": "next", "percent": 12.5, "shadow": 0}
     assert found["load_balancers"] == {
         "lb1": {"reached": True, "serves": "v1", "holds": "", "certificate_end": None},
         "lb2": {"reached": False, "serves": "", "holds": "", "certificate_end": None},
@@ -138,7 +158,7 @@ def test_the_load_balancer_that_has_the_virtual_address_holds_it() -> None:
         "lb1": "",
         "lb2": "10.0.0.100",
     }
-    assert "load balancer lb2: does not serve, holds 10.0.0.100" in status_table(found)
+    assert "lb1 does not serve, lb2 does not serve and holds 10.0.0.100; lock free" in status_table(found)
 
 
 DAY = 86400
@@ -146,32 +166,10 @@ CERTIFICATE = issue(make_authority("test"), "frontend", "server", [], ["models.e
 END = CERTIFICATE.not_valid_after_utc.timestamp()
 
 
-def with_certificate(days_left: float, *names: str) -> FleetStatus:
-    """The status so long before the end of the certificate that these load balancers show."""
+def test_the_end_of_the_certificate_that_clients_see_is_told() -> None:
     shown = {"certificate": certificate_pem(CERTIFICATE)}
-    hostvars = HOSTVARS | {
-        name: {"flotilla_machine": {**machine()["flotilla_machine"], **shown}} for name in names
-    }
-    return status(hostvars=hostvars, probed={}, now=END - days_left * DAY)
-
-
-def test_the_end_of_a_certificate_is_told() -> None:
-    found = with_certificate(31, "lb2")
-    assert found["load_balancers"]["lb2"]["certificate_end"] == END
-    assert found["warnings"] == []
-    line = f"load balancer lb2: serves v1, certificate until {CERTIFICATE.not_valid_after_utc:%Y-%m-%d %H:%M:%SZ}"
-    assert line in status_table(found)
-
-
-@pytest.mark.parametrize(
-    ("days_left", "words"),
-    [(29.5, "ends in 29 days"), (1.5, "ends in 1 day ("), (0.5, "ends in 0 days"), (-1, "has ended")],
-)
-def test_a_certificate_that_ends_soon_is_warned_of(days_left: float, words: str) -> None:
-    found = with_certificate(days_left, "lb1", "lb2")
-    (warning,) = found["warnings"]
-    assert warning.startswith(f"lb1, lb2: the certificate that clients see {words}")
-    assert f"warning: {warning}" in status_table(found)
+    hostvars = HOSTVARS | {"lb2": {"flotilla_machine": {**machine()["flotilla_machine"], **shown}}}
+    assert status(hostvars=hostvars)["load_balancers"]["lb2"]["certificate_end"] == END
 
 
 def test_a_run_warns_of_what_it_gave_the_load_balancers_to_show() -> None:
@@ -192,34 +190,86 @@ def test_the_status_is_json() -> None:
     assert json.loads(json.dumps(status())) == status()
 
 
-def test_a_certificate_that_ends_within_a_month_is_told() -> None:
-    soon = {**PROBED, "n2": {**READY, "certificate_end": NOW + 29 * 86400}}
-    told = [line for line in status_table(status(probed=soon)) if "certificate" in line]
-    assert len(told) == 1
-    assert told[0].startswith("warning: the certificate of n2 ends at ")
-    assert told[0].endswith(": run site.yml, which issues another")
+CANDIDATE = {"release": {"id": "next"}, "percent": 12.5, "shadow": 0, "nodes": ["n1"]}
+SAMPLE = {
+    "slots": {
+        "green": {"requests": 600, "failures": 6, "histogram": {"100": 600}},
+        "blue": {"requests": 60, "failures": 0, "histogram": {"200": 60}},
+    },
+    "endpoints": {"n1": {"requests": 660, "failures": 6, "last": NOW}},
+    "releases": {},
+}
+DIFFERENCE = {
+    "host": "n2",
+    "thing": "clock",
+    "wanted": "within 5 s",
+    "found": "9 s ahead",
+    "mended_by": "",
+    "change": "",
+}
+MENDED = {
+    **DIFFERENCE,
+    "thing": "firewall",
+    "wanted": "in place",
+    "found": "missing",
+    "mended_by": "site.yml",
+}
 
 
 def test_the_table() -> None:
-    candidate = {"release": {"id": "next"}, "percent": 12.5, "shadow": 0, "nodes": ["n1"]}
-    lines = status_table(status(state={**STATE, "candidate": candidate}, reached=["lb1", "n1", "n2"]))
-    assert lines == [
-        "live: new (green)",
-        "canary: next gets 12.5 % of the requests",
-        "to go back to: old, older",
-        "load balancer lb1: serves v1",
-        "load balancer lb2: does not serve",
-        "",
-        "node  state               weight  live  staged  health     in flight  last seen",
-        "n1    up                  3       new   (old)   ready      2          2027-01-15 08:00:00Z",
-        "n2    up (25 %)           1       new   -       timed out  -          2027-01-15 08:00:00Z",
-        "n3    not in the traffic  1       -     -       not ready  -          unknown",
+    state = {**STATE, "candidate": CANDIDATE, "drained": ["n3"]}
+    reached = ["lb1", "n1", "n2", "n3"]
+    found = status(state=state, reached=reached, samples=[SAMPLE], differences=[DIFFERENCE, MENDED])
+    assert status_table(found) == [
+        "live: new (green), canary: next gets 12.5 %, drained: 1, before: old, older",
+        "lb1 serves v1, lb2 not looked at; lock free",
+        "new: 10.0 req/s, 1.0 % failed, p95 7 ms; next: 1.0 req/s, 0.0 % failed, p95 54 ms",
+        "node  state      weight  live  other slot  health  req/s  failed  in flight",
+        "n1    up         3       new   (old)       ready   11.0   0.9 %   2",
+        "n2    up (25 %)  1       new   -           ready   0.0    0.0 %   2",
+        "n3    drained    1       -     -           -       0.0    0.0 %   -",
+        "n2: clock: wanted within 5 s, found 9 s ahead",
+        "n2: firewall: wanted in place, found missing: site.yml",
+        "2 differences: run site.yml, no run mends 1 of them",
     ]
+
+
+def test_a_shadow_is_called_a_shadow() -> None:
+    shadow = {**CANDIDATE, "percent": 0.0, "shadow": 10}
+    lines = status_table(status(state={**STATE, "candidate": shadow}))
+    assert lines[0].startswith("live: new (green), shadow: next gets copies of 10 %")
+
+
+def test_both_releases_of_a_canary_are_to_be_ready() -> None:
+    hostvars = {**HOSTVARS, "lb1": balancer({"n1": READY}, {"n1": TIMED_OUT}), "lb2": balancer({"n1": READY})}
+    found = status(hostvars=hostvars, state={**STATE, "candidate": CANDIDATE})
+    assert found["nodes"]["n1"]["health"] == "lb1: timed out"
+
+
+def test_what_no_load_balancer_has_looked_at_does_not_look_fine() -> None:
+    found = status(reached=["n1", "n2", "n3"])
+    assert status_table(found)[0] == "live: not looked at, as no load balancer could be reached"
+    assert found["nodes"]["n1"]["health"] == "not looked at"
+
+
+def test_twenty_nodes_fit_on_a_screen() -> None:
+    names = [f"node{number}" for number in range(20)]
+    up = dict.fromkeys(names, UP)
+    hostvars = HOSTVARS | dict.fromkeys(names, machine()) | {"lb1": balancer(dict.fromkeys(names, TIMED_OUT))}
+    groups = {**GROUPS, "model_nodes": names}
+    release = {"id": "0123456789ab"}
+    state = {**STATE, "nodes": up, "live": release, "candidate": {**CANDIDATE, "release": release}}
+    found = status(hostvars=hostvars, groups=groups, reached=["lb1", *names], state=state, samples=[SAMPLE])
+    lines = status_table(found)
+    *table, verdict = lines
+    assert verdict == status_verdict(found) == "nothing differs from what the inventory and the state want"
+    assert len(table) <= 24
+    assert max(map(len, lines)) <= 100
 
 
 def test_the_table_of_a_fleet_without_a_release() -> None:
     empty = {**STATE, "live_slot": "blue", "live": None, "previous": [], "nodes": {}}
     bare = dict.fromkeys(HOSTVARS, machine())
-    lines = status_table(status(state=empty, hostvars=bare, probed={}))
-    assert lines[:2] == ["live: nothing (blue)", "to go back to: nothing"]
-    assert "not in the traffic" in lines[-1]
+    lines = status_table(status(state=empty, hostvars=bare))
+    assert lines[0] == "live: nothing (blue), before: nothing"
+    assert "no traffic" in lines[-2]

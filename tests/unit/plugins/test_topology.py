@@ -9,7 +9,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     container_name,
     drained_nodes,
-    endpoint_addresses,
+    endpoint_address,
     fleet_hosts,
     holds_address,
     host_address,
@@ -129,14 +129,17 @@ def test_the_tls_port_is_that_of_a_load_balancer_with_tls() -> None:
 
 def test_the_address_of_an_endpoint_is_its_node_s_with_the_slot_s_port() -> None:
     hostvars = {**HOSTVARS, "node2": {"ansible_host": "n2", "model_endpoint_address": "10.1.0.12"}}
-    assert endpoint_addresses(["node1", "node2"], hostvars, "blue") == [
+    found = [endpoint_address(hostvars, node, "blue") for node in ("node1", "node2")]
+    assert found == [
         {"name": "node1", "address": "10.0.0.11", "port": 5001},
         {"name": "node2", "address": "10.1.0.12", "port": 5001},
     ]
     hostvars["node2"]["model_endpoint_port"] = "6001"
-    assert endpoint_addresses(["node2"], hostvars, "green") == [
-        {"name": "node2", "address": "10.1.0.12", "port": 6002}
-    ]
+    assert endpoint_address(hostvars, "node2", "green") == {
+        "name": "node2",
+        "address": "10.1.0.12",
+        "port": 6002,
+    }
 
 
 def test_nodes_are_drained_by_the_inventory_or_by_the_state() -> None:

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.leftovers import (
+    Leftover,
+    leftovers,
+    without_forgotten,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.outcome import outcome
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import retired_slots
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import gets_traffic, is_live
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import published_addresses
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
+    forgotten_nodes,
+    gets_traffic,
+    is_live,
+    numbered,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known import (
     facts_of,
     present_balancers,
@@ -25,7 +36,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import certi
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     EndpointAddress,
     drained_nodes,
-    endpoint_addresses,
+    fleet_hosts,
 )
 
 
@@ -37,10 +48,13 @@ class RetiredSlot(TypedDict):
 
 
 class CommitStep(TypedDict):
-    """What takes no more traffic: containers to stop, and endpoints that may still answer requests."""
+    """What takes no more traffic: containers to stop, endpoints that may still answer requests, and leftovers."""
 
     retired: list[RetiredSlot]
     draining: list[EndpointAddress]
+    leftovers: list[Leftover]
+    forget: list[str]
+    """The load balancers, where their state names nodes that may be forgotten now."""
 
 
 class FinishStep(TypedDict):
@@ -53,34 +67,57 @@ class FinishStep(TypedDict):
     """Whether hosts that were unreachable are forgiven, so that the run does not end with Ansible's code 4."""
 
 
-def commit_step(hostvars: HostVars, groups: Groups, present: Sequence[str]) -> CommitStep:
-    """Return which containers take no more traffic, and which endpoints may still answer requests."""
+def commit_step(
+    hostvars: HostVars, groups: Groups, present: Sequence[str], push_endpoint: str = ""
+) -> CommitStep:
+    """Return what takes no more traffic, and what is to be removed.
+
+    `push_endpoint` is where the builder pushes images.
+    """
     facts, here = facts_of(hostvars, present), set(present)
     plan, state, nodes = facts["release_plan"], facts["release_state"], groups["model_nodes"]
     if facts["release_failure"]:
-        return {"retired": [], "draining": []}
+        return {"retired": [], "draining": [], "leftovers": [], "forget": []}
     retired: dict[str, str] = {}
+    left: list[Leftover] = []
     # A load balancer that is away may still send requests to any container.
     if all(balancer in here for balancer in groups["load_balancers"]):
         retired = retired_slots(plan, state, hostvars, [node for node in nodes if node in here])
+        left = leftovers(hostvars, groups, present, plan, state, push_endpoint)
     return {
         "retired": [{"node": node, "slot": slot} for node, slot in retired.items()],
         "draining": _draining(plan, state, hostvars, nodes),
+        "leftovers": left,
+        "forget": present_balancers(hostvars, groups, present) if _may_forget(plan, state) else [],
     }
+
+
+def _may_forget(plan: Plan, state: State) -> bool:
+    """Tell whether the run may take forgotten nodes out of the state."""
+    return bool(state.get("forgotten")) and not plan["limited"]
+
+
+def forget_step(hostvars: HostVars, groups: Groups, present: Sequence[str]) -> State | None:
+    """Return the state without the nodes of which nothing is left, or that are to be forgotten; None where none is."""
+    facts = facts_of(hostvars, present)
+    plan, state = facts["release_plan"], facts["release_state"]
+    if facts["release_failure"] or not _may_forget(plan, state):
+        return None
+    told = plan["node"] if plan["operation"] == "remove" else ""
+    after = numbered(without_forgotten(hostvars, groups, present, state, told), state)
+    return None if after == state else after
 
 
 def _draining(plan: Plan, state: State, hostvars: HostVars, nodes: Sequence[str]) -> list[EndpointAddress]:
     """Return the endpoints that took traffic until now: of the release before, or of nodes that are taken out."""
+    before, live = plan["baseline"], plan["state"]["live"]
+    up = [node for node, entry in before["nodes"].items() if entry["status"] == "up"]
     if plan["target"]:
-        before = plan["baseline"]["nodes"] if not plan["first"] and is_live(plan, state) else {}
-        leaving = [node for node in nodes if node in before and before[node]["status"] == "up"]
-        return endpoint_addresses(leaving, hostvars, plan["state"]["live_slot"])
-    if not state["live"]:
-        return []
-    leaving = drained_nodes(hostvars, nodes, state) + (
-        [plan["node"]] if plan["operation"] == "remove" else []
-    )
-    return endpoint_addresses(leaving, hostvars, state["live_slot"])
+        leaving = up if not plan["first"] and is_live(plan, state) else []
+    else:
+        leaving = drained_nodes(hostvars, nodes, state) + [node for node in up if node not in state["nodes"]]
+        leaving += [plan["node"]] if plan["operation"] == "remove" and plan["node"] in nodes else []
+    return published_addresses(hostvars, live, leaving, plan["state"]["live_slot"])
 
 
 def finish_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now: float) -> FinishStep:
@@ -88,16 +125,20 @@ def finish_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now:
     facts, balancers = facts_of(hostvars, present), present_balancers(hostvars, groups, present)
     plan, state, nodes = facts["release_plan"], facts["release_state"], groups["model_nodes"]
     drained = drained_nodes(hostvars, nodes, state)
+    up = {name for name, entry in state["nodes"].items() if entry["status"] == "up"}
     faults = _faults(hostvars, groups, facts)
     verdict = outcome(
         plan,
         state,
-        [name for name, entry in state["nodes"].items() if entry["status"] == "up" and name not in drained],
+        [node for node in nodes if node in up and node not in drained],
         nodes,
         decided=_decided(facts),
         reloaded=any(hostvars[host].get("nginx_lb_installed", {}).get("changed") for host in balancers),
         faults=faults,
-        warnings=certificate_warnings(hostvars, groups["load_balancers"], now),
+        warnings=[
+            *forgotten_nodes(state),
+            *certificate_warnings(hostvars, groups["load_balancers"], now),
+        ],
         watched=hostvars[balancers[0]].get("release_watched") if balancers else None,
         looked=facts.get("release_looked", True),
         named={"drained": drained},
@@ -135,5 +176,6 @@ def _faults(hostvars: HostVars, groups: Groups, facts: Facts) -> list[str]:
         [facts["release_failure"]] if facts["release_failure"] else facts["release_gate"].get("errors", [])
     )
     left = [hostvars[node].get("release_not_stopped", "") for node in groups["model_nodes"]]
+    left += [hostvars[host].get("release_not_removed", "") for host in fleet_hosts(groups)]
     left += [hostvars[host].get("virtual_address_error", "") for host in groups["load_balancers"]]
     return [*first, *filter(None, left)]

@@ -11,8 +11,17 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content imp
     new_release,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.given import remember, undone
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import step_hosts
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import (
+    port_conflicts,
+    reasons_to_restage,
+    step_hosts,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import (
+    with_found_places,
+    with_places,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.plan import Request, release_plan
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import RECIPE
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     EMPTY_STATE,
     NewerStateError,
@@ -36,7 +45,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
     StepHost,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import fleet_hosts
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import fleet_hosts, read_once
 
 
 class Asked(TypedDict):
@@ -49,8 +58,6 @@ class Asked(TypedDict):
     """The extra variable release."""
     image: str
     """For deploy, the hash of what the image is built from."""
-    recipe: str
-    """A hash of how containers are run (see container_recipe)."""
     given: dict[str, Given]
     """The settings that the run was given by -e (see given_settings)."""
     state_elsewhere: str
@@ -82,17 +89,20 @@ def plan_step(
     now: float,
 ) -> PlanStep:
     """Plan the run: read the state that the load balancers hold, and decide what to do."""
+    hostvars = read_once(hostvars, fleet_hosts(groups))
     nodes, about = groups["model_nodes"], set(in_scope)
     balancers = present_balancers(hostvars, groups, present)
     refusal, state = "", EMPTY_STATE
     try:
         elsewhere = json.loads(asked["state_elsewhere"] or "null")
-        state = found_state(hostvars, groups, present, elsewhere)
+        state = with_found_places(found_state(hostvars, groups, present, elsewhere), hostvars)
     except NewerStateError as error:
         refusal = str(error)
     wanted: Release | None = None
+    restage: list[str] = []
     if asked["operation"] == "deploy":
-        wanted = new_release(asked["image"], container_settings(hostvars, nodes, asked["recipe"]), now)
+        wanted = new_release(asked["image"], container_settings(hostvars, nodes, RECIPE), now)
+        restage = reasons_to_restage(state, wanted, hostvars, nodes, present)
     request = Request(
         operation=asked["operation"],
         nodes=nodes,
@@ -103,10 +113,15 @@ def plan_step(
         wanted=wanted,
         release=asked["release"],
         node=asked["node"],
+        restage=restage,
     )
     plan = release_plan(state, request)
     lost = undone(plan, asked["given"], hostvars) if balancers else []
     remember(plan, asked["given"])
+    if plan["target"]:
+        plan["target"] = with_places(plan["target"], plan["target_slot"], hostvars, nodes)
+    if conflicts := [] if plan["error"] else port_conflicts(plan, hostvars, nodes, present):
+        plan |= {"error": "; ".join(conflicts), "target": None, "baseline": state}
     return {
         "refusal": refusal,
         "looked": asked["looked_elsewhere"] or bool(balancers),

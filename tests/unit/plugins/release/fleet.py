@@ -7,17 +7,23 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
+from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import wanted_settings
+from ansible_collections.flotilla.fleet.plugins.plugin_utils import topology
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     container_settings,
     new_release,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import missing_container
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import RECIPE, endpoint_service
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import EMPTY_STATE, gets_traffic
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps import plan as plan_steps
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.commit import (
     FinishStep,
     commit_step,
     finish_step,
+    forget_step,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.gate import (
     gate_step,
@@ -44,6 +50,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
     ReleaseSettings,
     State,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import container_name
 
 STEPS = [{"percent": 5, "bake": 10}, {"percent": "25", "bake": "20"}, {"percent": 100, "bake": 30}]
 """The steps of a canary: `percent` of the requests, and `bake` in seconds, both also as text."""
@@ -106,9 +113,13 @@ class Fleet:
         }
     )
     image: str = "image-1"
-    recipe: str = "recipe"
+    recipe: str = RECIPE
     state: Any = field(default_factory=lambda: copy.deepcopy(EMPTY_STATE))
     runs: dict[str, dict[str, str]] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
+    """The containers that were staged, as machine_state finds them, by name."""
+    stands_on: dict[str, str] = field(default_factory=dict)
+    """The machines that nodes were staged on, by node."""
     now: int = 1000
 
     @property
@@ -154,12 +165,12 @@ class Fleet:
             "node": node,
             "release": release,
             "image": self.image,
-            "recipe": self.recipe,
             "state_elsewhere": "" if balancers_in_scope else json.dumps(self.state),
             "given": given or {},
             "looked_elsewhere": not balancers_in_scope,
         }
-        step = plan_step(hostvars, groups, in_scope, present, asked, self.now)
+        with mock.patch.object(plan_steps, "RECIPE", self.recipe):
+            step = plan_step(hostvars, groups, in_scope, present, asked, self.now)
         run = Run(hostvars, groups, present, self.now)
         run.share(
             in_scope=in_scope,
@@ -184,18 +195,46 @@ class Fleet:
         return {node: {"flotilla_machine": self.machine(node)} for node in self.nodes}
 
     def machine(self, node: str) -> Any:
-        slots = self.runs.get(node, {}).items()
-        return {
-            "containers": {
-                f"flotilla-{node}-{slot}": {"running": True, "labels": {"flotilla.release": release}}
-                for slot, release in slots
-            }
+        """Return what machine_state finds on the machine of a node, whose other nodes it finds there too."""
+        here = topology.machine(self.hostvars, node) if node in self.hostvars else ""
+        nodes = [
+            name
+            for name in self.runs
+            if name == node or self.stands_on.get(name, here and "elsewhere") == here
+        ]
+        found = {
+            container_name(name, slot): self.container(name, slot, release)
+            for name in nodes
+            for slot, release in self.runs[name].items()
+        }
+        return copy.deepcopy({"containers": found, "images": {}, "files": {}})
+
+    def container(self, node: str, slot: str, release: str) -> Any:
+        """Return a container that runs: as it was staged, or one of whose settings nothing is known."""
+        made = self.made.get(container_name(node, slot))
+        if made and made["labels"]["flotilla.release"] == release:
+            return made
+        labels = {"flotilla.role": "endpoint", "flotilla.endpoint": node, "flotilla.release": release}
+        return {"running": True, "labels": labels, "settings": {}, "image": ""}
+
+    def make(self, node: str, slot: str, release: Release) -> None:
+        """Run a container as role model_endpoint does."""
+        service = endpoint_service(self.hostvars, node, release, slot)
+        self.runs.setdefault(node, {})[slot] = release["id"]
+        self.stands_on[node] = topology.machine(self.hostvars, node)
+        self.made[service["name"]] = {
+            "running": True,
+            "labels": {**service["labels"], "flotilla.image": service["image"]},
+            "settings": wanted_settings(service),
+            "image": service["image"],
+            "image_id": "",
+            "newer_files": False,
         }
 
     def balancer_machine(self) -> dict[str, Any]:
         """Return what is found on a load balancer that serves the state."""
         state = {**self.state, "version": "v1"} if self.state["serial"] else None
-        return {"containers": {}, "state": copy.deepcopy(state), "served": "v1"}
+        return {"containers": {}, "images": {}, "files": {}, "state": copy.deepcopy(state), "served": "v1"}
 
     def run(
         self,
@@ -222,8 +261,7 @@ class Fleet:
         else:
             self._undo(run)
         if steps is None:
-            for retired in commit_step(run.hostvars, run.groups, run.present)["retired"]:
-                self.runs.get(retired["node"], {}).pop(retired["slot"], None)
+            self._commit(run)
         return run
 
     def _apply(self, run: Run, state: State) -> None:
@@ -239,22 +277,24 @@ class Fleet:
 
     def _stage(self, run: Run, unready: Sequence[str]) -> None:
         for node in self.nodes:
-            missing = missing_container(run.plan, node, self.machine(node))
+            missing = missing_container(run.plan, run.hostvars, node, self.machine(node))
             if not missing or node not in run.present:
                 continue
             run.hostvars[node]["model_endpoint_staged"] = UNREADY if node in unready else READY
             if node not in unready:
-                self.runs.setdefault(node, {})[missing["slot"]] = missing["release"]["id"]
+                self.make(node, missing["slot"], missing["release"])
 
     def _gate(self, run: Run, unreachable: Sequence[str], unseen: Sequence[str]) -> None:
         in_scope = run.facts["in_scope"]
         release = run.plan["target"] or run.plan["baseline"]["live"]
+        step = probe_step(run.hostvars, run.groups, in_scope, run.present, self.now)
+        serving = step["serving"] if step else []
+        run.share(probed={address["name"]: address["port"] for address in serving})
         probed: dict[str, Mapping[str, Any]] = {
-            address["name"]: {"ready": True, "release": release["id"], "error": ""}
-            for address in probe_step(run.hostvars, run.groups, run.present)
+            address["name"]: {"ready": True, "release": release["id"], "error": ""} for address in serving
         }
         probed |= {node: {"ready": False, "release": "", "error": "timed out"} for node in unseen}
-        run.hostvars["lb"]["release_probe"] = {"endpoints": probed}
+        run.hostvars["lb"]["nginx_lb_probe"] = {"endpoints": probed}
         pings: list[Ping] = [
             {"item": node, "unreachable": True} if node in unreachable else {"item": node}
             for node in suspects_step(run.hostvars, run.groups, in_scope, run.present)
@@ -272,6 +312,17 @@ class Fleet:
             for node in self.nodes:
                 if run.hostvars[node].get("model_endpoint_staged"):
                     self.runs.get(node, {}).pop(run.plan["target_slot"], None)
+
+    def _commit(self, run: Run) -> None:
+        step = commit_step(run.hostvars, run.groups, run.present, "registry:5080")
+        run.share(release_commit=step)
+        for retired in step["retired"]:
+            self.runs.get(retired["node"], {}).pop(retired["slot"], None)
+        for leftover in step["leftovers"]:
+            for node in leftover["nodes"]:
+                self.runs.pop(node, None)
+        if after := forget_step(run.hostvars, run.groups, run.present):
+            self._apply(run, after)
 
     @property
     def live(self) -> str:

@@ -100,7 +100,7 @@ def test_another_release_takes_a_canary_s_place(fleet: Fleet) -> None:
 
 def test_a_node_that_joins_during_a_canary_is_of_it_alone_with_its_own_settings(fleet: Fleet) -> None:
     second = fleet.ship("image-2", canary_percent=20)
-    fleet.hostvars["n4"] = {"model_endpoint_workers": 8}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4", "model_endpoint_workers": 8}
     run = fleet.run(canary_percent=20)
     assert run.plan["target"]["id"] == second
     assert fleet.servers() == {

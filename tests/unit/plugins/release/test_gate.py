@@ -87,7 +87,7 @@ def test_hosts_that_a_limited_run_leaves_out_are_as_they_were(fleet: Fleet) -> N
 
 def probe(**endpoints: Any) -> dict[str, Any]:
     """The facts of a load balancer that has probed these endpoints."""
-    return {"release_probe": {"endpoints": endpoints}}
+    return {"nginx_lb_probe": {"endpoints": endpoints}}
 
 
 def test_what_load_balancers_can_t_use_is_told_by_node_and_load_balancer() -> None:
@@ -96,7 +96,7 @@ def test_what_load_balancers_can_t_use_is_told_by_node_and_load_balancer() -> No
         "lb1": probe(n1=right, n2={**right, "release": "old"}),
         "lb2": probe(n1={**right, "ready": False, "error": "timed out"}, n2=right),
         "lb3": probe(n1={**right, "ready": False}),
-        "lb4": {"release_probe": {}},  # there was nothing to probe
+        "lb4": {"nginx_lb_probe": {}},  # there was nothing to probe
         "lb5": {},
     }
     assert unseen_endpoints(hostvars, ["lb1", "lb2", "lb3", "lb4", "lb5"], "new") == {

@@ -121,7 +121,7 @@ def test_a_release_that_did_worse_leaves_a_node_that_came_back_down(fleet: Fleet
 
 
 def test_a_node_that_joins_gets_its_share_in_steps(fleet: Fleet) -> None:
-    fleet.hostvars["n4"] = {"model_endpoint_weight": 2}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4", "model_endpoint_weight": 2}
     fleet.run()
     shares = []
     for _ in range(ramp_left(fleet.state)):
@@ -134,7 +134,7 @@ def test_a_node_that_joins_gets_its_share_in_steps(fleet: Fleet) -> None:
 
 
 def test_an_interrupted_ramp_goes_on(fleet: Fleet) -> None:
-    fleet.hostvars["n4"] = {}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
     fleet.run()
     fleet.state = ramped(fleet.state)
     assert fleet.run().state["nodes"]["n4"]["share"] == 50
@@ -144,7 +144,7 @@ def test_an_interrupted_ramp_goes_on(fleet: Fleet) -> None:
 def test_a_node_joins_at_once_where_nobody_serves_or_no_ramp_is_wanted(empty: Fleet) -> None:
     empty.run()
     assert ramp_left(empty.state) == 0
-    empty.hostvars["n4"] = {}
+    empty.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
     empty.run(ramp_seconds=0)
     assert empty.servers()["blue"]["n4"] == 100
     for entry in empty.state["nodes"].values():
@@ -154,7 +154,7 @@ def test_a_node_joins_at_once_where_nobody_serves_or_no_ramp_is_wanted(empty: Fl
 
 
 def test_a_node_that_joins_with_a_release_has_its_whole_share_like_the_others(fleet: Fleet) -> None:
-    fleet.hostvars["n4"] = {}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
     fleet.ship("image-2")
     assert fleet.servers() == {"green": {"n1": 100, "n2": 100, "n3": 100, "n4": 100}}
 
@@ -166,7 +166,7 @@ def test_the_ramp_of_a_node_that_is_down_is_nobody_s_business() -> None:
 
 
 def test_a_ramp_takes_a_quarter_of_its_time_for_each_step(fleet: Fleet) -> None:
-    fleet.hostvars["n4"] = {}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
     run = fleet.run(ramp_seconds=9)
     step = ramp_step(run.hostvars, run.groups, run.present)
     assert step["seconds"] == 3

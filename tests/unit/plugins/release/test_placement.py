@@ -18,13 +18,16 @@ from unit.plugins.release.fleet import Fleet
 
 def test_nothing_is_to_be_run_where_the_live_release_runs(fleet: Fleet) -> None:
     plan = fleet.plan("deploy")
-    assert missing_container(plan, "n1", fleet.machine("n1")) is None
+    assert missing_container(plan, fleet.hostvars, "n1", fleet.machine("n1")) is None
 
 
 @pytest.mark.parametrize("machine", [None, {}, {"containers": {}}])
 def test_a_node_without_its_container_gets_the_live_release(fleet: Fleet, machine: Any) -> None:
     plan = fleet.plan("deploy")
-    assert missing_container(plan, "n1", machine) == {"release": fleet.state["live"], "slot": "blue"}
+    assert missing_container(plan, fleet.hostvars, "n1", machine) == {
+        "release": fleet.state["live"],
+        "slot": "blue",
+    }
 
 
 @pytest.mark.parametrize("difference", [{"running": False}, {"labels": {"flotilla.release": "another"}}])
@@ -33,7 +36,7 @@ def test_a_stopped_container_and_one_of_another_release_are_missing(
 ) -> None:
     machine = fleet.machine("n1")
     machine["containers"]["flotilla-n1-blue"].update(difference)
-    assert missing_container(fleet.plan("deploy"), "n1", machine) is not None
+    assert missing_container(fleet.plan("deploy"), fleet.hostvars, "n1", machine) is not None
 
 
 def runs(node: str, *slots: str) -> Any:

@@ -46,12 +46,12 @@ def test_a_limited_run_of_an_empty_fleet_says_that_nothing_is_live(empty: Fleet)
     plan = empty.plan("deploy", ["n1"])
     assert plan["target"] is None
     assert plan["note"].startswith("nothing is live yet")
-    assert missing_container(plan, "n1", None) is None
+    assert missing_container(plan, {}, "n1", None) is None
 
 
 def test_a_limited_run_adds_a_node_to_the_release_that_is_live(fleet: Fleet) -> None:
     fleet.image = "image-2"
-    fleet.hostvars["n4"] = {}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
     fleet.run(limit=["n4"])
     assert fleet.runs["n4"] == {"blue": fleet.live}
     assert fleet.up == ["n1", "n2", "n3", "n4"]

@@ -126,7 +126,7 @@ def test_a_node_that_joins_does_not_bear_the_traffic_of_one_that_is_replaced(fle
     for name in ("n2", "n3"):
         del fleet.hostvars[name]
     fleet.run()
-    fleet.hostvars["n4"] = {}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
     fleet.image = "image-2"
     assert not fleet.run(rolling=True).gate["passed"]
 
@@ -134,8 +134,8 @@ def test_a_node_that_joins_does_not_bear_the_traffic_of_one_that_is_replaced(fle
 def test_a_rolling_release_ends_with_nodes_that_join_come_back_or_are_drained(fleet: Fleet) -> None:
     fleet.run(unreachable=["n2"])
     fleet.hostvars["n3"]["model_endpoint_state"] = "drained"
-    fleet.hostvars["n4"] = {}
-    fleet.hostvars["n5"] = {}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
+    fleet.hostvars["n5"] = {"ansible_host": "10.0.0.5"}
     fleet.run(limit=["n5"], ramp_seconds=0)
     rolling = roll(fleet)
     assert rolling.servers([], "n1") == {"blue": {"n1": 0, "n2": 0, "n5": 100}}

@@ -98,7 +98,7 @@ def test_a_node_s_own_setting_is_converted_too(fleet: Fleet) -> None:
     fleet.hostvars["n2"]["model_endpoint_fast_path"] = False
     fleet.ship("image-2")
     old = old_form(fleet.state)
-    old["live"]["settings"]["nodes"] = {"n2": {"fast_lane": False}}
+    old["live"]["settings"]["nodes"]["n2"] = {"address": "10.0.0.2", "fast_lane": False}
     assert latest_state({"lb": old}) == fleet.state
 
 
@@ -115,14 +115,12 @@ def test_a_newer_state_is_refused_naming_both_formats_and_nothing_is_planned(fle
     assert (step["state"], step["hosts"]) == (EMPTY_STATE, [])
 
 
-def test_images_that_a_kept_release_needs_or_that_the_builder_pushes_stay(fleet: Fleet) -> None:
-    fleet.ship("image-2")
+def test_images_that_a_kept_release_needs_or_that_the_builder_pushes_stay() -> None:
     name = "registry:5000/flotilla/model-endpoint@sha256"
-    fleet.state["live"]["reference"] = f"{name}:2"
     images = [
         f"{name}:1",
         f"{name}:2",
         "registry:5001/flotilla/model-endpoint@sha256:1",
         "flotilla/nginx@sha256:1",
     ]
-    assert unneeded_images(images, fleet.state, "registry:5001") == [f"{name}:1"]
+    assert unneeded_images(images, [f"{name}:2"], "registry:5001") == [f"{name}:1"]

@@ -108,7 +108,12 @@ def test_what_leaves_the_traffic_is_drained(fleet: Fleet) -> None:
     run = fleet.run()
     assert draining(run) == [("n1", 5001), ("n2", 5001)]
     run.share(release_failure="lb: no")
-    assert commit_step(run.hostvars, run.groups, run.present) == {"retired": [], "draining": []}
+    assert commit_step(run.hostvars, run.groups, run.present) == {
+        "retired": [],
+        "draining": [],
+        "leftovers": [],
+        "forget": [],
+    }
     assert draining(fleet.run("remove", node="n1")) == [("n1", 5002)]
     fleet.image = "image-3"
     assert draining(fleet.run(canary_percent=5)) == []

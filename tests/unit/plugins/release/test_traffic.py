@@ -11,11 +11,12 @@ from unit.plugins.release.fleet import Fleet
 
 
 def test_servers_have_their_address_port_weight_share_and_concurrency(empty: Fleet) -> None:
-    empty.hostvars["n2"]["model_endpoint_threads"] = "3"
+    empty.hostvars["n1"]["model_endpoint_port"] = "6001"
+    empty.hostvars["n2"].update(model_endpoint_threads="3", model_endpoint_address="2001:db8::2")
     empty.run()
-    empty.hostvars["n2"]["model_endpoint_threads"] = 9  # not released yet
-    empty.hostvars["n1"].update(model_endpoint_weight=3, model_endpoint_port="6001")
-    empty.hostvars["n2"]["model_endpoint_address"] = "2001:db8::2"
+    # Not released yet, apart from the weight, which is not the release's.
+    empty.hostvars["n2"].update(model_endpoint_threads=9, model_endpoint_address="2001:db8::9")
+    empty.hostvars["n1"].update(model_endpoint_weight=3, model_endpoint_port=7001)
     empty.state["nodes"]["n1"]["share"] = 50
     empty.state["nodes"]["n3"]["status"] = "down"
     assert upstream_servers(empty.hostvars, empty.nodes, empty.state) == {
@@ -59,7 +60,7 @@ def test_the_green_slot_has_the_next_port_and_a_host_may_be_named_by_its_address
 def test_servers_are_the_state_s_nodes_in_the_inventory_s_order(fleet: Fleet) -> None:
     fleet.state["nodes"] = {name: fleet.state["nodes"][name] for name in ("n3", "n1")}
     fleet.state["nodes"]["gone"] = fleet.state["nodes"]["n1"]
-    fleet.hostvars["n4"] = {}
+    fleet.hostvars["n4"] = {"ansible_host": "10.0.0.4"}
     assert fleet.servers() == {"blue": {"n1": 100, "n3": 100}}
 
 

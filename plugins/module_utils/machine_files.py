@@ -1,0 +1,111 @@
+"""Runs on hosts: reads what a machine has in files, for module machine_state."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import present_state
+
+STATE_FILE = pathlib.Path("/var/lib/flotilla/state.json")
+LOCK_FILE = pathlib.Path("/var/lib/flotilla/lock.json")
+OS_RELEASE = pathlib.Path("/etc/os-release")
+CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
+CERTIFICATE_FILES = {".cert", ".crt", ".pem"}
+STATE_FIX = "copy it from another load balancer, or remove it to have the next run write it again"
+
+
+def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    if folder.is_file():
+        yield folder
+    for path, _, names in os.walk(folder):
+        yield from (pathlib.Path(path, name) for name in names)
+
+
+def file_states(folders: Sequence[str]) -> dict[str, str]:
+    """Return SHA-256, mode and owner ("5f70…:0644:0") of each regular file in `folders`, by path."""
+    paths = [path for folder in folders for path in _files(pathlib.Path(folder))]
+    states = {str(path): present_state(path) for path in paths}
+    return {path: state for path, state in states.items() if state}
+
+
+def file_certificates(paths: Iterable[str]) -> dict[str, str]:
+    """Return the first certificate of each of the files `paths` that has one, in PEM form, by path."""
+    found = {}
+    for path in map(pathlib.Path, paths):
+        if path.suffix in CERTIFICATE_FILES:
+            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                if certificate := CERTIFICATE.search(path.read_bytes()):
+                    found[str(path)] = certificate[0].decode()
+    return found
+
+
+def file_texts(patterns: Sequence[str]) -> dict[str, str]:
+    """Return the text of each file that one of `patterns` names, by path."""
+    root = pathlib.Path("/")
+    paths = [path for pattern in patterns for path in sorted(root.glob(pattern.lstrip("/")))]
+    return {str(path): path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()}
+
+
+def link_targets(links: Sequence[str]) -> dict[str, str]:
+    """Return where those of `links` that are symbolic links point, by path."""
+    return {link: str(pathlib.Path(link).readlink()) for link in links if pathlib.Path(link).is_symlink()}
+
+
+def disk_space(folders: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return the bytes that are free and those in all on the disk of each of `folders`, by folder."""
+    disks = {}
+    for folder in folders:
+        place = pathlib.Path(folder)
+        disk = os.statvfs(next(path for path in (place, *place.parents) if path.exists()))
+        disks[folder] = {"free": disk.f_bavail * disk.f_frsize, "size": disk.f_blocks * disk.f_frsize}
+    return disks
+
+
+def lock_holder(path: pathlib.Path = LOCK_FILE) -> dict[str, Any]:
+    """Return the run that holds the deploy lock, as the file says; empty without one."""
+    try:
+        holder = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        holder = None
+    return holder if isinstance(holder, dict) and holder else {"user": "unknown"}
+
+
+def fleet_state(path: pathlib.Path = STATE_FILE) -> dict[str, Any] | None:
+    """Return the state of the fleet that `path` holds, None without the file.
+
+    Raises:
+        ValueError: when the file holds anything else.
+    """
+    try:
+        state = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path} can't be read ({error}): {STATE_FIX}") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds no JSON object: {STATE_FIX}")
+    return state
+
+
+def os_release(path: pathlib.Path = OS_RELEASE) -> dict[str, str]:
+    """Return the entries of /etc/os-release, os-release(5). Python's own function for it came with 3.10."""
+    entries = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        name, assigned, value = line.partition("=")
+        if assigned and not line.startswith("#"):
+            entries[name.strip()] = "".join(shlex.split(value))
+    return entries
+
+
+def distribution(release: Mapping[str, str]) -> str:
+    """Return the distribution and its version, "debian-13" for one, from the entries of /etc/os-release."""
+    return f"{release.get('ID', 'linux')}-{release.get('VERSION_ID', '')}".rstrip("-")

@@ -1,0 +1,95 @@
+"""Runs on the controller: the certificates that machines are to have, against those that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
+    days_left,
+    is_issued_by,
+    load_certificate,
+    load_certificates,
+)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import Issued, machine_certificates
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.files import file_difference
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference, Fleet
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import File, file_states
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import machine
+
+CLIENTS_WARNED_DAYS = 30
+"""How many days before its end the certificate that clients are shown is a difference."""
+
+
+def certificate_differences(fleet: Fleet) -> Iterator[Difference]:
+    """Yield the certificates and keys of the fleet that are missing, end soon, or are of another authority."""
+    known = cast("Mapping[str, object]", fleet.fact("internal_ca_issued") or {})
+    if "certificates" not in known:
+        yield _not_compared(fleet, str(known.get("msg", "they were not issued")))
+    else:
+        issued = cast("Issued", known)
+        wanted = machine_certificates(
+            fleet.hostvars,
+            fleet.groups,
+            issued,
+            *fleet.registries(),
+        )
+        for host in fleet.machines:
+            yield from _of_machine(fleet, host, wanted[machine(fleet.hostvars, host)], issued)
+    for host in fleet.members("load_balancers"):
+        yield from _shown_to_clients(fleet, host)
+
+
+def _not_compared(fleet: Fleet, reason: str) -> Difference:
+    return {
+        "host": fleet.present[0],
+        "thing": "certificates",
+        "wanted": "compared",
+        "found": f"not looked at: {reason}",
+        "mended_by": "",
+        "change": "",
+    }
+
+
+def _of_machine(fleet: Fleet, host: str, files: Sequence[File], issued: Issued) -> Iterator[Difference]:
+    """Yield the differences of the certificates on the machine of `host`."""
+    found, renew_days = fleet.found(host), int(setting(fleet.hostvars, host, "internal_ca_renew_days"))
+    for path, state in file_states(files).items():
+        present = found["files"].get(path, "")
+        if present == state:
+            continue
+        difference = file_difference(host, path, state, present)
+        difference["thing"] = f"certificate {path}"
+        difference["change"] = f"write the certificate {path}"
+        if certificate := found["certificates"].get(path):
+            difference["found"] = _in_words(certificate, issued, renew_days, difference["found"])
+        yield difference
+
+
+def _in_words(certificate: str, issued: Issued, renew_days: int, otherwise: str) -> str:
+    """Return what is wrong with a certificate in PEM form; `otherwise` where it is neither foreign nor ending."""
+    parsed = load_certificate(certificate.encode())
+    trusted = [known for bundle in issued["authorities"].values() for known in load_certificates(bundle)]
+    if not any(parsed == known or is_issued_by(parsed, known) for known in trusted):
+        return "of another authority"
+    days = days_left(parsed)
+    return f"ends in {days} days" if days < renew_days else otherwise
+
+
+def _shown_to_clients(fleet: Fleet, host: str) -> Iterator[Difference]:
+    """Yield the certificate that a load balancer shows clients, where it ends soon."""
+    shown = fleet.found(host)["certificate"]
+    if not shown:
+        return
+    days = days_left(load_certificate(shown.encode()))
+    if days < CLIENTS_WARNED_DAYS:
+        own = setting(fleet.hostvars, host, "nginx_lb_tls") == "own"
+        yield {
+            "host": host,
+            "thing": "certificate that clients see",
+            "wanted": f"valid for {CLIENTS_WARNED_DAYS} more days",
+            "found": f"ends in {days} days" if days >= 0 else "has ended",
+            "mended_by": "a new nginx_lb_tls_certificate, and site.yml" if own else "site.yml",
+            "change": "",
+        }

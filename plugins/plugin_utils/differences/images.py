@@ -1,0 +1,45 @@
+"""Runs on the controller: the images that releases need, against those that nodes have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
+    kept_releases,
+    unneeded_images,
+)
+
+
+def image_differences(fleet: Fleet) -> Iterator[Difference]:
+    """Yield the images that a node's release needs and its machine lacks, and those that no release needs."""
+    state = fleet.state
+    if state is None or state["live"] is None:
+        return
+    wanted = {state["live"]["reference"]}
+    if state["candidate"]:
+        wanted.add(state["candidate"]["release"]["reference"])
+    kept = [release["reference"] for release in kept_releases(state)]
+    pushed_to = fleet.registries()[1]
+    for host in dict.fromkeys(map(fleet.first_host, fleet.members("model_nodes"))):
+        found = fleet.found(host)
+        if not found["engine"]:
+            continue
+        for image in sorted(wanted - found["images"].keys()):
+            yield {
+                "host": host,
+                "thing": f"image {image}",
+                "wanted": "in the engine",
+                "found": "missing",
+                "mended_by": f"docker pull {image}",
+                "change": "",
+            }
+        for image in unneeded_images(found["images"], kept, pushed_to):
+            yield {
+                "host": host,
+                "thing": f"image {image}",
+                "wanted": "removed: no release needs it",
+                "found": "in the engine",
+                "mended_by": SITE,
+                "change": f"remove the image {image}",
+            }

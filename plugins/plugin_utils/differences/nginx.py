@@ -1,0 +1,50 @@
+"""Runs on the controller: the state and the configuration that load balancers are to have, against what they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
+
+CONFIGURATION_FILE = "/etc/flotilla/nginx/nginx.conf"
+
+
+def nginx_differences(fleet: Fleet) -> Iterator[Difference]:
+    """Yield the load balancers that have another state than the newest, or serve another configuration."""
+    state = fleet.state
+    if state is None or state["live"] is None:
+        return
+    for host in fleet.members("load_balancers"):
+        own: Mapping[str, Any] = fleet.hostvars[host]["flotilla_machine"].get("state") or {}
+        if own.get("serial") != state["serial"]:
+            yield {
+                "host": host,
+                "thing": "state of the fleet",
+                "wanted": f"number {state['serial']}",
+                "found": f"number {own['serial']}" if own else "missing",
+                "mended_by": SITE,
+                "change": "write the state of the fleet",
+            }
+        yield from _configuration(fleet, host)
+
+
+def _configuration(fleet: Fleet, host: str) -> Iterator[Difference]:
+    """Yield the configuration of a load balancer, where Nginx serves another or the file has changed since."""
+    found = fleet.found(host)
+    written = found["files"].get(CONFIGURATION_FILE, "").partition(":")[0]
+    for wanted in fleet.wanted(host):
+        if "serves" not in wanted or (found["served"], written) == (
+            wanted["serves"],
+            wanted["configuration"],
+        ):
+            continue
+        served = found["served"] == wanted["serves"]
+        yield {
+            "host": host,
+            "thing": "configuration of Nginx",
+            "wanted": CONFIGURATION_FILE if served else f"serves {wanted['serves']}",
+            "found": "a changed file" if served else f"serves {found['served'] or 'nothing'}",
+            "mended_by": SITE,
+            "change": f"write {CONFIGURATION_FILE}" if served else "reload Nginx",
+        }

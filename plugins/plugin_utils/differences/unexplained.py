@@ -1,0 +1,72 @@
+"""Runs on the controller: what machines have, and no line of the inventory explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    container_name,
+    image_builder,
+    virtual_address,
+)
+
+SLOTS = ("blue", "green")
+
+
+def unexplained_differences(fleet: Fleet) -> Iterator[Difference]:
+    """Yield the containers that no line of the inventory explains, and the nodes that only the state knows."""
+    forgotten = {entry["node"] for entry in fleet.state.get("forgotten", [])} if fleet.state else set()
+    for host, cohosted in fleet.machines.items():
+        explained = {name for member in cohosted for name in _containers_of(fleet, member)}
+        found = fleet.found(host)["containers"]
+        for name in sorted(found.keys() - explained):
+            # site.yml removes what nodes have left that were in the fleet; it does not know who made another one.
+            left = found[name]["labels"].get("flotilla.endpoint") in forgotten
+            yield {
+                "host": host,
+                "thing": f"container {name}",
+                "wanted": "no such container: no line of the inventory explains it",
+                "found": "running" if found[name]["running"] else "stopped",
+                "mended_by": SITE if left else f"docker rm --force {name}",
+                "change": f"remove the container {name}" if left else "",
+            }
+    yield from _nodes(fleet)
+
+
+def _nodes(fleet: Fleet) -> Iterator[Difference]:
+    """Yield the nodes that only the state knows: those in the traffic, and those that have left something."""
+    if fleet.state is None:
+        return
+    for node in sorted(fleet.state["nodes"].keys() - {*fleet.groups["model_nodes"]}):
+        yield {
+            "host": node,
+            "thing": "traffic",
+            "wanted": "no requests: the inventory has no such node",
+            "found": "in the state of the load balancers",
+            "mended_by": SITE,
+            "change": f"take {node} out of the traffic",
+        }
+    for entry in fleet.state.get("forgotten", []):
+        yield {
+            "host": entry["node"],
+            "thing": "node that has left the inventory",
+            "wanted": "nothing left of it",
+            "found": f"not looked at: what it left on {entry['machine'] or 'its machine'}",
+            "mended_by": f"{SITE}, or playbooks/remove_node.yml -e node={entry['node']}",
+            "change": "",
+        }
+
+
+def _containers_of(fleet: Fleet, host: str) -> list[str]:
+    """Return the names of the containers that `host` may have."""
+    names = []
+    if host in fleet.groups["model_nodes"]:
+        names += [container_name(host, slot) for slot in SLOTS]
+    if host in fleet.groups["load_balancers"]:
+        names.append("flotilla-nginx")
+        if virtual_address(fleet.hostvars, fleet.groups):
+            names.append("flotilla-keepalived")
+    if host == image_builder(fleet.groups):
+        names += ["flotilla-registry", "flotilla-registry-push"]
+    return names
