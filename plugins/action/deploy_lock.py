@@ -21,6 +21,8 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.operator import use
 
 POLL_SECONDS = 1.0
 REPORT_SECONDS = 10.0
+KEPT_OPEN = ("paramiko", "community.docker.docker_api")
+"""Connections that are part of the worker's memory. The others are a program for each command, as ssh is."""
 UNLOCK = "ansible-playbook flotilla.fleet.unlock"
 """The command that breaks a lock, from the checkout and with the installed collection."""
 
@@ -134,7 +136,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     ) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(
             module_name="flotilla.fleet.deploy_lock",
-            module_args={**arguments, "owner": owner, "gone": gone or {}},
+            module_args={**arguments, "owner": owner, "gone": gone or {}, "beats": self._beats()},
             task_vars=self._task_vars,
         )
         return result
@@ -158,12 +160,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             self._keep(arguments["directory"], owner)
         return result
 
+    def _beats(self) -> bool:
+        """Tell whether a process beside this run can give its locks signs of life."""
+        return self._presence.begun() and self._connection.transport not in KEPT_OPEN
+
     def _keep(self, directory: str, owner: Owner) -> None:
         """Start what gives the lock its signs of life, and frees it at the end of the run."""
-        if not self._presence.begun():
+        if not self._beats():
             self._display.warning(
                 f"{self._host}: if this run dies or fails, its deploy lock stays. Enable the callback"
-                " flotilla.fleet.deploy_lock (docs/collection.md)."
+                " flotilla.fleet.deploy_lock (docs/collection.md), and let ansible_connection be ssh, local or"
+                f" community.docker.docker; it is {self._connection.transport}."
             )
             return
         host, run = self._lock_host(), owner["run"]

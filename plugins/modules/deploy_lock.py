@@ -60,6 +60,11 @@ options:
     description: The folder of the lock, C(lock.json), and the audit log, C(audit.jsonl).
     type: path
     default: /var/lib/flotilla
+  beats:
+    description: >-
+      Whether the run gives its lock signs of life. Acquiring the lock is the first of them. The action plugin sets it.
+    type: bool
+    default: false
   owner:
     description: The run that wants the lock. The action plugin sets it.
     type: dict
@@ -173,8 +178,14 @@ def answer(directory: pathlib.Path, holder: Owner | None, *, held: bool) -> dict
     return {"held": held, "holder": holder or {}, "taken_over": {}, "beat": beat, "silent": silent}
 
 
+def write_beat(directory: pathlib.Path, owner: Owner) -> None:
+    """Write a sign of life of `owner`, as plugin_utils/lock_keeper.py does."""
+    uptime = UPTIME.read_text(encoding="ascii").split()[0]
+    write_file(directory / BEAT, f"{owner['run']} {uptime}\n")
+
+
 def acquire(
-    directory: pathlib.Path, owner: Owner, gone: Silence | None, *, check_mode: bool
+    directory: pathlib.Path, owner: Owner, gone: Silence | None, *, beats: bool, check_mode: bool
 ) -> dict[str, Any]:
     """Acquire the lock for `owner`, unless another run holds it that is not `gone`; return the result."""
     lock = directory / LOCK
@@ -183,6 +194,9 @@ def acquire(
     dead = bool(holder and gone and holder.get("run") == gone["run"] and found["beat"] == gone["beat"])
     if check_mode or (holder and not dead):
         return found
+    # The sign of life first: a lock without one is never taken for that of a dead run.
+    if beats:
+        write_beat(directory, owner)
     write_file(lock, json.dumps(owner) + "\n", durable=True)
     if holder:
         append_audit(directory, taken_over_entry(owner, holder))
@@ -220,6 +234,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["acquired", "released", "broken"], "required": True},
             "directory": {"type": "path", "default": "/var/lib/flotilla"},
             "owner": {"type": "dict", "required": True},
+            "beats": {"type": "bool", "default": False},
             "gone": {"type": "dict", "default": {}},
             "audit": {"type": "dict"},
         },
@@ -233,7 +248,11 @@ def main() -> None:
         with locked(directory):
             if state == "acquired":
                 result = acquire(
-                    directory, owner, module.params["gone"] or None, check_mode=module.check_mode
+                    directory,
+                    owner,
+                    module.params["gone"] or None,
+                    beats=module.params["beats"],
+                    check_mode=module.check_mode,
                 )
             else:
                 result = release(

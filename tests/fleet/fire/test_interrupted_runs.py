@@ -60,7 +60,8 @@ def test_a_controller_killed_in_a_step_is_made_good_by_the_next_run(
         run.kill()
         assert run.play == step, "the step was over before the controller was killed"
         load.during(1)
-        made_good = deploy(fleet, source=source)
+        # A lock that was written while the run died has nobody to free it: it is taken over within a minute.
+        made_good = deploy(fleet, source=source, release_lock_wait=60)
         assert made_good.code == FINE, made_good.output[-6000:]
         assert_live(fleet, made_good.verdict["live"], load.during(1))
     load.record().assert_nothing_lost()

@@ -59,7 +59,7 @@ def test_of_two_processes_that_race_for_a_lock_one_gets_it(folder: Path) -> None
             start.wait()
             directory = folder / str(number)
             with locked(directory):
-                if module.acquire(directory, owner(pid), gone, check_mode=False)["held"]:
+                if module.acquire(directory, owner(pid), gone, beats=False, check_mode=False)["held"]:
                     held.put(number)
 
     for number in range(rounds):
@@ -105,6 +105,13 @@ def test_how_long_the_holder_has_been_silent_is_told_by_the_uptime(lock: Lock, f
     for broken in ("", "run1", "run1 long ago", "run2 1.5"):
         (folder / "lock.beat").write_text(broken)
         assert lock("acquired", owner(2))["silent"] is None
+
+
+def test_to_acquire_a_lock_is_the_first_sign_of_life(lock: Lock) -> None:
+    lock("acquired", owner(1), beats=True)
+    assert 0 <= lock("acquired", owner(2))["silent"] < 20
+    lock("released", owner(1))
+    assert lock("acquired", owner(2))["silent"] is None
 
 
 def test_a_lock_file_that_an_earlier_version_wrote_is_understood(lock: Lock, folder: Path) -> None:
