@@ -217,9 +217,10 @@ class Nginx:
             (folder / name).mkdir(exist_ok=True)
 
     def serve(self, configuration: str) -> None:
-        """Start Nginx with a configuration, or reload it, and return once it serves it."""
+        """Start Nginx with a configuration, or reload it, and return once no worker accepts requests by another."""
         version = hashlib.sha256(configuration.encode() + os.urandom(8)).hexdigest()[:12]
         self._write(configuration, version)
+        before = self._accepting()
         if self._process is None:
             with (self._folder / "errors").open("ab") as errors:
                 self._process = subprocess.Popen(self._command(), stderr=errors)
@@ -227,6 +228,7 @@ class Nginx:
             self._process.send_signal(signal.SIGHUP)
         try:
             wait_until(lambda: self._served() == version, "Nginx does not serve the configuration")
+            wait_until(lambda: not before & self._accepting(), "a worker still has the configuration before")
         except TimeoutError:
             raise RuntimeError(self.errors()) from None
 
@@ -242,6 +244,21 @@ class Nginx:
     def errors(self) -> str:
         """Return what Nginx has written to its standard error output."""
         return (self._folder / "errors").read_text()
+
+    def _accepting(self) -> set[str]:
+        """Return the numbers of the workers that accept connections."""
+        if self._process is None:
+            return set()
+        number = self._process.pid
+        workers = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+        return {worker for worker in workers if not self._ends(worker)}
+
+    @staticmethod
+    def _ends(worker: str) -> bool:
+        try:
+            return b"is shutting down" in Path(f"/proc/{worker}/cmdline").read_bytes()
+        except OSError:
+            return True
 
     def _command(self) -> list[str]:
         libraries = self._installed / "usr" / "lib" / "x86_64-linux-gnu"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
 from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
 from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
@@ -24,6 +25,7 @@ from ansible_collections.flotilla.fleet.plugins.modules.nginx_configuration impo
 
 from unit.plugins.status_server import StatusServer
 
+ROOT = Path(__file__).resolve().parents[3]
 OLD, NEW = "return 200 'old';\n", "return 200 'new';\n"
 # Only root can give a file to another user.
 OWNER = 10002 if os.geteuid() == 0 else os.geteuid()
@@ -133,6 +135,13 @@ def test_files_that_everybody_could_read_are_closed_without_a_reload(machine: Ma
     assert access(machine.nginx.configuration_file) == (0o400, OWNER)
     assert access(machine.nginx.state_file) == (0o600, os.geteuid())
     assert machine.reloads() == 0
+
+
+def test_a_task_that_reads_the_state_does_so_as_root() -> None:
+    """Without root's rights it would find no state, and a run that is limited to a node would know of no release."""
+    tasks = yaml.safe_load((ROOT / "roles" / "release" / "tasks" / "plan.yml").read_text())
+    reading = [task for task in tasks if "/var/lib/flotilla/state.json" in str(task)]
+    assert [task["become"] for task in reading] == [True]
 
 
 def test_a_state_alone_is_written_without_a_reload(machine: Machine) -> None:
