@@ -18,6 +18,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.lines import
     INDENT,
     Change,
     Failure,
+    about,
     change_lines,
     count_line,
     failure_notice,
@@ -212,7 +213,7 @@ class CallbackModule(AnsiblesOwn):  # type: ignore[misc]  # Ansible has no types
         ]
         # What ended the run comes first: a host that could not be reached is left out, and the run goes on.
         failed.sort(key=lambda failure: failure.unreachable)
-        for line in failure_summary(failed):
+        for line in failure_summary([about(failure, stats.processed) for failure in failed]):
             self._emit(line, constants.COLOR_ERROR)
         changed = {host: stats.changed[host] for host in sorted(stats.changed)}
         color = constants.COLOR_CHANGED if any(changed.values()) else constants.COLOR_OK

@@ -43,6 +43,9 @@ LOCK = "flotilla.fleet.deploy_lock"
 TELLING = frozenset({"ansible.builtin.set_fact", "ansible.builtin.slurp", "flotilla.fleet.machine_state"})
 """The modules whose results tell what load balancers hold."""
 
+LONGEST_ERROR = 180
+"""What remains of the verdict's line is for what is live and for the nodes."""
+
 HISTORY = "history.jsonl"
 """The file beside the verdict's with the runs that ended before a load balancer's audit log could have their line."""
 
@@ -79,6 +82,7 @@ def conclude(
     ended = "refused" if refused else "failed"
     if failed and result not in ("failed", "refused", "returned"):
         host, error = next(iter(failed.items()))
+        error = one_line(error, LONGEST_ERROR)
         others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         named = error.startswith(tuple(f"{name}: " for name in {*hosts, *failed}))
         result, message = ended, f"{error if named else f'{host}: {error}'}{others}; {live}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import listed
 
@@ -45,10 +45,16 @@ class Failure:
     """Whether the words are the project's own, which name the fix."""
 
 
-def one_line(text: str) -> str:
-    """Return `text` on one line, cut to LONGEST_LINE characters."""
+def one_line(text: str, longest: int = LONGEST_LINE) -> str:
+    """Return `text` on one line, cut to `longest` characters."""
     joined = " ".join(text.split())
-    return joined if len(joined) <= LONGEST_LINE else f"{joined[: LONGEST_LINE - 1]}…"
+    return joined if len(joined) <= longest else f"{joined[: longest - 1]}…"
+
+
+def about(failure: Failure, hosts: Container[str]) -> Failure:
+    """Return a failure of the host that its words begin with, where one host speaks for all, as at the end of a run."""
+    named, colon, words = failure.words.partition(": ")
+    return replace(failure, host=named, words=words) if colon and failure.own and named in hosts else failure
 
 
 def duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ import pytest
 import yaml
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.lines import (
     Change,
+    Failure,
+    about,
     change_lines,
     count_line,
     duration,
+    failure_summary,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.progress import Progress, Ticker
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.results import changed_items, last_words
@@ -303,6 +307,16 @@ def test_the_count_of_many_hosts_is_cut() -> None:
 
 def test_long_times_are_in_minutes() -> None:
     assert (duration(1.26), duration(192)) == ("1.3 s", "3 min 12 s")
+
+
+def test_a_failure_is_the_host_s_that_its_words_begin_with() -> None:
+    failure = Failure("lb1", "End the run", "Fail", "node2: wrong answer", own=True)
+    assert failure_summary([about(failure, ["lb1", "node2"])])[:2] == [
+        "node2 failed at “Fail”, in the step “End the run”",
+        "  wrong answer",
+    ]
+    assert about(failure, ["lb1"]) == failure
+    assert about(replace(failure, own=False), ["node2"]).host == "lb1"
 
 
 def test_the_words_of_a_hidden_result_are_not_read() -> None:

@@ -219,6 +219,11 @@ def test_a_run_that_looked_at_nothing_says_so() -> None:
     assert (verdict["result"], verdict["live"]) == ("failed", None)
 
 
+def test_a_long_error_leaves_room_for_what_is_live() -> None:
+    verdict = conclude({}, {"n1": "word " * 200}, {}, Seen("old"))
+    assert verdict["message"].endswith("…; release old is live")
+
+
 def test_a_run_that_was_refused_the_lock_says_so() -> None:
     assert conclude({}, {"lb1": "lb1: taken"}, {}, refused=True)["result"] == "refused"
 
