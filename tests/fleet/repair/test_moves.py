@@ -99,7 +99,7 @@ def test_a_renamed_node_that_keeps_its_port_and_a_container_that_differs_go_over
 def test_deleted_nodes_are_removed_or_named_until_they_are_to_be_forgotten(
     fleet: Fleet, nodes: dict[str, dict[str, Any]]
 ) -> None:
-    name1, name2, name3 = fleet.groups["model_nodes"]  # the first two share a machine
+    name1, _, name3 = fleet.groups["model_nodes"]  # the first two share a machine
     first, third = fleet.machine(name1), fleet.machine(name3)
     del nodes[OTHER_NAME], nodes[name3]
     named = f"{name3} is forgotten: it has left the inventory, and what it left on {third.address}"
