@@ -128,13 +128,13 @@ def leftovers(
         return []
     known = Machines.of(hostvars, groups, present)
     left = known.left(state)
-    settled = plan["operation"] == "deploy" and (plan["target"] is None or is_live(plan, state))
+    deployed = plan["operation"] == "deploy" and (plan["target"] is None or is_live(plan, state))
     needed = [release["reference"] for release in kept_releases(state)]
     found: list[Leftover] = []
     for place, seen in known.found.items():
         nodes = left.get(place, [])
         own = [node for node, there in known.of_nodes.items() if there == place]
-        pruned = push_endpoint and (settled or nodes)
+        pruned = push_endpoint and (deployed or nodes)
         images = unneeded_images(seen["images"], needed if own else [], push_endpoint) if pruned else []
         containers = _unguarded(hostvars, seen, own, plan, nodes)
         if nodes or images or containers:

@@ -253,10 +253,10 @@ def _forget(state: State, request: Request) -> Decision:
         raise RefusedError(
             "to forget a node is about every host: run playbooks/remove_node.yml without --limit"
         )
-    where = ", ".join(filter(None, (entry["machine"] for entry in left)))
-    there = f" on {where}, where it can't be reached," if where else ""
     return Decision(
-        copy.deepcopy(state), note=f"{request.node} is forgotten: what it left{there} stays there"
+        copy.deepcopy(state),
+        note=f"{request.node} is forgotten: what it left is removed from the machines that this run reaches, and stays "
+        "on any other",
     )
 
 

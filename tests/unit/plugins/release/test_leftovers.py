@@ -91,7 +91,7 @@ def test_a_deleted_node_whose_machine_nobody_names_is_forgotten_until_told_so(sh
     assert run.finish()["verdict"]["result"] == "unchanged"
     run = shared.run("remove", node="c")
     assert run.plan["note"] == (
-        "c is forgotten: what it left on 10.0.0.3, where it can't be reached, stays there"
+        "c is forgotten: what it left is removed from the machines that this run reaches, and stays on any other"
     )
     assert "forgotten" not in shared.state
     assert "warning" not in shared.run().finish()["verdict"]["message"]
