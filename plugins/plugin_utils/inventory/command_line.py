@@ -8,6 +8,9 @@ from ansible import context
 
 LINEAR = ("linear", "ansible.builtin.linear", "ansible.legacy.linear")
 
+OF_MOLECULE = ("molecule-notest", "notest", "molecule-idempotence-notest")
+"""The tags that Molecule skips in every run; no step has them."""
+
 LISTINGS = ("listhosts", "listtasks", "listtags", "syntax")
 """Options with which Ansible runs nothing."""
 
@@ -24,7 +27,7 @@ def refusal(options: Mapping[str, object], strategy: str) -> str:
     tags, skipped, first = (options.get(name) or () for name in ("tags", "skip_tags", "start_at_task"))
     if chosen := [tag for tag in _listed(tags) if tag not in ("all", "always")]:
         return _words(f"--tags {','.join(chosen)}", "leave out every step without this tag")
-    if left_out := _listed(skipped):
+    if left_out := [tag for tag in _listed(skipped) if tag not in OF_MOLECULE]:
         return _words(f"--skip-tags {','.join(left_out)}", "leave out every step with this tag")
     if first:
         return _words(f"--start-at-task {first!r}", "leave out the steps before this task")

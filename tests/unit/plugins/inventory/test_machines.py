@@ -128,6 +128,7 @@ def test_weights_that_nginx_can_not_add_up() -> None:
         ({}, "host_pinned", "The strategy 'host_pinned' is refused"),
         ({"tags": ["all"], "skip_tags": []}, "ansible.builtin.linear", ""),
         ({"tags": ["always"]}, "linear", ""),
+        ({"skip_tags": ["molecule-notest", "notest", "molecule-idempotence-notest"]}, "linear", ""),
         ({"tags": ["x"], "listtasks": True}, "linear", ""),
     ],
 )
