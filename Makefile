@@ -96,6 +96,11 @@ bench-lb: .venv/test engine ## Compare the load balancer with a naive one and wi
 	tools/debian_packages.sh wrk
 	PYTHONPATH=tests:.collections python bench/lb.py
 
+.PHONY: bench-kept
+bench-kept: .venv/test ## Count the requests that clients lose on kept connections while Nginx is reloaded
+	tools/debian_packages.sh mmdebstrap
+	PYTHONPATH=tests:.collections python bench/kept.py
+
 .PHONY: lock
 lock: .venv/test ## Lock the requirements anew
 	tools/lock.sh

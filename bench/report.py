@@ -100,8 +100,9 @@ def machine_facts(load_average_before: tuple[float, float, float]) -> Figures:
     }
 
 
-def write_results(name: str, outcome: Figures, chart: str) -> None:
-    """Write a benchmark's outcome and its chart."""
+def write_results(name: str, outcome: Figures, chart: str = "") -> None:
+    """Write a benchmark's outcome, and its chart if it has one."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(outcome, indent=1) + "\n")
-    (RESULTS / f"{name}.svg").write_text(chart)
+    if chart:
+        (RESULTS / f"{name}.svg").write_text(chart)

@@ -29,7 +29,7 @@ PREDICTION = {"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2], [6.9, 3.1, 5.
 RIGHT = ["setosa", "virginica"]
 TOLD = ("X-Release", "X-Endpoint", "Retry-After")
 TIMEOUT_SECONDS = 15.0
-# A client must give up an idle connection before the server does (Nginx keeps it 10 s at least), or a request
+# A client must give up an idle connection before the server does (Nginx keeps it 16 s at least), or a request
 # meets its end.
 IDLE_SECONDS = 5.0
 LISTED = 5

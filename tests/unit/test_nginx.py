@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,16 +112,26 @@ def test_requests_without_a_valid_key_count_for_the_rate_of_their_address(
 ) -> None:
     served.case("plain")  # which has no zone, so that the next configuration begins to count
     served.case(limit)
-    answers = [served.ask(**headers) for _ in range(BURST * 4)]
-    assert [answer.status for answer in answers[: BURST + 1]] == [401] * (BURST + 1)
+    answers = list(asked_until(served, 429, headers))
+    assert [answer.status for answer in answers[:-1]] == [401] * (len(answers) - 1)
+    assert len(answers) > BURST + 1
     assert answers[0].headers["WWW-Authenticate"] == 'Bearer realm="flotilla"'
-    assert Counter(answer.status for answer in answers)[429] >= BURST
     assert answers[-1].headers["Retry-After"] == "1"
     # A key's requests are counted by the key, and are not held up by those of others at its address.
     assert served.ask(X_API_Key=KEY).status == 200
     wait_until(lambda: bool(logged(served, 401)), "no line of the access log tells of a 401")
     assert logged(served, 401) | logged(served, 429) == {"/predict"}
     assert served.nginx.errors() == ""
+
+
+def asked_until(served: Served, status: int, headers: dict[str, str]) -> Iterator[http.client.HTTPResponse]:
+    """Send requests until one is answered so, which must come soon."""
+    for _ in range(100):
+        answer = served.ask(**headers)
+        yield answer
+        if answer.status == status:
+            return
+    pytest.fail(f"none of 100 requests was answered with {status}")
 
 
 def logged(served: Served, status: int) -> set[str]:
@@ -149,3 +158,19 @@ def test_a_client_without_tls_is_redirected_to_a_known_name_or_the_address(
     answer = served.ask("/predict?a=%20b", Host=host)
     wanted = f"https://{sent_to}:{served.tls_port}/predict?a=%20b"
     assert (answer.status, answer.headers["Location"]) == (308, wanted)
+
+
+def test_a_kept_connection_is_answered_after_a_reload_and_told_to_end(served: Served) -> None:
+    served.case("plain")
+    used, unused = (http.client.HTTPConnection("127.0.0.1", served.port, timeout=10) for _ in range(2))
+    unused.connect()
+    said = []
+    for reloaded in (False, True):
+        if reloaded:
+            served.case("plain")
+        for connection in (used, unused) if reloaded else (used,):
+            connection.request("POST", "/predict", b"{}")
+            response = connection.getresponse()
+            assert (response.status, response.read()) == (200, ANSWER)
+            said.append((response.headers["Connection"], response.headers["Keep-Alive"]))
+    assert said == [("keep-alive", "timeout=15"), ("close", None), ("close", None)]
