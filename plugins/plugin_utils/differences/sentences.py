@@ -8,6 +8,7 @@ from typing import cast
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import Plan
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import container_name, other_slot
 
 NO_CHANGE = "nothing would change"
 
@@ -20,10 +21,14 @@ def check_step(hostvars: HostVars, groups: Groups, present: Sequence[str]) -> li
 
 
 def sentences(plan: Plan, nodes: Sequence[str], differences: Iterable[Difference]) -> list[str]:
-    """Return what a run with this plan would do about these differences; one sentence where that is nothing."""
+    """Return what a run with this plan would do about these differences; one sentence where that is nothing.
+
+    A release takes the place of the live containers, whatever they differ in.
+    """
+    replaced = {f"container {container_name(node, other_slot(plan['target_slot']))}" for node in nodes}
     changes: dict[str, list[str]] = {}
     for difference in differences:
-        if difference["change"]:
+        if difference["change"] and not (plan["target"] and difference["thing"] in replaced):
             changes.setdefault(difference["host"], []).append(difference["change"])
     hosts: dict[str, list[str]] = {}
     for host, own in changes.items():

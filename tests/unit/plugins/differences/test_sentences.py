@@ -51,3 +51,11 @@ def test_a_release_is_told_with_what_it_would_get() -> None:
     assert release(100) == f"{started} all requests"
     assert release(5) == f"{started} 5 % of the requests"
     assert release(0, 10) == f"{started} no request and copies of 10 %, as a shadow"
+
+
+def test_a_release_takes_the_place_of_live_containers_that_differ() -> None:
+    hostvars = fleet()
+    hostvars["node2"]["flotilla_machine"]["containers"]["flotilla-node2-green"]["running"] = False
+    hostvars["lb2"]["flotilla_machine"]["served"] = "v0"
+    lines = told({"target": LIVE, "steps": [{"percent": 100}]}, compared(hostvars))
+    assert lines[1:] == ["lb2: would reload Nginx"]
