@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,22 +11,10 @@ from typing import Any
 
 import joblib
 import numpy as np
-from numpy.typing import NDArray
 
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle
 from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
-
-
-class Table:
-    """Rows of shape (n, columns) with column names: the part of a data frame's interface that packing needs."""
-
-    def __init__(self, columns: list[str], rows: NDArray[Any]) -> None:
-        self.columns = columns
-        self.rows = rows
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.rows, dtype=dtype)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +61,23 @@ def _parser() -> argparse.ArgumentParser:
         help="a type that skops does not trust by default",
     )
     pack.add_argument(
+        "--type",
+        action="append",
+        default=[],
+        metavar="COLUMN=TYPE",
+        help="the type of a column that the data has otherwise: number, integer, boolean, string, category or datetime",
+    )
+    pack.add_argument(
+        "--order",
+        action="store_true",
+        help="confirm the data's order of columns where the model does not know their names",
+    )
+    pack.add_argument(
+        "--depends-on-company",
+        action="store_true",
+        help="accept that the model's answer to a row depends on the other rows of its request",
+    )
+    pack.add_argument(
         "--into", type=Path, default=Path("model_endpoint/models"), help="the folder of bundles"
     )
     pack.set_defaults(run=_pack)
@@ -107,8 +111,22 @@ def _pack(options: argparse.Namespace) -> str:
         description=options.description,
         metrics=metrics,
         allowed_types=options.allow,
+        types=_types(options.type),
+        order=options.order,
+        depends_on_company=options.depends_on_company,
+        tell=lambda text: print(f"{directory}: {text}", file=sys.stderr),  # noqa: T201
     )
     return f"{directory}: packed; {_check(argparse.Namespace(directory=directory))}"
+
+
+def _types(options: list[str]) -> dict[str, str]:
+    types = {}
+    for option in options:
+        column, equals, kind = option.rpartition("=")
+        if not equals:
+            raise BundleError(f"--type {option}: give it as COLUMN=TYPE")
+        types[column] = kind
+    return types
 
 
 def _check(options: argparse.Namespace) -> str:
@@ -123,20 +141,18 @@ def _check(options: argparse.Namespace) -> str:
 def _read_data(path: Path, drop: list[str]) -> Any:
     if path.suffix == ".npy":
         return np.load(path, allow_pickle=False)
+    import pandas
+
     try:
-        header, *lines = csv.reader(path.read_text().splitlines())
-    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        frame = pandas.read_parquet(path) if path.suffix == ".parquet" else pandas.read_csv(path)
+    except ValueError as error:
         raise BundleError(f"{path} must be CSV with a header: {error}") from None
-    if missing := [column for column in drop if column not in header]:
-        raise BundleError(f"{path} has no column {missing[0]!r} to drop; its columns are {', '.join(header)}")
-    kept = [index for index, column in enumerate(header) if column not in drop]
-    try:
-        rows = np.array([[float(line[index]) for index in kept] for line in lines if line])
-    except (ValueError, IndexError) as error:
+    columns = [str(name) for name in frame.columns]
+    if missing := [column for column in drop if column not in columns]:
         raise BundleError(
-            f"{path}: every row must have a number for each column of the header: {error}"
-        ) from None
-    return Table([header[index] for index in kept], rows)
+            f"{path} has no column {missing[0]!r} to drop; its columns are {', '.join(columns)}"
+        )
+    return frame.drop(columns=drop)
 
 
 if __name__ == "__main__":
