@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from model_endpoint.models.contract import REFUSED, Feature
+from model_endpoint.models.contract import NOT_TAKEN, Feature
 from model_endpoint.models.errors import RequestError, quoted
 
 Place = Callable[[int], str]
@@ -50,7 +50,7 @@ def read(feature: Feature, values: Sequence[Any], place: Place) -> NDArray[Any]:
         raise RequestError(
             f"{place(at)} must be {allowed(feature)}, not null; training had no missing values there"
         )
-    if feature.type == "category" or feature.unknown == REFUSED:
+    if feature.type == "category" or feature.unknown == NOT_TAKEN:
         values = _choices(feature, values, place)
     return _READERS[feature.type](feature, values, place)
 
@@ -102,7 +102,7 @@ def allowed(feature: Feature) -> str:
         "category": "one of its categories",
         "datetime": "a date as RFC 3339 has it, such as 2024-01-31T08:30:00Z",
     }[feature.type]
-    if feature.categories is not None and (feature.type == "category" or feature.unknown == REFUSED):
+    if feature.categories is not None and (feature.type == "category" or feature.unknown == NOT_TAKEN):
         first = ", ".join(repr(value) for value in feature.categories[:SHOWN])
         words = f"one of {first}" + (", ..." if len(feature.categories) > SHOWN else "")
     return f"{words} or null" if feature.missing else words
@@ -134,7 +134,7 @@ def _choices(feature: Feature, values: Sequence[Any], place: Place) -> Sequence[
     found = []
     for at, value in enumerate(values):
         if value is not None and (
-            type(value) not in right or (feature.unknown == REFUSED and value not in known)
+            type(value) not in right or (feature.unknown == NOT_TAKEN and value not in known)
         ):
             raise RequestError(f"{place(at)} must be {allowed(feature)}, not {shown(value)}")
         found.append(known.get(value, value))

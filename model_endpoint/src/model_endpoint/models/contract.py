@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 TYPES = ("number", "integer", "boolean", "string", "category", "datetime")
 ARRAY, FRAME, TEXTS, DICTS = "array", "frame", "texts", "dicts"
 FORMS = (ARRAY, FRAME, TEXTS, DICTS)
-REFUSED, AS_MISSING, AS_OTHER = "refused", "taken as missing", "encoded as other"
-UNKNOWN = (REFUSED, AS_MISSING, AS_OTHER)
+NOT_TAKEN, AS_MISSING, AS_OTHER = "refused", "taken as missing", "encoded as other"
+UNKNOWN = (NOT_TAKEN, AS_MISSING, AS_OTHER)
 
 Cell = bool | int | float | str | None
 """A value of a row as JSON has it; a date is text."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model_endpoint.models import cells
 from model_endpoint.models.card import Card
 from model_endpoint.models.cells import Place, kind
-from model_endpoint.models.contract import ARRAY, DICTS, REFUSED, Columns, Feature, Input
+from model_endpoint.models.contract import ARRAY, DICTS, NOT_TAKEN, Columns, Feature, Input
 from model_endpoint.models.errors import RequestError, quoted
 
 WARNINGS = 20  # unknown values that an answer names
@@ -109,7 +109,7 @@ def warn(card: Card, columns: Columns, where: str) -> tuple[int, list[str]]:
     """How many values the estimator does not know although the contract takes them, and words for the first few."""
     count, words = 0, list[str]()
     for feature, array in zip(card.features, columns.arrays, strict=True):
-        if feature.categories is None or feature.unknown in (None, REFUSED):
+        if feature.categories is None or feature.unknown in (None, NOT_TAKEN):
             continue
         at = cells.unknown(feature, array)
         count += len(at)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from model_endpoint.models.card import FURTHER
-from model_endpoint.models.contract import ARRAY, AS_MISSING, AS_OTHER, FRAME, REFUSED, TEXTS, Feature
+from model_endpoint.models.contract import ARRAY, AS_MISSING, AS_OTHER, FRAME, NOT_TAKEN, TEXTS, Feature
 from model_endpoint.models.errors import BundleError
 from model_endpoint.models.predictor import Outputs
 from model_endpoint.models.scikit_learn import SklearnPredictor
@@ -168,11 +168,11 @@ def _unknown(estimator: Any, data: TrainingData, at: int, feature: Feature, aske
         try:
             found.append(answers_of(estimator, with_value(rows, at, value), asked))
         except Exception:  # an unknown category is refused with many errors
-            return REFUSED
+            return NOT_TAKEN
     if feature.type == "category":
         return AS_MISSING
     if not found:
-        return REFUSED
+        return NOT_TAKEN
     if feature.missing:
         try:
             gap = None if feature.missing_as == "None" or feature.dtype != "object" else np.nan

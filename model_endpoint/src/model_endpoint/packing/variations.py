@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from model_endpoint.models.card import Card
-from model_endpoint.models.contract import REFUSED, TEXTS
+from model_endpoint.models.contract import NOT_TAKEN, TEXTS
 from model_endpoint.packing import questions
 from model_endpoint.packing.questions import STRANGERS, Asked
 from model_endpoint.packing.training_data import Index, TrainingData
@@ -66,7 +66,7 @@ def _strange(source: TrainingData, card: Card) -> Iterator[tuple[int, Any]]:
     for at, feature in enumerate(card.features):
         if card.form == TEXTS:
             yield from ((at, text) for text in TEXT_VALUES)
-        elif feature.categories is not None and feature.unknown != REFUSED and feature.type != "category":
+        elif feature.categories is not None and feature.unknown != NOT_TAKEN and feature.type != "category":
             yield from ((at, value) for value in STRANGERS[feature.type] if value not in feature.known)
         elif feature.type == "string" and feature.unknown is None:
             yield from ((at, text) for text in TEXT_VALUES[1:5])
