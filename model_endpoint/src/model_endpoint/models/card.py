@@ -36,7 +36,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a model says about itself; `classes` are a classifier's labels in the order of its probabilities."""
+    """What a model says about itself; `classes` are a classifier's labels in the order of its probabilities.
+
+    `allowed_types` are the types in its file that must be trusted by name, and `code` is its own code, with SHA-256 by
+    name. Both only describe it: what is trusted is not for the model to say.
+    """
 
     name: str
     version: str
@@ -49,6 +53,7 @@ class Card:
     libraries: dict[str, str]
     model_sha256: str
     allowed_types: list[str] = field(default_factory=list)
+    code: dict[str, str] = field(default_factory=dict)
 
     @property
     def input_datatype(self) -> str:

@@ -4,6 +4,8 @@ A bundle is a folder with these files:
 
     model.yml      the model's card: name, version, features, outputs, and the hash of the model file
     model.skops    the fitted estimator in skops form, never pickle
+    code/          the model's own modules, packages and wheels, if it has any
+    requirements.txt    the libraries that serve the model, locked with hashes; written by `packing.packer`
     rows.npy       verification rows, of the input's dtype and of shape (n, features)
     golden.json    requests with the answers they must get
 
@@ -15,14 +17,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skops.io
 import yaml
 from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
@@ -35,6 +36,10 @@ from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest, check_golde
 from model_endpoint.models.kinds import ESTIMATOR_FILE
 from model_endpoint.models.predictor import Outputs, Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor
+from model_endpoint.models.skops_file import loads, untrusted_types
+from model_endpoint.packing import code as own_code
+from model_endpoint.packing import dump as dumping
+from model_endpoint.packing.trust import NONE_TRUSTED, Trust
 
 CARD_FILE, ROWS_FILE = "model.yml", "rows.npy"
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
@@ -61,13 +66,14 @@ def pack(
     version: str,
     description: str = "",
     metrics: dict[str, float] | None = None,
-    allowed_types: Sequence[str] = (),
+    libraries: Mapping[str, str] | None = None,
     sample: int = 200,
 ) -> Card:
     """Write the bundle of a fitted classifier or regressor into `directory`.
 
     `data` is the training data, a data frame or an array of shape (n, features). From it come the features' names,
-    types and ranges, the verification rows (at most `sample` of them, spread evenly) and the golden requests. Raises
+    types and ranges, the verification rows (at most `sample` of them, spread evenly) and the golden requests. The
+    folder may hold own code already. `libraries` are the versions that the estimator was fitted with. Raises
     BundleError when the estimator or the data can't be served.
     """
     rows = _as_rows(data)
@@ -77,7 +83,7 @@ def pack(
         )
     _check_order(estimator, data, directory)
     estimator = _by_position(copy.deepcopy(estimator))
-    dump = _dump(estimator, allowed_types, directory)
+    dump, code = dumping.dump(estimator, str(directory)), own_code.hashes(directory)
     verification = rows[np.linspace(0, len(rows) - 1, min(sample, len(rows))).astype(int)]
     answers = _answers(estimator, verification, directory)
     classes = getattr(estimator, "classes_", None)
@@ -92,9 +98,10 @@ def pack(
         classes=None if classes is None else [_plain(group) for group in classes],
         training_data_sha256=hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest(),
         metrics=metrics or {},
-        libraries={library: installed_version(library) for library in LIBRARIES},
+        libraries=dict(libraries or {library: installed_version(library) for library in LIBRARIES}),
         model_sha256=hashlib.sha256(dump).hexdigest(),
-        allowed_types=list(allowed_types),
+        allowed_types=untrusted_types(dump),
+        code=code,
     )
     try:
         Card.from_values(asdict(card))
@@ -102,18 +109,6 @@ def pack(
         raise BundleError(f"{directory}: {error}") from None
     _write(directory, card, dump, verification, answers)
     return card
-
-
-def _dump(estimator: Any, allowed_types: Sequence[str], directory: Path) -> bytes:
-    """The estimator in skops form; raises BundleError for types that skops does not trust and that are not allowed."""
-    dump: bytes = skops.io.dumps(estimator, compression=8, compresslevel=9)
-    untrusted = sorted(set(skops.io.get_untrusted_types(data=dump)) - set(allowed_types))
-    if untrusted:
-        raise BundleError(
-            f"{directory}: skops does not trust these types of the model: {', '.join(untrusted)}; "
-            "allow each by name if you know it: --allow TYPE"
-        )
-    return dump
 
 
 def _answers(estimator: Any, rows: Rows, directory: Path) -> Outputs:
@@ -147,20 +142,25 @@ def _write(directory: Path, card: Card, dump: bytes, rows: Rows, answers: Output
     np.save(directory / ROWS_FILE, rows)
 
 
-def read(directory: Path) -> Bundle:
-    """Read a bundle and check its hash, types and shapes, and that the model answers its golden requests.
+def read_card(directory: Path) -> Card:
+    """The card of a bundle. Raises BundleError, or OSError when there is none."""
+    try:
+        return Card.from_values(yaml.safe_load((directory / CARD_FILE).read_text()))
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise BundleError(f"{directory}: {CARD_FILE} can't be used: {error}") from None
 
-    Raises BundleError.
+
+def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
+    """Read a bundle and check its hashes, types and shapes, and that the model answers its golden requests.
+
+    What the bundle holds besides types that only compute must be in `trust`. Raises BundleError.
     """
     for name in (CARD_FILE, ESTIMATOR_FILE, ROWS_FILE, GOLDEN_FILE):
         if not (directory / name).is_file():
             raise BundleError(
                 f"{directory}: {name} is missing; pack the model again with flotilla-model pack"
             )
-    try:
-        card = Card.from_values(yaml.safe_load((directory / CARD_FILE).read_text()))
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise BundleError(f"{directory}: {CARD_FILE} can't be used: {error}") from None
+    card = read_card(directory)
     if card.name != directory.name:
         raise BundleError(
             f"{directory}: {CARD_FILE} names the model {card.name!r}; give the folder that name"
@@ -171,10 +171,7 @@ def read(directory: Path) -> Bundle:
             f"{directory}: {ESTIMATOR_FILE} is broken: its SHA-256 is {found}, {CARD_FILE} says "
             f"{card.model_sha256}; restore the file or pack the model again"
         )
-    try:
-        estimator = skops.io.loads(dump, trusted=card.allowed_types)
-    except Exception as error:  # skops raises any error of the types it loads
-        raise BundleError(f"{directory}: {ESTIMATOR_FILE} can't be loaded: {error}") from error
+    estimator = _load(directory, card, dump, trust)
     try:
         rows = np.load(directory / ROWS_FILE, allow_pickle=False)
         golden = json.loads((directory / GOLDEN_FILE).read_text())
@@ -183,7 +180,7 @@ def read(directory: Path) -> Bundle:
             check_golden(answers, request["outputs"], f"{directory}: golden request {number}")
     except GoldenAnswerError as error:
         raise BundleError(f"{error}; pack the model again with flotilla-model pack") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a model that was tampered with raises any
         raise BundleError(f"{directory}: {ROWS_FILE} or {GOLDEN_FILE} can't be used: {error}") from None
     if rows.dtype != card.input_dtype or rows.shape[1:] != (len(card.features),):
         raise BundleError(
@@ -191,6 +188,19 @@ def read(directory: Path) -> Bundle:
             f"it must be {card.input_dtype} of shape (n, {len(card.features)})"
         )
     return Bundle(card, dump, estimator, rows, golden)
+
+
+def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
+    """The estimator, after all that it brings is found to be trusted. Raises BundleError."""
+    own_code.check(directory, card.code)
+    try:
+        trust.check(str(directory), dump, card.code)
+        with own_code.importable(directory):
+            return loads(dump, trust.types)
+    except BundleError:
+        raise
+    except Exception as error:  # skops raises any error of the types it loads
+        raise BundleError(f"{directory}: {ESTIMATOR_FILE} can't be loaded: {error}") from error
 
 
 def _as_rows(data: Any) -> Rows:
