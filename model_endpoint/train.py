@@ -18,9 +18,7 @@ from model_endpoint.packing.bundle import pack
 MODELS = Path(__file__).parent / "models"
 
 
-def train(
-    name: str, description: str, data: Any, estimator: Any, allowed_types: tuple[str, ...] = ()
-) -> None:
+def train(name: str, description: str, data: Any, estimator: Any) -> None:
     labels = data.target_names[data.target]
     accuracy = float(cross_val_score(estimator, data.data, labels, cv=5).mean())
     estimator.fit(data.data, labels)
@@ -34,7 +32,6 @@ def train(
         version="1",
         description=description,
         metrics={"accuracy_5_fold": round(accuracy, 4)},
-        allowed_types=allowed_types,
     )
 
 
@@ -50,5 +47,4 @@ if __name__ == "__main__":
         "Whether a breast mass is malignant, from 30 measures of its cell nuclei (Wisconsin, 1995).",
         load_breast_cancer(),
         RandomForestClassifier(n_estimators=100, random_state=0),
-        allowed_types=("sklearn.tree._tree.Tree",),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,14 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_wine
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle
+from model_endpoint.packing.trust import Trust
 
 
 @pytest.fixture
@@ -73,15 +74,17 @@ def test_a_wrong_field_is_named(iris: Path, line: str, instead: str, message: st
         bundle.read(iris)
 
 
-def test_an_untrusted_type_must_be_allowed_by_name(tmp_path: Path) -> None:
+def test_a_type_that_does_not_only_compute_must_be_trusted_by_name(tmp_path: Path) -> None:
     rows = np.arange(40.0).reshape(20, 2)
-    forest = RandomForestClassifier(n_estimators=2).fit(rows, rows[:, 0] > 20)
-    with pytest.raises(BundleError, match=r"sklearn\.tree\._tree\.Tree"):
-        bundle.pack(forest, rows, tmp_path / "forest", name="forest", version="1")
-    tree = "sklearn.tree._tree.Tree"
-    card = bundle.pack(forest, rows, tmp_path / "forest", name="forest", version="1", allowed_types=[tree])
+    tree = DecisionTreeClassifier().fit(rows, rows[:, 0] > 20)
+    card = bundle.pack(tree, rows, tmp_path / "tree", name="tree", version="1")
     assert card.outputs[0].datatype == "BOOL"
-    assert bundle.read(tmp_path / "forest").card == card
+    assert bundle.read(tmp_path / "tree").card == card
+    own = make_pipeline(FunctionTransformer(inverse_func=statistics.fmean), tree)
+    card = bundle.pack(own, rows, tmp_path / "own", name="own", version="1")
+    with pytest.raises(BundleError, match=r"own: the type statistics\.fmean is not trusted"):
+        bundle.read(tmp_path / "own")
+    assert bundle.read(tmp_path / "own", Trust(frozenset({"statistics.fmean"}))).card == card
 
 
 @pytest.mark.parametrize("data", [[["a"]], [[float("nan")]], [], [1.0]])
@@ -94,9 +97,7 @@ def test_labels_the_protocol_has_no_datatype_for_are_refused(tmp_path: Path) -> 
     rows = np.arange(40.0).reshape(20, 2)
     dated = DecisionTreeClassifier().fit(rows, np.where(rows[:, 0] > 20, b"a", b"b"))
     with pytest.raises(BundleError, match="has no datatype"):
-        bundle.pack(
-            dated, rows, tmp_path / "x", name="x", version="1", allowed_types=["sklearn.tree._tree.Tree"]
-        )
+        bundle.pack(dated, rows, tmp_path / "x", name="x", version="1")
 
 
 @pytest.fixture

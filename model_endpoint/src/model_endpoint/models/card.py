@@ -35,6 +35,8 @@ class Card:
 
     `form` is what the estimator gets: an array of `dtype`, a data frame, a list of texts or a list of dicts.
     `depends_on_company` says that an answer depends on the other rows of its call.
+    `allowed_types` are the types in its file that must be trusted by name, and `code` is its own code, with SHA-256 by
+    name. Both only describe it: what is trusted is not for the model to say.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Card:
     form: str = ARRAY
     dtype: str = "float64"
     depends_on_company: bool = False
+    code: dict[str, str] = field(default_factory=dict)
 
     @property
     def input_datatype(self) -> str:

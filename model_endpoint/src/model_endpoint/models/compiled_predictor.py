@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.array_files import check_arrays
 from model_endpoint.models.predictor import Outputs, Rows, require_finite
 
 Scores = NDArray[np.float64]
@@ -68,6 +69,7 @@ class TreesHead:
         depths: NDArray[np.intp],
         single_precision: bool,
     ) -> None:
+        check_level_order(feature, threshold, left, values, depths)
         self._feature = feature
         self._threshold = threshold
         self._left = left
@@ -134,6 +136,25 @@ class TreesHead:
             "depths": self._depths,
             "single_precision": np.array(self._single_precision),
         }
+
+
+def check_level_order(
+    feature: NDArray[np.intp],
+    threshold: NDArray[np.float64],
+    left: NDArray[np.int32],
+    values: NDArray[np.float64],
+    depths: NDArray[np.intp],
+) -> None:
+    """Raise ValueError unless every node leads to nodes further on, or is a leaf, so that every row reaches a leaf."""
+    count = len(left)
+    if not (len(feature) == len(threshold) == len(values) == count and 0 < len(depths) <= count):
+        raise ValueError("the sizes of the trees' arrays contradict each other")
+    here = np.arange(count)
+    leaf = (left == here) & (threshold == np.inf)
+    if not (leaf | ((left > here) & (left < count - 1))).all() or (feature < 0).any():
+        raise ValueError("a node of a tree lies outside the trees, or asks for a column that does")
+    if depths.min() < 1 or depths.max() > count:
+        raise ValueError(f"a tree is deeper than its {count} nodes")
 
 
 Head = LinearHead | TreesHead
@@ -233,8 +254,10 @@ class CompiledPredictor:
     def load(cls, path: Path) -> CompiledPredictor:
         """Read what `save` wrote. Raises OSError, KeyError or ValueError for any other file."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays: Mapping[str, NDArray[Any]] = dict(file)
+            with path.open("rb") as content:
+                check_arrays(content, path.name)
+                with np.load(content, allow_pickle=False) as file:
+                    arrays: Mapping[str, NDArray[Any]] = dict(file)
         except (BadZipFile, EOFError) as error:
             raise ValueError(f"{path.name} is broken: {error}") from None
         steps = [(str(name), arrays[f"step_{index}"]) for index, name in enumerate(arrays["steps"])]

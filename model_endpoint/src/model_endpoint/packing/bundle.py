@@ -4,6 +4,8 @@ A bundle is a folder with these files:
 
     model.yml              the model's card: name, version, contract, outputs, and the hash of the model file
     model.skops            the fitted estimator in skops form, never pickle
+    code/                  the model's own modules, packages and wheels, if it has any
+    requirements.txt       the libraries that serve the model, locked with hashes; `packing.packer` writes it
     rows.npy               verification rows of a model of plain numbers, of shape (n, features)
     verification.json.gz   those of any other model, as a request has them, with the estimator's own answers
     golden.json            requests with the answers they must get
@@ -17,17 +19,14 @@ import contextlib
 import gzip
 import hashlib
 import json
-import shutil
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skops.io
 import yaml
 
 from model_endpoint.models import rows as contract_rows
@@ -39,6 +38,9 @@ from model_endpoint.models.kinds import ESTIMATOR_FILE, SCIKIT_LEARN
 from model_endpoint.models.model import Model
 from model_endpoint.models.predictor import Outputs, Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
+from model_endpoint.models.skops_file import loads, untrusted_types
+from model_endpoint.packing import code as own_code
+from model_endpoint.packing import dump as dumping
 from model_endpoint.packing import questions, training_data
 from model_endpoint.packing.compiler import compile_estimator
 from model_endpoint.packing.description import describe, reconcile
@@ -46,6 +48,7 @@ from model_endpoint.packing.knowledge import knowledge_of, names_of
 from model_endpoint.packing.questions import Asked
 from model_endpoint.packing.rehearsal import Answers, rehearse
 from model_endpoint.packing.training_data import TrainingData
+from model_endpoint.packing.trust import NONE_TRUSTED, Trust
 from model_endpoint.packing.variations import varied
 
 CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
@@ -79,21 +82,22 @@ def pack(
     version: str,
     description: str = "",
     metrics: dict[str, float] | None = None,
-    allowed_types: Sequence[str] = (),
+    libraries: Callable[[str], Mapping[str, str]] | None = None,
     types: Mapping[str, str] | None = None,
     order: bool = False,
     depends_on_company: bool = False,
     sample: int = 200,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Card:
-    """Write the bundle of a fitted estimator into `directory`, or leave it as it was.
+    """Write the bundle of a fitted estimator into `directory`, which may hold own code already.
 
     `data` is the training data: a data frame, an array of shape (n, columns), a list of texts or of dicts. From it and
     from what the estimator knows come the contract, the verification rows (at most `sample` of them, spread evenly,
     and rows of values that a request may have besides) and the golden requests. Every row is sent through every form
     of a request, and compared with the estimator's own answer. `types` are types of columns that the data has
-    otherwise. `order` confirms the data's order where the model knows no names, `depends_on_company` that an answer
-    may depend on the other rows of its request. `tell` gets what the user should know. Raises BundleError.
+    otherwise; `libraries` gives the versions that the estimator was fitted with, by the form of input that it gets.
+    `order` confirms the data's order where the model knows no names, `depends_on_company` that an answer may depend
+    on the other rows of its request. `tell` gets what the user should know. Raises BundleError.
     """
     with _named(directory), _quiet():
         if not hasattr(estimator, "predict"):
@@ -120,7 +124,10 @@ def pack(
         features = describe(source, asked.form, knowledge)
         features = questions.ask_unknown(estimator, verification, features, asked)
         asked = _without_uncompiled(estimator, asked)
-        dump = _dump(estimator, allowed_types)
+        dump = dumping.dump(estimator, str(directory))
+        versions = (
+            libraries(asked.form) if libraries else {name: installed_version(name) for name in LIBRARIES}
+        )
         card = Card(
             name=name,
             version=version,
@@ -130,9 +137,10 @@ def pack(
             classes=_classes(estimator),
             training_data_sha256=_hash(source),
             metrics=metrics or {},
-            libraries={library: installed_version(library) for library in LIBRARIES},
+            libraries=dict(versions),
             model_sha256=hashlib.sha256(dump).hexdigest(),
-            allowed_types=list(allowed_types),
+            allowed_types=untrusted_types(dump),
+            code=own_code.hashes(directory),
             form=asked.form,
             dtype=asked.dtype,
             depends_on_company=company,
@@ -233,65 +241,51 @@ def _verified(
     own = questions.answers_of(estimator, data, asked)
     answers = {name: own[name].tolist() for name in (output.name for output in card.outputs)}
     rows = data.rows(card)
-    loaded = skops.io.loads(dump, trusted=card.allowed_types)
+    loaded = loads(dump, card.allowed_types)
     model = Model(card, {"kind": SCIKIT_LEARN}, predictor_of(loaded, card), [])
     rehearse(model, rows, answers)
     return rows, answers
 
 
-def _dump(estimator: Any, allowed_types: Sequence[str]) -> bytes:
-    """The estimator in skops form; raises BundleError for types that skops does not trust and that are not allowed."""
-    dump: bytes = skops.io.dumps(estimator, compression=8, compresslevel=9)
-    untrusted = sorted(set(skops.io.get_untrusted_types(data=dump)) - set(allowed_types))
-    if untrusted:
-        raise BundleError(
-            f"skops does not trust these types of the model: {', '.join(untrusted)}; "
-            "allow each by name if you know it: --allow TYPE"
-        )
-    return dump
-
-
 def _write(directory: Path, card: Card, dump: bytes, rows: list[Any], answers: Answers, usual: int) -> None:
-    """Write the files, all or none; the golden requests are the first, the middle and the last of the `usual` rows."""
+    """Write the files; the golden requests are the first, the middle and the last of the `usual` rows."""
     chosen = sorted({0, usual // 2, usual - 1})
     golden: list[GoldenRequest] = [
         {"rows": [rows[at]], "outputs": {name: [values[at]] for name, values in answers.items()}}
         for at in chosen
     ]
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as place:
-        new, old = Path(place) / "new", Path(place) / "old"
-        new.mkdir()
-        (new / ESTIMATOR_FILE).write_bytes(dump)
-        (new / CARD_FILE).write_text(
-            yaml.safe_dump(card.values(), sort_keys=False, width=110, allow_unicode=True)
-        )
-        (new / GOLDEN_FILE).write_text(json.dumps(golden, indent=1) + "\n")
-        if card.plain:
-            np.save(new / ROWS_FILE, np.array(rows, dtype=np.float64))
-        else:
-            content = json.dumps({"rows": rows, "answers": answers}).encode()
-            (new / VERIFICATION_FILE).write_bytes(gzip.compress(content, mtime=0))
-        if directory.exists():
-            directory.rename(old)
-        new.rename(directory)
-        shutil.rmtree(old, ignore_errors=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / ESTIMATOR_FILE).write_bytes(dump)
+    (directory / CARD_FILE).write_text(
+        yaml.safe_dump(card.values(), sort_keys=False, width=110, allow_unicode=True)
+    )
+    (directory / GOLDEN_FILE).write_text(json.dumps(golden, indent=1) + "\n")
+    if card.plain:
+        np.save(directory / ROWS_FILE, np.array(rows, dtype=np.float64))
+    else:
+        content = json.dumps({"rows": rows, "answers": answers}).encode()
+        (directory / VERIFICATION_FILE).write_bytes(gzip.compress(content, mtime=0))
 
 
-def read(directory: Path) -> Bundle:
-    """Read a bundle and check its hash, types and shapes, and that the model answers its golden requests.
+def read_card(directory: Path) -> Card:
+    """The card of a bundle. Raises BundleError, or OSError when there is none."""
+    try:
+        return Card.from_values(yaml.safe_load((directory / CARD_FILE).read_text()))
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise BundleError(f"{directory}: {CARD_FILE} can't be used: {error}") from None
 
-    Raises BundleError.
+
+def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
+    """Read a bundle and check its hashes, types and shapes, and that the model answers its golden requests.
+
+    What the bundle holds besides types that only compute must be in `trust`. Raises BundleError.
     """
     for name in (CARD_FILE, ESTIMATOR_FILE, GOLDEN_FILE):
         if not (directory / name).is_file():
             raise BundleError(
                 f"{directory}: {name} is missing; pack the model again with flotilla-model pack"
             )
-    try:
-        card = Card.from_values(yaml.safe_load((directory / CARD_FILE).read_text()))
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise BundleError(f"{directory}: {CARD_FILE} can't be used: {error}") from None
+    card = read_card(directory)
     if card.name != directory.name:
         raise BundleError(
             f"{directory}: {CARD_FILE} names the model {card.name!r}; give the folder that name"
@@ -302,10 +296,7 @@ def read(directory: Path) -> Bundle:
             f"{directory}: {ESTIMATOR_FILE} is broken: its SHA-256 is {found}, {CARD_FILE} says "
             f"{card.model_sha256}; restore the file or pack the model again"
         )
-    try:
-        estimator = skops.io.loads(dump, trusted=card.allowed_types)
-    except Exception as error:  # skops raises any error of the types it loads
-        raise BundleError(f"{directory}: {ESTIMATOR_FILE} can't be loaded: {error}") from error
+    estimator = _load(directory, card, dump, trust)
     rows, answers = _read_rows(directory, card, estimator)
     try:
         golden: list[GoldenRequest] = json.loads((directory / GOLDEN_FILE).read_text())
@@ -314,9 +305,24 @@ def read(directory: Path) -> Bundle:
         raise BundleError(f"{error}; pack the model again with flotilla-model pack") from None
     except ImportError as error:
         raise BundleError(f"{directory}: the model needs a library that is not installed: {error}") from None
-    except (ValueError, KeyError, TypeError, RequestError) as error:
-        raise BundleError(f"{directory}: {GOLDEN_FILE} can't be used: {error}") from None
+    except RequestError as error:
+        raise BundleError(f"{directory}: {GOLDEN_FILE} can't be used: {error.message}") from None
+    except Exception as error:  # a model that was tampered with raises any
+        raise BundleError(f"{directory}: {ROWS_FILE} or {GOLDEN_FILE} can't be used: {error}") from None
     return Bundle(card, dump, estimator, rows, answers, golden)
+
+
+def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
+    """The estimator, after all that it brings is found to be trusted. Raises BundleError."""
+    own_code.check(directory, card.code)
+    try:
+        trust.check(str(directory), dump, card.code)
+        with own_code.importable(directory):
+            return loads(dump, trust.types)
+    except BundleError:
+        raise
+    except Exception as error:  # skops raises any error of the types it loads
+        raise BundleError(f"{directory}: {ESTIMATOR_FILE} can't be loaded: {error}") from error
 
 
 def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], Answers]:
@@ -338,7 +344,7 @@ def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], 
         more = [output.name for output in card.outputs if output.name in FURTHER]
         own = SklearnPredictor(estimator)(rows, True, more)
         return rows.tolist(), {output: array.tolist() for output, array in own.items()}
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a model that was tampered with raises any
         raise BundleError(f"{directory}: {name} can't be used: {error}") from None
 
 
