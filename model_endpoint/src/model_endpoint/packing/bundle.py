@@ -43,11 +43,11 @@ from model_endpoint.packing import code as own_code
 from model_endpoint.packing import dump as dumping
 from model_endpoint.packing import questions, training_data
 from model_endpoint.packing.compiler import compile_estimator
-from model_endpoint.packing.description import describe, reconcile
-from model_endpoint.packing.knowledge import knowledge_of, names_of
+from model_endpoint.packing.description import describe, require_agreement, with_objects
+from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
 from model_endpoint.packing.questions import Asked
 from model_endpoint.packing.rehearsal import Answers, rehearse
-from model_endpoint.packing.training_data import TrainingData
+from model_endpoint.packing.training_data import Index, TrainingData
 from model_endpoint.packing.trust import NONE_TRUSTED, Trust
 from model_endpoint.packing.variations import varied
 
@@ -105,10 +105,9 @@ def pack(
         fitted = names_of(estimator)
         source = training_data.read(data, fitted, types or {})
         knowledge = knowledge_of(estimator, source.width)
-        source = reconcile(source, knowledge)
+        require_agreement(source, knowledge)
         chosen = np.linspace(0, len(source) - 1, min(sample, len(source))).astype(int)
-        verification = source.take(chosen if len(chosen) > 1 else np.array([0, 0]))
-        asked = questions.ask_form(estimator, verification)
+        source, verification, asked = _ask(estimator, source, knowledge, chosen)
         if fitted is None and source.is_frame and source.width > 1 and asked.form in (ARRAY, FRAME):
             _require_order(source.names, order, tell)
         company = questions.depends_on_company(estimator, verification, asked)
@@ -146,10 +145,10 @@ def pack(
             depends_on_company=company,
         )
         Card.from_values(card.values())
-        rows, answers = _verified(
-            estimator, dump, card, varied(estimator, source, verification, card, asked), asked
-        )
-        _write(directory, card, dump, rows, answers, min(len(chosen), len(rows)))
+        verified = varied(estimator, source, verification, card, asked)
+        rows, answers = _verified(estimator, dump, card, verified, asked)
+        golden = _golden(estimator, verification, card, asked)
+        _write(directory, card, dump, rows, answers, golden)
     return card
 
 
@@ -171,6 +170,24 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _ask(
+    estimator: Any, source: TrainingData, knowledge: Knowledge, chosen: Index
+) -> tuple[TrainingData, TrainingData, Asked]:
+    """Ask the estimator for its form and answers, of the data as it is, or with objects where its categories are.
+
+    Returns the data, its verification rows, and what the estimator said. Raises BundleError.
+    """
+    verification = source.take(chosen if len(chosen) > 1 else np.array([0, 0]))
+    try:
+        return source, verification, questions.ask_form(estimator, verification)
+    except BundleError:
+        changed = with_objects(source, knowledge)
+        if changed is source:
+            raise
+        verification = changed.take(chosen if len(chosen) > 1 else np.array([0, 0]))
+        return changed, verification, questions.ask_form(estimator, verification)
 
 
 def _require_order(names: list[str], confirmed: bool, tell: Callable[[str], None]) -> None:
@@ -247,13 +264,22 @@ def _verified(
     return rows, answers
 
 
-def _write(directory: Path, card: Card, dump: bytes, rows: list[Any], answers: Answers, usual: int) -> None:
-    """Write the files; the golden requests are the first, the middle and the last of the `usual` rows."""
-    chosen = sorted({0, usual // 2, usual - 1})
-    golden: list[GoldenRequest] = [
-        {"rows": [rows[at]], "outputs": {name: [values[at]] for name, values in answers.items()}}
-        for at in chosen
-    ]
+def _golden(estimator: Any, data: TrainingData, card: Card, asked: Asked) -> list[GoldenRequest]:
+    """Requests of one row each, of the first, the middle and the last row, with the estimator's own answers."""
+    golden: list[GoldenRequest] = []
+    for at in sorted({0, len(data) // 2, len(data) - 1}):
+        row = data.take(np.array([at]))
+        own = questions.answers_of(estimator, row, asked)
+        golden.append(
+            {"rows": row.rows(card), "outputs": {name: array.tolist() for name, array in own.items()}}
+        )
+    return golden
+
+
+def _write(
+    directory: Path, card: Card, dump: bytes, rows: list[Any], answers: Answers, golden: list[GoldenRequest]
+) -> None:
+    """Write the files of the bundle into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / ESTIMATOR_FILE).write_bytes(dump)
     (directory / CARD_FILE).write_text(

@@ -22,18 +22,21 @@ def describe(data: TrainingData, form: str, knowledge: Knowledge) -> list[Featur
     return [_feature(data, at, form, knowledge) for at in range(data.width)]
 
 
-def reconcile(data: TrainingData, knowledge: Knowledge) -> TrainingData:
-    """The data with numbers as objects in the columns whose categories are.
-
-    Raises BundleError for a column whose values are of another type than the categories that the estimator knows.
-    """
+def require_agreement(data: TrainingData, knowledge: Knowledge) -> None:
+    """Raise BundleError for a column whose values are of another type than the categories that the estimator knows."""
     for at, known in knowledge.categories.items():
-        if not data.is_frame or not known or str(data.column(at).dtype) == "category":
+        if not data.is_frame or not known:
             continue
         name = data.names[at]
-        kind, dtype = _type(data.column(at), data.missing(at), name)
-        _require_agreement(name, kind, known)
-        if at in knowledge.objects and kind in ("integer", "number", "boolean") and dtype != "object":
+        kind = _type(data.column(at), data.missing(at), name)[0]
+        if kind not in ("category", "datetime"):
+            _require_agreement(name, kind, known)
+
+
+def with_objects(data: TrainingData, knowledge: Knowledge) -> TrainingData:
+    """The data with objects in place of numbers in the columns whose categories are objects."""
+    for at in sorted(knowledge.objects):
+        if data.is_frame and getattr(data.column(at).dtype, "kind", "O") in "biuf":
             data = data.with_objects(at)
     return data
 
@@ -45,7 +48,7 @@ def _feature(data: TrainingData, at: int, form: str, knowledge: Knowledge) -> Fe
     more: dict[str, Any] = {}
     if kind == "category":
         more |= _categories(column, name)
-    elif (known := knowledge.categories.get(at)) is not None and known:
+    elif (known := knowledge.categories.get(at)) and kind != "datetime":
         more["categories"] = [_plain(value, kind) for value in known]
     if kind == "number" and form == ARRAY and data.is_frame and dtype == "float64":
         more.pop("categories", None)  # a float is no category that a client could choose

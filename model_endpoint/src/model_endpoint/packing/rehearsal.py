@@ -35,16 +35,21 @@ Form = Callable[[Model, list[Any]], Answers]
 def rehearse(model: Model, rows: list[Any], expected: Answers) -> None:
     """Send `rows` in every form and compare; `expected` has a list of answers for each output.
 
-    Raises BundleError, which names the form, the row and both answers.
+    A model whose answer depends on its company gets all rows together alone. Raises BundleError, which names the form,
+    the row and both answers.
     """
-    orders = [list(range(len(rows))), np.random.default_rng(1).permutation(len(rows)).tolist()]
+    orders = [list(range(len(rows)))]
+    if model.card.depends_on_company:
+        for name, form in _forms(model).items():
+            _compare(name, form, model, rows, expected)
+        return
+    orders.append(np.random.default_rng(1).permutation(len(rows)).tolist())
     alone = np.unique(np.linspace(0, len(rows) - 1, min(ALONE_ROWS, len(rows))).astype(int)).tolist()
     for number, (name, form) in enumerate(_forms(model).items()):
         few = alone[:: 1 if number == 0 else ALONE_SHARE]
         for order in [*orders, *([at] for at in few)]:
             _compare(name, form, model, [rows[at] for at in order], _pick(expected, order))
-    if not model.card.depends_on_company:
-        _among_others(model, rows, expected, alone)
+    _among_others(model, rows, expected, alone)
 
 
 def _pick(expected: Answers, order: Sequence[int]) -> Answers:
