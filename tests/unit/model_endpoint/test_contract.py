@@ -369,3 +369,23 @@ def predict_own(model: Model, rows: list[Any]) -> list[Any]:
     frame = pd.DataFrame(rows, columns=["age", "port", "class"]).astype({"port": "str"})
     labels: list[Any] = model.predictor._estimator.predict(frame).tolist()  # type: ignore[attr-defined]
     return labels
+
+
+def test_openapi_has_the_contract_s_types_and_examples_that_work(ask: FlaskClient, made: Models) -> None:
+    document = ask.get("/openapi.json").get_json()
+    bodies = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"][
+        "oneOf"
+    ]
+    items = {body["title"]: body["properties"]["instances"]["items"] for body in bodies}
+    port = items["mixed"]["oneOf"][0]["properties"]["port"]
+    assert port == {
+        "type": ["string", "null"],
+        "description": "Training had C, Q, S; any other is encoded as other.",
+    }
+    assert items["strict_text"]["oneOf"][1]["prefixItems"][0] == {"type": "string", "enum": ["C", "Q", "S"]}
+    assert items["dates"]["oneOf"][0]["properties"]["unread"]["format"] == "date-time"
+    assert items["texts"] == {"type": "string"}
+    for name in made:
+        path = f"/v2/models/{name}/infer"
+        content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        assert ask.post(path, json=content["example"]).status_code == 200, name
