@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -13,7 +14,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from model_endpoint.packing.bundle import pack
-from model_endpoint.packing.cli import Table
 
 MODELS = Path(__file__).parent / "models"
 
@@ -24,7 +24,9 @@ def train(name: str, description: str, data: Any, estimator: Any) -> None:
     estimator.fit(data.data, labels)
     pack(
         estimator,
-        Table([name.removesuffix(" (cm)").replace(" ", "_") for name in data.feature_names], data.data),
+        pandas.DataFrame(
+            data.data, columns=[name.removesuffix(" (cm)").replace(" ", "_") for name in data.feature_names]
+        ),
         MODELS / name,
         name=name,
         version="1",

@@ -39,20 +39,23 @@ BAD_BODIES = [
     (b'{"model": "iris", "instances": [1, 2, 3, 4]}', "instances[0]: a row must be an array of 4 numbers"),
     (
         b'{"model": "iris", "instances": [[1, 2, 3, "4"]]}',
-        "instances[0][3] must be a number, not a string",
+        "instances[0].petal_width must be a number, not a string ('4')",
     ),
-    (b'{"model": "iris", "instances": [[1, 2, 3, null]]}', "instances[0][3] must be a number, not null"),
+    (
+        b'{"model": "iris", "instances": [[1, 2, 3, null]]}',
+        "instances[0].petal_width must be a number, not null; training had no missing values there",
+    ),
     (
         b'{"model": "iris", "instances": [[1, 2, 3, true]]}',
-        "instances[0][3] must be a number, not a boolean",
+        "instances[0].petal_width must be a number, not true",
     ),
     (
         b'{"model": "iris", "instances": [[1, 2, 3, [4]]]}',
-        "instances[0][3] must be a number, not an array",
+        "instances[0].petal_width must be a number, not an array",
     ),
     (
         b'{"model": "iris", "instances": [[1, 2, 3, 9007199254740993]]}',
-        "instances[0][3]: 9007199254740993 is beyond",
+        "instances[0].petal_width: 9007199254740993 is beyond",
     ),
     (
         b'{"model": "iris", "instances": [[1e308, 1e308, -1e308, 1e308]]}',
@@ -134,11 +137,11 @@ def test_csv_columns_are_found_by_the_header_in_any_order(client: FlaskClient, t
         ({"dataframe_records": [{"x": 1}]}, "dataframe_records[0]: 'x' is not a feature"),
         (
             {"dataframe_records": [RECORD | {"petal_width": "1"}]},
-            "dataframe_records[0][3] must be a number",
+            "dataframe_records[0].petal_width must be a number, not a string ('1')",
         ),
         ({"instances": [RECORD, ROW]}, "instances[1] must be an object"),
-        ({"inputs": dict.fromkeys(NAMES, 1)}, "inputs.sepal_length: the features need arrays"),
-        ({"inputs": RECORD | {"sepal_length": [1]}}, "inputs.sepal_width: the features need arrays"),
+        ({"inputs": dict.fromkeys(NAMES, 1)}, "inputs.sepal_length: the columns need arrays"),
+        ({"inputs": RECORD | {"sepal_length": [1]}}, "inputs.sepal_width: the columns need arrays"),
         ({"inputs": {}}, "inputs: 'sepal_length' is missing"),
     ],
 )
@@ -162,7 +165,7 @@ HEADER = ",".join(NAMES).encode()
         (HEADER + b"\n1,2,3,nan\n", "line 2, petal_width must be a number, not 'nan'"),
         (HEADER + b"\n1,2,3,1_000\n", "line 2, petal_width"),
         (HEADER + b"\n1,2,3,1e400\n", "line 2, petal_width"),
-        (HEADER + b"\n1,2,3,true\n", "must be a number, not a boolean"),
+        (HEADER + b"\n1,2,3,true\n", "line 2, petal_width must be a number, not true"),
         (HEADER + b"\n1,2,3,[4]\n", "must be a number, not an array"),
         (HEADER + b'\n1,2,3,"4\n', "not valid CSV"),
         (b"\xff\n1\n", "not valid CSV"),

@@ -9,7 +9,7 @@ scikit-learn.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -193,7 +193,12 @@ class CompiledPredictor:
         """The name of this predictor's kind in `model_endpoint.models.kinds`."""
         return "numpy trees" if isinstance(self._head, TreesHead) else "numpy linear"
 
-    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs:
+    @property
+    def further(self) -> frozenset[str]:
+        """The outputs besides labels, probabilities and values: a classifier's scores, if it has any."""
+        return frozenset({"decision_function"} if self._classes and self._link != "mean" else ())
+
+    def __call__(self, rows: Rows, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         for step, operand in self._steps:
             rows = step(rows, operand)
         scores = self._head(rows)
@@ -205,6 +210,8 @@ class CompiledPredictor:
             return {"predict": values[:, 0] if values.shape[1] == 1 else values}
         if not self._bounded:
             require_finite(scores, allow_infinite=self._link in ("logistic", "label"))
+        if more and not self.further.issuperset(more):
+            raise ValueError(f"the compiled form has no {', '.join(sorted(set(more) - self.further))}")
         if len(self._classes) > 1:
             return self._several(scores)
         labels = self._classes[0]
@@ -215,6 +222,9 @@ class CompiledPredictor:
             outputs = {"predict": labels.take(scores.argmax(axis=1))}
         if probabilities and self._link != "label":
             outputs["predict_proba"] = PROBABILITIES[self._link](scores)
+        if more:
+            require_finite(scores)
+            outputs["decision_function"] = scores[:, 0] if scores.shape[1] == 1 else scores
         return outputs
 
     def _several(self, scores: Scores) -> Outputs:

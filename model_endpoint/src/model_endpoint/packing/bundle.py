@@ -2,59 +2,77 @@
 
 A bundle is a folder with these files:
 
-    model.yml      the model's card: name, version, features, outputs, and the hash of the model file
-    model.skops    the fitted estimator in skops form, never pickle
-    code/          the model's own modules, packages and wheels, if it has any
-    requirements.txt    the libraries that serve the model, locked with hashes; written by `packing.packer`
-    rows.npy       verification rows, of the input's dtype and of shape (n, features)
-    golden.json    requests with the answers they must get
+    model.yml              the model's card: name, version, contract, outputs, and the hash of the model file
+    model.skops            the fitted estimator in skops form, never pickle
+    rows.npy               verification rows of a model of plain numbers, of shape (n, features)
+    verification.json.gz   those of any other model, as a request has them, with the estimator's own answers
+    golden.json            requests with the answers they must get
+    code/                  the model's own modules, packages and wheels, if it has any
+    requirements.txt       the libraries that serve the model, locked with hashes, if it does not compile
 
 A running endpoint reads what `model_endpoint.packing.image` makes of it.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import gzip
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer
-from sklearn.model_selection._search import BaseSearchCV
-from sklearn.pipeline import Pipeline
 
-from model_endpoint.models.card import Card, Feature, Output
+from model_endpoint.models import rows as contract_rows
+from model_endpoint.models.card import FURTHER, Card, Output
+from model_endpoint.models.contract import ARRAY, FRAME
 from model_endpoint.models.errors import BundleError, GoldenAnswerError
-from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest, check_golden
-from model_endpoint.models.kinds import ESTIMATOR_FILE
+from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
+from model_endpoint.models.kinds import ESTIMATOR_FILE, SCIKIT_LEARN
+from model_endpoint.models.model import Model
 from model_endpoint.models.predictor import Outputs, Rows
-from model_endpoint.models.scikit_learn import SklearnPredictor
+from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
 from model_endpoint.models.skops_file import loads, untrusted_types
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing import dump as dumping
+from model_endpoint.packing import placing, questions, training_data
+from model_endpoint.packing.compiler import compile_estimator
+from model_endpoint.packing.description import describe, reconcile
+from model_endpoint.packing.knowledge import knowledge_of, names_of
+from model_endpoint.packing.questions import Asked
+from model_endpoint.packing.rehearsal import Answers, rehearse
+from model_endpoint.packing.training_data import TrainingData
 from model_endpoint.packing.trust import NONE_TRUSTED, Trust
+from model_endpoint.packing.variations import varied
 
-CARD_FILE, ROWS_FILE = "model.yml", "rows.npy"
+CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
+LARGEST_VERIFICATION = 1 << 28  # bytes; at 200 rows of 5,000 columns it has about 20 million
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
-DATATYPES = {"b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
+DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle that passed all checks of `read`."""
+    """A bundle that passed all checks of `read`; `rows` are as a request has them, `answers` the estimator's own."""
 
     card: Card
     dump: bytes
     estimator: Any
-    rows: Rows
+    rows: list[Any]
+    answers: Answers
     golden: list[GoldenRequest]
+
+    def prepared(self) -> Rows:
+        """The verification rows as an array, for a contract of the form `array`."""
+        matrix = contract_rows.prepare(self.card, contract_rows.from_rows(self.card, self.rows, "rows"))
+        return np.asarray(matrix)
 
 
 def pack(
@@ -67,79 +85,188 @@ def pack(
     description: str = "",
     metrics: dict[str, float] | None = None,
     libraries: Mapping[str, str] | None = None,
+    types: Mapping[str, str] | None = None,
+    order: bool = False,
+    depends_on_company: bool = False,
     sample: int = 200,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Card:
-    """Write the bundle of a fitted classifier or regressor into `directory`.
+    """Write the bundle of a fitted estimator into `directory`, or leave it as it was.
 
-    `data` is the training data, a data frame or an array of shape (n, features). From it come the features' names,
-    types and ranges, the verification rows (at most `sample` of them, spread evenly) and the golden requests. The
-    folder may hold own code already. `libraries` are the versions that the estimator was fitted with. Raises
-    BundleError when the estimator or the data can't be served.
+    `data` is the training data: a data frame, an array of shape (n, columns), a list of texts or of dicts. From it and
+    from what the estimator knows come the contract, the verification rows (at most `sample` of them, spread evenly,
+    and rows of values that a request may have besides) and the golden requests. Every row is sent through every form
+    of a request, and compared with the estimator's own answer. The folder may hold own code already, and nothing else;
+    `libraries` are the versions that the estimator was fitted with. `types` are types of columns that the data has
+    otherwise. `order` confirms the data's order where the model knows no names, `depends_on_company` that an answer
+    may depend on the other rows of its request. `tell` gets what the user should know. Raises BundleError.
     """
-    rows = _as_rows(data)
-    if not hasattr(estimator, "predict"):
-        raise BundleError(
-            f"{directory}: {type(estimator).__name__} has no predict; pack a classifier or a regressor"
+    with _named(directory), _quiet():
+        if not hasattr(estimator, "predict"):
+            raise BundleError(f"{type(estimator).__name__} has no predict; pack a classifier or a regressor")
+        fitted = names_of(estimator)
+        source = training_data.read(data, fitted, types or {})
+        knowledge = knowledge_of(estimator, source.width)
+        source = reconcile(source, knowledge)
+        chosen = np.linspace(0, len(source) - 1, min(sample, len(source))).astype(int)
+        verification = source.take(chosen if len(chosen) > 1 else np.array([0, 0]))
+        asked = questions.ask_form(estimator, verification)
+        if fitted is None and source.is_frame and source.width > 1 and asked.form in (ARRAY, FRAME):
+            _require_order(source.names, order, tell)
+        company = questions.depends_on_company(estimator, verification, asked)
+        if company and not depends_on_company:
+            raise BundleError(
+                "the model's answer to a row depends on the other rows of its request; fit it so that each row has an "
+                "answer of its own, or accept that: --depends-on-company"
+            )
+        if company:
+            tell(
+                "the model's answer to a row depends on the other rows of its request, so requests share no calls"
+            )
+        features = describe(source, asked.form, knowledge)
+        features = questions.ask_unknown(estimator, verification, features, asked)
+        asked = _without_uncompiled(estimator, asked)
+        dump = dumping.dump(estimator, str(directory))
+        card = Card(
+            name=name,
+            version=version,
+            description=description,
+            features=features,
+            outputs=_outputs(asked.answers),
+            classes=_classes(estimator),
+            training_data_sha256=_hash(source),
+            metrics=metrics or {},
+            libraries=dict(libraries or {library: installed_version(library) for library in LIBRARIES}),
+            model_sha256=hashlib.sha256(dump).hexdigest(),
+            allowed_types=untrusted_types(dump),
+            code=own_code.hashes(directory),
+            form=asked.form,
+            dtype=asked.dtype,
+            depends_on_company=company,
         )
-    _check_order(estimator, data, directory)
-    estimator = _by_position(copy.deepcopy(estimator))
-    dump, code = dumping.dump(estimator, str(directory)), own_code.hashes(directory)
-    verification = rows[np.linspace(0, len(rows) - 1, min(sample, len(rows))).astype(int)]
-    answers = _answers(estimator, verification, directory)
-    classes = getattr(estimator, "classes_", None)
-    card = Card(
-        name=name,
-        version=version,
-        description=description,
-        features=_features(data, rows),
-        outputs=[
-            Output(key, DATATYPES[array.dtype.kind], [-1, *array.shape[1:]]) for key, array in answers.items()
-        ],
-        classes=None if classes is None else [_plain(group) for group in classes],
-        training_data_sha256=hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest(),
-        metrics=metrics or {},
-        libraries=dict(libraries or {library: installed_version(library) for library in LIBRARIES}),
-        model_sha256=hashlib.sha256(dump).hexdigest(),
-        allowed_types=untrusted_types(dump),
-        code=code,
-    )
-    try:
-        Card.from_values(asdict(card))
-    except ValueError as error:
-        raise BundleError(f"{directory}: {error}") from None
-    _write(directory, card, dump, verification, answers)
+        Card.from_values(card.values())
+        rows, answers = _verified(
+            estimator, dump, card, varied(estimator, source, verification, card, asked), asked
+        )
+        _write(directory, card, dump, rows, answers, min(len(chosen), len(rows)))
     return card
 
 
-def _answers(estimator: Any, rows: Rows, directory: Path) -> Outputs:
-    """The estimator's answers to `rows`; raises BundleError for refused rows and for types the protocol lacks."""
+@contextlib.contextmanager
+def _named(directory: Path) -> Iterator[None]:
+    """Name the folder in every error; a card that can't be is one as well."""
     try:
-        answers = SklearnPredictor(estimator)(rows)
-    except ValueError as error:
-        raise BundleError(f"{directory}: the model's predict refuses the data: {error}") from None
-    for key, array in answers.items():
+        yield
+    except (BundleError, ValueError) as error:
+        if not isinstance(error, BundleError) and type(error) is not ValueError:
+            raise
+        text = str(error)
+        raise BundleError(text if text.startswith(str(directory)) else f"{directory}: {text}") from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what libraries warn of while they are asked odd questions."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _require_order(names: list[str], confirmed: bool, tell: Callable[[str], None]) -> None:
+    """Say that the order is relied on; raise BundleError where numbered names say that it is another."""
+    numbers = [int("".join(filter(str.isdigit, name)) or -1) for name in names]
+    stems = {"".join(char for char in name if not char.isdigit()) for name in names}
+    if len(stems) == 1 and numbers != sorted(numbers) and not confirmed:
+        raise BundleError(
+            f"the model does not know its columns' names, and the data's are out of order: {', '.join(names[:10])}; "
+            "give the columns in the order of training, or confirm this one: --order"
+        )
+    tell("the model does not know its columns' names; it gets them in the data's order")
+
+
+def _without_uncompiled(estimator: Any, asked: Asked) -> Asked:
+    """Without the further outputs that the estimator has and its compiled form has not: to be fast is worth more."""
+    try:
+        further = compile_estimator(estimator).further
+    except Exception:  # what does not compile keeps all
+        return asked
+    dropped = [output for output in asked.more if output not in further]
+    answers = {output: array for output, array in asked.answers.items() if output not in dropped}
+    return Asked(asked.form, asked.dtype, [item for item in asked.more if item not in dropped], answers)
+
+
+def _outputs(answers: Outputs) -> list[Output]:
+    """The outputs as the protocol describes them; raises BundleError for a type that it lacks."""
+    outputs = []
+    for name, array in answers.items():
         if array.dtype.kind not in DATATYPES:
-            raise BundleError(
-                f"{directory}: {key} is of type {array.dtype}, for which the protocol has no datatype"
-            )
-    return answers
+            raise BundleError(f"{name} is of type {array.dtype}, for which the protocol has no datatype")
+        single = array.dtype == np.float32
+        datatype = "FP32" if single else DATATYPES[array.dtype.kind]
+        outputs.append(Output(name, datatype, [-1, *array.shape[1:]]))
+    return outputs
 
 
-def _write(directory: Path, card: Card, dump: bytes, rows: Rows, answers: Outputs) -> None:
-    """Write the four files; the golden requests are the first, the middle and the last of `rows`."""
-    chosen = sorted({0, len(rows) // 2, len(rows) - 1})
+def _classes(estimator: Any) -> list[Any] | None:
+    try:
+        classes = estimator.classes_
+    except AttributeError:
+        return None
+    return None if classes is None else [_plain(group) for group in classes]
+
+
+def _hash(source: TrainingData) -> str:
+    """The SHA-256 of the training data: its bytes for an array of numbers, its values as text for any other."""
+    if not source.is_frame and source.table.dtype != object:
+        return hashlib.sha256(np.ascontiguousarray(source.table).tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for at, name in enumerate(source.names):
+        column = source.column(at)
+        numbers = getattr(column.dtype, "kind", "O") in "fiub" and isinstance(column.dtype, np.dtype)
+        content = (
+            column.to_numpy().tobytes() if numbers else json.dumps(source.cells(at), default=str).encode()
+        )
+        digest.update(name.encode() + b"\0" + content)
+    return digest.hexdigest()
+
+
+def _verified(
+    estimator: Any, dump: bytes, card: Card, data: TrainingData, asked: Asked
+) -> tuple[list[Any], Answers]:
+    """The verification rows as requests have them, and the estimator's own answers, to which an endpoint's are equal.
+
+    The estimator answers the data itself, in its own types; the endpoint's model is read from what is written.
+    """
+    own = questions.answers_of(estimator, data, asked)
+    answers = {name: own[name].tolist() for name in (output.name for output in card.outputs)}
+    rows = data.rows(card)
+    loaded = loads(dump, card.allowed_types)
+    model = Model(card, {"kind": SCIKIT_LEARN}, predictor_of(loaded, card), [])
+    rehearse(model, rows, answers)
+    return rows, answers
+
+
+def _write(directory: Path, card: Card, dump: bytes, rows: list[Any], answers: Answers, usual: int) -> None:
+    """Write the files, all or none; the golden requests are the first, the middle and the last of the `usual` rows."""
+    chosen = sorted({0, usual // 2, usual - 1})
     golden: list[GoldenRequest] = [
-        {
-            "rows": rows[[index]].tolist(),
-            "outputs": {key: array[[index]].tolist() for key, array in answers.items()},
-        }
-        for index in chosen
+        {"rows": [rows[at]], "outputs": {name: [values[at]] for name, values in answers.items()}}
+        for at in chosen
     ]
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / ESTIMATOR_FILE).write_bytes(dump)
-    (directory / CARD_FILE).write_text(yaml.safe_dump(asdict(card), sort_keys=False, width=110))
-    (directory / GOLDEN_FILE).write_text(json.dumps(golden, indent=1) + "\n")
-    np.save(directory / ROWS_FILE, rows)
+    with placing.staging(directory) as new:
+        if card.code:
+            shutil.copytree(directory / own_code.CODE_FOLDER, new / own_code.CODE_FOLDER)
+        (new / ESTIMATOR_FILE).write_bytes(dump)
+        (new / CARD_FILE).write_text(
+            yaml.safe_dump(card.values(), sort_keys=False, width=110, allow_unicode=True)
+        )
+        (new / GOLDEN_FILE).write_text(json.dumps(golden, indent=1) + "\n")
+        if card.plain:
+            np.save(new / ROWS_FILE, np.array(rows, dtype=np.float64))
+        else:
+            content = json.dumps({"rows": rows, "answers": answers}).encode()
+            (new / VERIFICATION_FILE).write_bytes(gzip.compress(content, mtime=0))
+        placing.place(new, directory)
 
 
 def read_card(directory: Path) -> Card:
@@ -155,7 +282,7 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
 
     What the bundle holds besides types that only compute must be in `trust`. Raises BundleError.
     """
-    for name in (CARD_FILE, ESTIMATOR_FILE, ROWS_FILE, GOLDEN_FILE):
+    for name in (CARD_FILE, ESTIMATOR_FILE, GOLDEN_FILE):
         if not (directory / name).is_file():
             raise BundleError(
                 f"{directory}: {name} is missing; pack the model again with flotilla-model pack"
@@ -172,22 +299,17 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
             f"{card.model_sha256}; restore the file or pack the model again"
         )
     estimator = _load(directory, card, dump, trust)
+    rows, answers = _read_rows(directory, card, estimator)
     try:
-        rows = np.load(directory / ROWS_FILE, allow_pickle=False)
-        golden = json.loads((directory / GOLDEN_FILE).read_text())
-        for number, request in enumerate(golden):
-            answers = SklearnPredictor(estimator)(np.array(request["rows"], dtype=card.input_dtype))
-            check_golden(answers, request["outputs"], f"{directory}: golden request {number}")
+        golden: list[GoldenRequest] = json.loads((directory / GOLDEN_FILE).read_text())
+        Model(card, {"kind": SCIKIT_LEARN}, predictor_of(estimator, card), golden).verify(str(directory))
     except GoldenAnswerError as error:
         raise BundleError(f"{error}; pack the model again with flotilla-model pack") from None
+    except ImportError as error:
+        raise BundleError(f"{directory}: the model needs a library that is not installed: {error}") from None
     except Exception as error:  # a model that was tampered with raises any
-        raise BundleError(f"{directory}: {ROWS_FILE} or {GOLDEN_FILE} can't be used: {error}") from None
-    if rows.dtype != card.input_dtype or rows.shape[1:] != (len(card.features),):
-        raise BundleError(
-            f"{directory}: {ROWS_FILE} holds {rows.dtype} of shape {rows.shape}; "
-            f"it must be {card.input_dtype} of shape (n, {len(card.features)})"
-        )
-    return Bundle(card, dump, estimator, rows, golden)
+        raise BundleError(f"{directory}: {GOLDEN_FILE} can't be used: {error}") from None
+    return Bundle(card, dump, estimator, rows, answers, golden)
 
 
 def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
@@ -203,66 +325,31 @@ def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
         raise BundleError(f"{directory}: {ESTIMATOR_FILE} can't be loaded: {error}") from error
 
 
-def _as_rows(data: Any) -> Rows:
+def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], Answers]:
+    """The verification rows, and the estimator's own answers to them. Raises BundleError."""
+    name = ROWS_FILE if card.plain else VERIFICATION_FILE
+    path = directory / name
+    if not path.is_file():
+        raise BundleError(f"{directory}: {name} is missing; pack the model again with flotilla-model pack")
     try:
-        rows = np.asarray(data, dtype=np.float64)
-    except (ValueError, TypeError) as error:
-        raise BundleError(
-            f"the data is not numeric: {error}; encode its columns inside the pipeline"
-        ) from None
-    if rows.ndim != 2 or 0 in rows.shape or not np.isfinite(rows).all():
-        raise BundleError(f"the data must be finite numbers of shape (rows, features), not {rows.shape}")
-    return rows
-
-
-def _check_order(estimator: Any, data: Any, directory: Path) -> None:
-    """Raise BundleError unless the data's columns are those the estimator was fitted on, in the same order."""
-    fitted, given = getattr(estimator, "feature_names_in_", None), getattr(data, "columns", None)
-    if fitted is None or given is None or list(fitted) == list(given):
-        return
-    missing = [name for name in fitted if name not in given]
-    added = [name for name in given if name not in fitted]
-    if missing:
-        raise BundleError(
-            f"{directory}: the data has no column {missing[0]!r}, which the model was fitted on"
-        )
-    if added:
-        raise BundleError(
-            f"{directory}: the model was not fitted on the column {added[0]!r}; leave it out: --drop {added[0]}"
-        )
-    raise BundleError(
-        f"{directory}: give the columns in the order the model was fitted on: {', '.join(fitted)}"
-    )
-
-
-def _by_position(estimator: Any) -> Any:
-    """Make the column transformers of a fitted `estimator` find their columns by position; returns the estimator.
-
-    A transformer fitted on a data frame finds them by name, but the rows of a request have no names.
-    """
-    if isinstance(estimator, Pipeline):
-        _by_position(estimator.steps[0][1])
-    elif isinstance(estimator, BaseSearchCV):
-        _by_position(estimator.best_estimator_)
-    elif isinstance(estimator, ColumnTransformer):
-        columns = {name: list(places) for name, places in estimator._transformer_to_input_indices.items()}
-        estimator.transformers_ = [(name, part, columns[name]) for name, part, _ in estimator.transformers_]
-        estimator.transformers = [(name, part, columns[name]) for name, part, _ in estimator.transformers]
-        estimator._columns = [columns[name] for name, _, _ in estimator.transformers]
-        vars(estimator).pop("feature_names_in_", None)
-    return estimator
-
-
-def _features(data: Any, rows: Rows) -> list[Feature]:
-    names = [str(name) for name in getattr(data, "columns", [f"x{index}" for index in range(rows.shape[1])])]
-    return [
-        Feature(name, _feature_type(column), float(column.min()), float(column.max()))
-        for name, column in zip(names, rows.T, strict=True)
-    ]
-
-
-def _feature_type(column: NDArray[np.float64]) -> str:
-    return "integer" if (column == np.round(column)).all() else "number"
+        if not card.plain:
+            with gzip.open(path) as file:
+                text = file.read(LARGEST_VERIFICATION + 1)
+            if len(text) > LARGEST_VERIFICATION:
+                raise ValueError(f"it unpacks to more than {LARGEST_VERIFICATION:,} bytes")
+            content = json.loads(text)
+            return content["rows"], content["answers"]
+        rows = np.load(path, allow_pickle=False)
+        if rows.dtype != card.input_dtype or rows.shape[1:] != (len(card.features),):
+            raise ValueError(
+                f"it holds {rows.dtype} of shape {rows.shape}; "
+                f"it must be {card.input_dtype} of shape (n, {len(card.features)})"
+            )
+        more = [output.name for output in card.outputs if output.name in FURTHER]
+        own = SklearnPredictor(estimator)(rows, True, more)
+        return rows.tolist(), {output: array.tolist() for output, array in own.items()}
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{directory}: {name} can't be used: {error}") from None
 
 
 def _plain(label: Any) -> Any:

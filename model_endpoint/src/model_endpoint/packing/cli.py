@@ -93,6 +93,22 @@ def _add_pack(pack: argparse.ArgumentParser) -> None:
         help="the types and code that your fleet trusts, to which what the model needs is added",
     )
     pack.add_argument(
+        "--type",
+        **repeated,
+        metavar="COLUMN=TYPE",
+        help="the type of a column that the data has otherwise: number, integer, boolean, string, category or datetime",
+    )
+    pack.add_argument(
+        "--order",
+        action="store_true",
+        help="confirm the data's order of columns where the model does not know their names",
+    )
+    pack.add_argument(
+        "--depends-on-company",
+        action="store_true",
+        help="accept that the model's answer to a row depends on the other rows of its request",
+    )
+    pack.add_argument(
         "--into", type=Path, default=Path("model_endpoint/models"), help="the folder of bundles"
     )
     pack.set_defaults(run=_pack)
@@ -102,7 +118,8 @@ def _pack(options: argparse.Namespace) -> int:
     metrics = _metrics(options.metric)
     with working(f"reading {options.model}"):
         loaded = load_estimator(options.model, options.code)
-    data = _read_data(options, loaded)
+    types = loaded.types | _types(options.type)
+    data = _read_data(options, loaded, types)
     report = packer.pack(
         loaded.estimator,
         data,
@@ -113,6 +130,9 @@ def _pack(options: argparse.Namespace) -> int:
         metrics=metrics,
         trusted=options.trusted,
         code=[*loaded.code, *options.code],
+        types=types,
+        order=options.order,
+        depends_on_company=options.depends_on_company,
     )
     print(report)  # noqa: T201
     return 0
@@ -129,14 +149,24 @@ def _metrics(options: list[str]) -> dict[str, float]:
     return metrics
 
 
-def _read_data(options: argparse.Namespace, loaded: Loaded) -> object:
+def _types(options: list[str]) -> dict[str, str]:
+    types = {}
+    for option in options:
+        column, equals, kind = option.rpartition("=")
+        if not equals:
+            raise BundleError(f"--type {option}: give it as COLUMN=TYPE")
+        types[column] = kind
+    return types
+
+
+def _read_data(options: argparse.Namespace, loaded: Loaded, types: dict[str, str]) -> object:
     path = options.data or loaded.example
     if path is None:
         raise BundleError(
             f"{options.model}: it has no example of its input; give the training data: --data FILE"
         )
     with working(f"reading {path}"):
-        return drop_columns(read_table(path, options.separator, options.index), options.drop, path)
+        return drop_columns(read_table(path, options.separator, options.index, types), options.drop, path)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -22,15 +22,20 @@ from typing import Any
 
 import numpy as np
 
-from model_endpoint.models.card import METADATA_FILE
+from model_endpoint.models.card import FURTHER, METADATA_FILE, Card
+from model_endpoint.models.contract import ARRAY, DICTS, FRAME, TEXTS, Feature
 from model_endpoint.models.errors import BundleError
 from model_endpoint.models.golden import GOLDEN_FILE
 from model_endpoint.models.kinds import COMPILED_FILE, ESTIMATOR_FILE, KINDS, SCIKIT_LEARN
+from model_endpoint.models.model import load
 from model_endpoint.packing import bundle
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
 from model_endpoint.packing.proof import prove
+from model_endpoint.packing.rehearsal import rehearse
 from model_endpoint.packing.trust import NONE_TRUSTED, TRUST_FILE, Trust
+
+GETS = {FRAME: "a data frame", TEXTS: "texts", DICTS: "dicts"}
 
 
 def build(bundles: Path, served: Path, trust: Trust = NONE_TRUSTED) -> bool:
@@ -66,8 +71,10 @@ def _build_one(directory: Path, target: Path, trust: Trust) -> str:
     source = bundle.read(directory, trust)
     target.mkdir(parents=True)
     predictor = _compile(source, target)
-    (target / METADATA_FILE).write_text(json.dumps({"card": asdict(source.card), "predictor": predictor}))
+    (target / METADATA_FILE).write_text(json.dumps({"card": source.card.values(), "predictor": predictor}))
     shutil.copy(directory / GOLDEN_FILE, target)
+    model = load(target.parent)[target.name]
+    rehearse(model, source.rows, source.answers)
     print(f"{source.card.name} {source.card.version}: {json.dumps(predictor)}")  # noqa: T201
     kind: str = predictor["kind"]
     return kind
@@ -75,17 +82,34 @@ def _build_one(directory: Path, target: Path, trust: Trust) -> str:
 
 def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
     """Write the predictor's file into `target`, and return the predictor's description."""
-    low = np.array([feature.minimum for feature in source.card.features])
-    high = np.array([feature.maximum for feature in source.card.features])
+    card = source.card
+    more = [output.name for output in card.outputs if output.name in FURTHER]
     try:
+        _require_numbers(card)
+        low = np.array([float(feature.minimum or 0) for feature in card.features])
+        high = np.array([_highest(feature) for feature in card.features])
         candidate = compile_estimator(source.estimator)
-        proof = prove(source.estimator, candidate, source.rows, low, high)
+        proof = prove(source.estimator, candidate, source.prepared(), low, high, more)
     except Exception as error:  # scikit-learn can serve the model whatever fails here
         reason = str(error) if isinstance(error, NotCompilableError) else f"{type(error).__name__}: {error}"
         (target / ESTIMATOR_FILE).write_bytes(source.dump)
         return {"kind": SCIKIT_LEARN, "not_compiled": reason}
     candidate.save(target / COMPILED_FILE)
     return {"kind": candidate.kind, "proof": asdict(proof)}
+
+
+def _require_numbers(card: Card) -> None:
+    """Raise NotCompilableError for a contract that compiled forms have no rule for."""
+    if card.form != ARRAY:
+        raise NotCompilableError(f"there is no rule for a model that gets {GETS[card.form]}")
+    if card.dtype != "float64":
+        raise NotCompilableError(f"there is no rule for a model that gets an array of {card.dtype}")
+    if missing := next((feature.label for feature in card.features if feature.missing), None):
+        raise NotCompilableError(f"there is no rule for missing values, which {missing!r} may have")
+
+
+def _highest(feature: Feature) -> float:
+    return 1.0 if feature.maximum is None else float(feature.maximum)
 
 
 def assemble(source: Path, target: Path) -> None:

@@ -1,0 +1,139 @@
+"""Describe the columns of the training data: the contract as the data has it. Runs where models are packed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from model_endpoint.models.contract import ARRAY, DICTS, TEXTS, Feature
+from model_endpoint.models.errors import BundleError
+from model_endpoint.packing.knowledge import Knowledge
+from model_endpoint.packing.training_data import TrainingData
+
+KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
+def describe(data: TrainingData, form: str, knowledge: Knowledge) -> list[Feature]:
+    """The contract's columns, of the data's types and what the estimator knows.
+
+    Raises BundleError where the two disagree, or for a column that no request can have.
+    """
+    return [_feature(data, at, form, knowledge) for at in range(data.width)]
+
+
+def reconcile(data: TrainingData, knowledge: Knowledge) -> TrainingData:
+    """The data with numbers as objects in the columns whose categories are.
+
+    Raises BundleError for a column whose values are of another type than the categories that the estimator knows.
+    """
+    for at, known in knowledge.categories.items():
+        if not data.is_frame or not known or str(data.column(at).dtype) == "category":
+            continue
+        name = data.names[at]
+        kind, dtype = _type(data.column(at), data.missing(at), name)
+        _require_agreement(name, kind, known)
+        if at in knowledge.objects and kind in ("integer", "number", "boolean") and dtype != "object":
+            data = data.with_objects(at)
+    return data
+
+
+def _feature(data: TrainingData, at: int, form: str, knowledge: Knowledge) -> Feature:
+    name = "" if form == TEXTS else data.names[at]
+    column, gaps = data.column(at), data.missing(at)
+    kind, dtype = _type(column, gaps, name)
+    more: dict[str, Any] = {}
+    if kind == "category":
+        more |= _categories(column, name)
+    elif (known := knowledge.categories.get(at)) is not None and known:
+        more["categories"] = [_plain(value, kind) for value in known]
+    if kind == "number" and form == ARRAY and data.is_frame and dtype == "float64":
+        more.pop("categories", None)  # a float is no category that a client could choose
+    if kind in ("number", "integer", "datetime") and not gaps.all():
+        values = column[~gaps]
+        more |= {"minimum": _bound(values.min()), "maximum": _bound(values.max())}
+    if dtype == "object" and gaps.any() and any(value is None for value in column[gaps]):
+        more["missing_as"] = "None"
+    return Feature(
+        name,
+        kind,
+        dtype=None if dtype == "float64" else dtype,
+        missing=bool(gaps.any()) or form == DICTS,
+        read=at in knowledge.read,
+        **more,
+    )
+
+
+def _type(column: Any, gaps: Any, name: str) -> tuple[str, str]:
+    """The contract's type of a column, and its own."""
+    dtype = str(column.dtype)
+    numpy_kind = getattr(column.dtype, "kind", "O")
+    if dtype == "category":
+        return "category", dtype
+    if dtype.startswith("datetime64"):
+        return "datetime", dtype
+    if dtype in ("bool", "boolean"):
+        return "boolean", dtype
+    if dtype.startswith(("str", "<U")):
+        return "string", dtype
+    if dtype == "object":
+        kinds = {type(value.item() if isinstance(value, np.generic) else value) for value in column[~gaps]}
+        if kinds == {int, float}:
+            return "number", dtype
+        if len(kinds) == 1 and (kind := KINDS.get(next(iter(kinds)))):
+            return kind, dtype
+        if not kinds:
+            raise BundleError(
+                f"the column {name!r} has no value at all; leave it out, or say --type {name}=number"
+            )
+        found = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise BundleError(
+            f"the column {name!r} mixes values of the types {found}; say --type {name}=string, or another"
+        )
+    if numpy_kind in "iu" and not dtype.startswith("Sparse"):
+        return "integer", dtype
+    if numpy_kind == "f" and not dtype.startswith("Sparse"):
+        return "number", dtype
+    raise BundleError(
+        f"the column {name!r} is of type {dtype}, which no request can have; change it to a number, text or date"
+    )
+
+
+def _categories(column: Any, name: str) -> dict[str, Any]:
+    index = column.dtype.categories
+    values = [value.item() if isinstance(value, np.generic) else value for value in index.tolist()]
+    if not values or {type(value) for value in values} - {bool, int, float, str}:
+        raise BundleError(
+            f"the categories of the column {name!r} are {index.dtype}; use text, numbers or booleans"
+        )
+    return {
+        "categories": values,
+        "categories_dtype": str(index.dtype),
+        "ordered": bool(column.dtype.ordered),
+    }
+
+
+def _require_agreement(name: str, kind: str, known: list[Any]) -> None:
+    """Raise BundleError where the encoder's categories are of another type than the column's values."""
+    kinds = {KINDS.get(type(value), "other") for value in known}
+    numbers = {"number", "integer", "boolean"}
+    if (kind == "string") == (kinds == {"string"}) and not (kind in numbers and kinds - numbers):
+        return
+    other = "string" if "string" in kinds else next(iter(sorted(kinds)))
+    raise BundleError(
+        f"the column {name!r} holds values of type {kind}, the model was fitted on {other} such as {known[0]!r}; "
+        f"say --type {name}={other}"
+    )
+
+
+def _plain(value: Any, kind: str) -> Any:
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return bool(value) if kind == "boolean" else value
+
+
+def _bound(value: Any) -> float | str:
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    bound: float = value.item() if hasattr(value, "item") else value
+    return bound
