@@ -33,10 +33,10 @@ class Output:
 class Card:
     """What a model says about itself; `classes` are a classifier's labels in the order of its probabilities.
 
+    `form` is what the estimator gets: an array of `dtype`, a data frame, a list of texts or a list of dicts.
+    `depends_on_company` says that an answer depends on the other rows of its call.
     `allowed_types` are the types in its file that must be trusted by name, and `code` is its own code, with SHA-256 by
-    name. Both only describe it: what is trusted is not for the model to say. `form` is what the estimator gets: an
-    array of `dtype`, a data frame, a list of texts or a list of dicts. `depends_on_company` says that an answer depends
-    on the other rows of its call.
+    name. Both only describe it: what is trusted is not for the model to say.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Card:
     libraries: dict[str, str]
     model_sha256: str
     allowed_types: list[str] = field(default_factory=list)
-    code: dict[str, str] = field(default_factory=dict)
     form: str = ARRAY
     dtype: str = "float64"
     depends_on_company: bool = False
+    code: dict[str, str] = field(default_factory=dict)
 
     @property
     def input_datatype(self) -> str:

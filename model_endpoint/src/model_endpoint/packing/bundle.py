@@ -4,11 +4,11 @@ A bundle is a folder with these files:
 
     model.yml              the model's card: name, version, contract, outputs, and the hash of the model file
     model.skops            the fitted estimator in skops form, never pickle
+    code/                  the model's own modules, packages and wheels, if it has any
+    requirements.txt       the libraries that serve the model, locked with hashes; `packing.packer` writes it
     rows.npy               verification rows of a model of plain numbers, of shape (n, features)
     verification.json.gz   those of any other model, as a request has them, with the estimator's own answers
     golden.json            requests with the answers they must get
-    code/                  the model's own modules, packages and wheels, if it has any
-    requirements.txt       the libraries that serve the model, locked with hashes, if it does not compile
 
 A running endpoint reads what `model_endpoint.packing.image` makes of it.
 """
@@ -19,7 +19,6 @@ import contextlib
 import gzip
 import hashlib
 import json
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ import yaml
 from model_endpoint.models import rows as contract_rows
 from model_endpoint.models.card import FURTHER, Card, Output
 from model_endpoint.models.contract import ARRAY, FRAME
-from model_endpoint.models.errors import BundleError, GoldenAnswerError
+from model_endpoint.models.errors import BundleError, GoldenAnswerError, RequestError
 from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
 from model_endpoint.models.kinds import ESTIMATOR_FILE, SCIKIT_LEARN
 from model_endpoint.models.model import Model
@@ -42,7 +41,7 @@ from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
 from model_endpoint.models.skops_file import loads, untrusted_types
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing import dump as dumping
-from model_endpoint.packing import placing, questions, training_data
+from model_endpoint.packing import questions, training_data
 from model_endpoint.packing.compiler import compile_estimator
 from model_endpoint.packing.description import describe, reconcile
 from model_endpoint.packing.knowledge import knowledge_of, names_of
@@ -53,7 +52,7 @@ from model_endpoint.packing.trust import NONE_TRUSTED, Trust
 from model_endpoint.packing.variations import varied
 
 CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
-LARGEST_VERIFICATION = 1 << 28  # bytes; at 200 rows of 5,000 columns it has about 20 million
+LARGEST_VERIFICATION = 1 << 28  # bytes; 200 rows of 5,000 columns have about 20 million
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
 DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
 
@@ -84,22 +83,22 @@ def pack(
     version: str,
     description: str = "",
     metrics: dict[str, float] | None = None,
-    libraries: Mapping[str, str] | None = None,
+    libraries: Callable[[str], Mapping[str, str]] | None = None,
     types: Mapping[str, str] | None = None,
     order: bool = False,
     depends_on_company: bool = False,
     sample: int = 200,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Card:
-    """Write the bundle of a fitted estimator into `directory`, or leave it as it was.
+    """Write the bundle of a fitted estimator into `directory`, which may hold own code already.
 
     `data` is the training data: a data frame, an array of shape (n, columns), a list of texts or of dicts. From it and
     from what the estimator knows come the contract, the verification rows (at most `sample` of them, spread evenly,
     and rows of values that a request may have besides) and the golden requests. Every row is sent through every form
-    of a request, and compared with the estimator's own answer. The folder may hold own code already, and nothing else;
-    `libraries` are the versions that the estimator was fitted with. `types` are types of columns that the data has
-    otherwise. `order` confirms the data's order where the model knows no names, `depends_on_company` that an answer
-    may depend on the other rows of its request. `tell` gets what the user should know. Raises BundleError.
+    of a request, and compared with the estimator's own answer. `types` are types of columns that the data has
+    otherwise; `libraries` gives the versions that the estimator was fitted with, by the form of input that it gets.
+    `order` confirms the data's order where the model knows no names, `depends_on_company` that an answer may depend
+    on the other rows of its request. `tell` gets what the user should know. Raises BundleError.
     """
     with _named(directory), _quiet():
         if not hasattr(estimator, "predict"):
@@ -127,6 +126,9 @@ def pack(
         features = questions.ask_unknown(estimator, verification, features, asked)
         asked = _without_uncompiled(estimator, asked)
         dump = dumping.dump(estimator, str(directory))
+        versions = (
+            libraries(asked.form) if libraries else {name: installed_version(name) for name in LIBRARIES}
+        )
         card = Card(
             name=name,
             version=version,
@@ -136,7 +138,7 @@ def pack(
             classes=_classes(estimator),
             training_data_sha256=_hash(source),
             metrics=metrics or {},
-            libraries=dict(libraries or {library: installed_version(library) for library in LIBRARIES}),
+            libraries=dict(versions),
             model_sha256=hashlib.sha256(dump).hexdigest(),
             allowed_types=untrusted_types(dump),
             code=own_code.hashes(directory),
@@ -247,26 +249,23 @@ def _verified(
 
 
 def _write(directory: Path, card: Card, dump: bytes, rows: list[Any], answers: Answers, usual: int) -> None:
-    """Write the files, all or none; the golden requests are the first, the middle and the last of the `usual` rows."""
+    """Write the files; the golden requests are the first, the middle and the last of the `usual` rows."""
     chosen = sorted({0, usual // 2, usual - 1})
     golden: list[GoldenRequest] = [
         {"rows": [rows[at]], "outputs": {name: [values[at]] for name, values in answers.items()}}
         for at in chosen
     ]
-    with placing.staging(directory) as new:
-        if card.code:
-            shutil.copytree(directory / own_code.CODE_FOLDER, new / own_code.CODE_FOLDER)
-        (new / ESTIMATOR_FILE).write_bytes(dump)
-        (new / CARD_FILE).write_text(
-            yaml.safe_dump(card.values(), sort_keys=False, width=110, allow_unicode=True)
-        )
-        (new / GOLDEN_FILE).write_text(json.dumps(golden, indent=1) + "\n")
-        if card.plain:
-            np.save(new / ROWS_FILE, np.array(rows, dtype=np.float64))
-        else:
-            content = json.dumps({"rows": rows, "answers": answers}).encode()
-            (new / VERIFICATION_FILE).write_bytes(gzip.compress(content, mtime=0))
-        placing.place(new, directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / ESTIMATOR_FILE).write_bytes(dump)
+    (directory / CARD_FILE).write_text(
+        yaml.safe_dump(card.values(), sort_keys=False, width=110, allow_unicode=True)
+    )
+    (directory / GOLDEN_FILE).write_text(json.dumps(golden, indent=1) + "\n")
+    if card.plain:
+        np.save(directory / ROWS_FILE, np.array(rows, dtype=np.float64))
+    else:
+        content = json.dumps({"rows": rows, "answers": answers}).encode()
+        (directory / VERIFICATION_FILE).write_bytes(gzip.compress(content, mtime=0))
 
 
 def read_card(directory: Path) -> Card:
@@ -307,8 +306,10 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
         raise BundleError(f"{error}; pack the model again with flotilla-model pack") from None
     except ImportError as error:
         raise BundleError(f"{directory}: the model needs a library that is not installed: {error}") from None
+    except RequestError as error:
+        raise BundleError(f"{directory}: {GOLDEN_FILE} can't be used: {error.message}") from None
     except Exception as error:  # a model that was tampered with raises any
-        raise BundleError(f"{directory}: {GOLDEN_FILE} can't be used: {error}") from None
+        raise BundleError(f"{directory}: {ROWS_FILE} or {GOLDEN_FILE} can't be used: {error}") from None
     return Bundle(card, dump, estimator, rows, answers, golden)
 
 
@@ -348,7 +349,7 @@ def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], 
         more = [output.name for output in card.outputs if output.name in FURTHER]
         own = SklearnPredictor(estimator)(rows, True, more)
         return rows.tolist(), {output: array.tolist() for output, array in own.items()}
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a model that was tampered with raises any
         raise BundleError(f"{directory}: {name} can't be used: {error}") from None
 
 

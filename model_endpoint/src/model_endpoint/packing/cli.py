@@ -118,7 +118,7 @@ def _pack(options: argparse.Namespace) -> int:
     metrics = _metrics(options.metric)
     with working(f"reading {options.model}"):
         loaded = load_estimator(options.model, options.code)
-    types = loaded.types | _types(options.type)
+    types = {**loaded.types, **_types(options.type)}
     data = _read_data(options, loaded, types)
     report = packer.pack(
         loaded.estimator,
@@ -166,7 +166,8 @@ def _read_data(options: argparse.Namespace, loaded: Loaded, types: dict[str, str
             f"{options.model}: it has no example of its input; give the training data: --data FILE"
         )
     with working(f"reading {path}"):
-        return drop_columns(read_table(path, options.separator, options.index, types), options.drop, path)
+        table = read_table(path, options.separator, options.index, types)
+        return drop_columns(table, options.drop, path)
 
 
 def _check(options: argparse.Namespace) -> int:

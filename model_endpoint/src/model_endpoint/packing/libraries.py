@@ -58,7 +58,7 @@ def needed(estimator: Any, modules: Iterable[str] = ()) -> dict[str, str]:
     tops = {str(getattr(part, "__module__", None) or type(part).__module__) for part in parts_of(estimator)}
     tops = {name.split(".")[0] for name in [*tops, *modules]} - sys.stdlib_module_names
     names = {name for top in tops for name in _distributions().get(top, ())}
-    return with_requirements({*names, *ALWAYS})
+    return _with_requirements({*names, *ALWAYS})
 
 
 @cache
@@ -66,7 +66,7 @@ def _distributions() -> dict[str, list[str]]:
     return dict(packages_distributions())
 
 
-def with_requirements(names: Collection[str]) -> dict[str, str]:
+def _with_requirements(names: Collection[str]) -> dict[str, str]:
     versions: dict[str, str] = {}
     waiting = sorted(names)
     while waiting:

@@ -35,9 +35,9 @@ def pack(
 ) -> str:
     """Write the bundle of a fitted estimator into `folder`, all of it or nothing; returns what is to say of it.
 
-    `data` is the training data: a data frame, an array, a list of texts or of dicts. `code` are the model's own
-    modules, packages and wheels. What the model needs to be trusted with is added to the file `trusted`. For the other
-    arguments see `model_endpoint.packing.bundle.pack`. Raises BundleError.
+    `data` is the training data: a data frame, an array, a list of texts or of dicts. `types`, `order` and
+    `depends_on_company` are as `bundle.pack` has them. `code` are the model's own modules, packages and wheels.
+    What the model needs to be trusted with is added to the file `trusted`. Raises BundleError.
     """
     folder = Path(folder)
     if folder.name != name:
@@ -45,45 +45,32 @@ def pack(
             f"{folder}: the folder of a bundle has the name of its model; give {folder.parent / name}"
         )
     trust = Trust.read(trusted, required=False)
-    said: list[str] = []
-    with placing.staging(folder) as stage, _named(stage, folder):
-        own_code.add([Path(path) for path in code], stage)
-        versions = libraries.needed(estimator, own_code.imported_modules(stage))
-        with working(f"asking {name} for its answers"):
-            card = bundle.pack(
-                estimator,
-                data,
-                stage,
-                name=name,
-                version=version,
-                description=description,
-                metrics=metrics,
-                libraries=versions,
-                types=types,
-                order=order,
-                depends_on_company=depends_on_company,
-                tell=said.append,
-            )
-        added = trust.missing(card.allowed_types, card.code)
-        if trusted is None and (added.types or added.code):
-            raise BundleError(
-                f"{stage}: {added.in_words()} not trusted in every bundle; if you know what it does, give "
-                "--trusted FILE, the file of your fleet, to which it is added"
-            )
-        wider = trust.with_added(added)
-        with working(f"checking {name} as the image's build does"):
-            if card.code:
-                checking.check_in_fresh_process(stage, wider)
-            found = checking.check(stage, wider)
-        if found.needs_libraries:
-            said.append(_lock(stage, folder, card))
-        said += found.in_words().splitlines()
+    with placing.staging(folder) as stage:
+        with _named(stage, folder):
+            notes: list[str] = []
+            choices = {"types": types, "order": order, "depends_on_company": depends_on_company}
+            about = {"name": name, "version": version, "description": description, "metrics": metrics}
+            card = _fill(stage, estimator, data, code, {**about, **choices, "tell": notes.append})
+            added = trust.missing(card.allowed_types, card.code)
+            if trusted is None and (added.types or added.code):
+                raise BundleError(
+                    f"{stage}: {added.in_words()} not trusted in every bundle; if you know what it does, give "
+                    "--trusted FILE, the file of your fleet, to which it is added"
+                )
+            wider = trust.with_added(added)
+            with working(f"checking {name} as the image's build does"):
+                if card.code:
+                    checking.check_in_fresh_process(stage, wider)
+                found = checking.check(stage, wider)
+            said = [_lock(stage, folder, card)] if found.needs_libraries else []
+            said += [*notes, *found.in_words().splitlines()]
         before = _version(folder)
         became = placing.place(stage, folder)
     if added.types or added.code:
         wider.write()
         said.append(f"{trusted}: {added.in_words()} trusted from now on")
-    return "\n".join([f"{folder}: {_in_words(became, before)}", *(line for line in said if line)])
+    said[:0] = [f"{folder}: {_in_words(became, before)}"]
+    return "\n".join(line for line in said if line)
 
 
 @contextmanager
@@ -103,19 +90,27 @@ def _named(stage: Path, folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _fill(stage: Path, estimator: Any, data: Any, code: Sequence[Path], options: dict[str, Any]) -> Card:
+    own_code.add([Path(path) for path in code], stage)
+    modules = own_code.imported_modules(stage)
+
+    def versions(form: str) -> dict[str, str]:
+        return libraries.needed(estimator, {*modules, "pandas"} if form == FRAME else modules)
+
+    with working(f"asking {options['name']} for its answers"):
+        return bundle.pack(estimator, data, stage, libraries=versions, **options)
+
+
 def _lock(stage: Path, folder: Path, card: Card) -> str:
     """Write the lock of the model's libraries; returns what is to say if it can't be had."""
-    versions = dict(card.libraries)
-    if card.form == FRAME:
-        versions |= libraries.with_requirements(["pandas"])
-    pins = {f"{name}=={version}" for name, version in versions.items()}
+    pins = {f"{name}=={version}" for name, version in card.libraries.items()}
     before = folder / LOCK_FILE
     if before.exists() and {line.partition(" ")[0] for line in before.read_text().splitlines()} == pins:
         shutil.copyfile(before, stage / LOCK_FILE)  # a version that is published never changes
         return ""
     try:
         with working(f"asking the package index for {len(pins)} hashes"):
-            (stage / LOCK_FILE).write_text(libraries.lock(versions))
+            (stage / LOCK_FILE).write_text(libraries.lock(card.libraries))
     except LockError as error:
         return f"the libraries are not locked, and the image serves the model with its own: {error}"
     return ""

@@ -151,11 +151,22 @@ def as_type(column: Any, kind: str) -> Any:
     """A column of a frame in the type that `--type` names. Raises BundleError."""
     import pandas
 
+    letter = getattr(column.dtype, "kind", "O")
+    if (kind, letter) in (
+        ("number", "f"),
+        ("integer", "i"),
+        ("integer", "u"),
+        ("boolean", "b"),
+        ("datetime", "M"),
+    ):
+        return column
     if kind not in ("string", *TYPES):
         raise BundleError(
             f"--type {column.name}={kind}: the type must be one of {', '.join(['string', *TYPES])}"
         )
     try:
+        if kind == "string" and isinstance(column.dtype, pandas.StringDtype):
+            return column
         if kind == "string":
             gaps = column.isna()
             return column.astype(str).where(~gaps, None if column.dtype == object else np.nan)
