@@ -105,8 +105,8 @@ def _reason(error: Exception) -> str:
         )
     if lost := LOST_IN_MAIN.search(text):
         return (
-            f"it holds {lost[1] or lost[2]}, which was defined in a notebook or script (__main__); move it to a module, say "
-            "shop.py, fit the model with it, save it again, and pack it with --code shop.py"
+            f"it holds {lost[1] or lost[2]}, which was defined in a notebook or script (__main__); move it to a "
+            "module, say shop.py, fit the model with it, save it again, and pack it with --code shop.py"
         )
     if isinstance(error, AttributeError | ImportError):
         return f"it was written with other versions of its libraries than are installed here: {text}; pack it there"
