@@ -84,7 +84,7 @@ class Card:
     def values(self) -> dict[str, Any]:
         """The card as plain values, without the fields that say nothing."""
         values = asdict(self) | {"features": [item.values() for item in self.features]}
-        defaults = {"form": ARRAY, "dtype": "float64", "depends_on_company": False}
+        defaults = {"code": {}, "form": ARRAY, "dtype": "float64", "depends_on_company": False}
         return {name: value for name, value in values.items() if value != defaults.get(name, ...)}
 
     @classmethod

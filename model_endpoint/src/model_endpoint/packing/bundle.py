@@ -52,6 +52,7 @@ from model_endpoint.packing.trust import NONE_TRUSTED, Trust
 from model_endpoint.packing.variations import varied
 
 CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
+LARGEST_VERIFICATION = 1 << 28  # bytes; 200 rows of 5,000 columns have about 20 million
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
 DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
 
@@ -359,7 +360,11 @@ def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], 
         raise BundleError(f"{directory}: {name} is missing; pack the model again with flotilla-model pack")
     try:
         if not card.plain:
-            content = json.loads(gzip.decompress(path.read_bytes()))
+            with gzip.open(path) as file:
+                text = file.read(LARGEST_VERIFICATION + 1)
+            if len(text) > LARGEST_VERIFICATION:
+                raise ValueError(f"it unpacks to more than {LARGEST_VERIFICATION:,} bytes")
+            content = json.loads(text)
             return content["rows"], content["answers"]
         rows = np.load(path, allow_pickle=False)
         if rows.dtype != card.input_dtype or rows.shape[1:] != (len(card.features),):

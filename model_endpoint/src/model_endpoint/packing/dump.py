@@ -79,33 +79,32 @@ def _drop_routing(estimator: Any) -> None:
 def _canonical(content: bytes) -> bytes:
     """The same content with numbers in place of memory addresses, without times, and with sets in order."""
     numbers: dict[int, int] = {}
+    files: dict[str, str] = {}
 
     def visit(node: Any) -> Any:
         if isinstance(node, list):
             return [visit(child) for child in node]
         if not isinstance(node, dict):
             return node
-        if node.get("__loader__") == "SetNode":
+        if "__loader__" not in node:  # a dict of the user's, with any keys
+            return {key: visit(child) for key, child in node.items()}
+        if node["__loader__"] == "SetNode":
             node = node | {"content": sorted(node["content"], key=_sort_key)}
         seen = {key: visit(child) for key, child in node.items() if key not in ("__id__", "file")}
-        if "__id__" in node and "__loader__" in node:
+        if "__id__" in node:
             seen["__id__"] = numbers.setdefault(node["__id__"], len(numbers) + 1)
         if "file" in node:
-            address, dot, form = str(node["file"]).partition(".")
-            seen["file"] = f"{numbers.setdefault(int(address), len(numbers) + 1)}{dot}{form}"
+            form = node["file"].rpartition(".")[2]
+            seen["file"] = files.setdefault(node["file"], f"{len(files) + 1}.{form}")
         return seen
 
     written = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(written, "w") as target:
         schema = visit(json.loads(source.read("schema.json")))
         entries = {"schema.json": json.dumps(schema, separators=(",", ":")).encode()}
-        for name in source.namelist():
-            if name != "schema.json":
-                address, dot, form = name.partition(".")
-                data = source.read(name)
-                entries[f"{numbers[int(address)]}{dot}{form}"] = (
-                    _without_padding(data) if form == "npy" else data
-                )
+        for name, numbered in files.items():
+            data = source.read(name)
+            entries[numbered] = _without_padding(data) if name.endswith(".npy") else data
         for name, data in sorted(entries.items()):
             entry = zipfile.ZipInfo(name, EARLIEST)
             entry.compress_type = zipfile.ZIP_DEFLATED

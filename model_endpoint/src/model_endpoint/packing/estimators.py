@@ -30,7 +30,11 @@ MLFLOW_TYPES = {
     "string": "string",
     "datetime": "datetime",
 }
-WRITTEN_VERSION = re.compile(rb"_sklearn_version.{1,12}?([0-9]+\.[0-9]+(?:\.[0-9a-z]+)*)", re.DOTALL)
+# In a pickle: the name, which may be remembered for later, and a text after its length.
+WRITTEN_VERSION = re.compile(rb"_sklearn_version(?:\x94|q.|r.{4})?(?:\x8c(.)|X(.)\0\0\0)", re.DOTALL)
+LOST_IN_MAIN = re.compile(
+    r"attribute '(.+?)' on <module '__main__'|module '__main__' has no attribute '(.+?)'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +103,10 @@ def _reason(error: Exception) -> str:
             f"it needs the module {name}, which is not installed here; install its package, or, if it is your own "
             f"code, pack it with --code {name.split('.')[0]}.py"
         )
-    if lost := re.match(r"(?:Can't|Could not) get attribute '(.+?)' on <module '__main__'", text):
+    if lost := LOST_IN_MAIN.search(text):
         return (
-            f"it holds {lost[1]}, which was defined in a notebook or script (__main__); move it to a module, say "
-            "shop.py, fit the model with it, save it again, and pack it with --code shop.py"
+            f"it holds {lost[1] or lost[2]}, which was defined in a notebook or script (__main__); move it to a "
+            "module, say shop.py, fit the model with it, save it again, and pack it with --code shop.py"
         )
     if isinstance(error, AttributeError | ImportError):
         return f"it was written with other versions of its libraries than are installed here: {text}; pack it there"
@@ -133,8 +137,11 @@ def _require_installed(path: Path, written: str | None) -> None:
 
 def _written_version(path: Path) -> str | None:
     """The version that scikit-learn keeps in a pickle, unless the file is compressed."""
-    found = WRITTEN_VERSION.search(path.read_bytes())
-    return found[1].decode() if found and path.suffix != ".skops" else None
+    content = path.read_bytes() if path.suffix != ".skops" else b""
+    if not (found := WRITTEN_VERSION.search(content)):
+        return None
+    length = (found[1] or found[2])[0]
+    return content[found.end() : found.end() + length].decode("ascii", "replace")
 
 
 def _checked(estimator: Any, path: Path) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def pack(
         )
     trust = Trust.read(trusted, required=False)
     with placing.staging(folder) as stage:
-        try:
+        with _named(stage, folder):
             notes: list[str] = []
             choices = {"types": types, "order": order, "depends_on_company": depends_on_company}
             about = {"name": name, "version": version, "description": description, "metrics": metrics}
@@ -63,8 +64,6 @@ def pack(
                 found = checking.check(stage, wider)
             said = [_lock(stage, folder, card)] if found.needs_libraries else []
             said += [*notes, *found.in_words().splitlines()]
-        except BundleError as error:
-            raise BundleError(str(error).replace(str(stage), str(folder))) from error
         before = _version(folder)
         became = placing.place(stage, folder)
     if added.types or added.code:
@@ -72,6 +71,23 @@ def pack(
         said.append(f"{trusted}: {added.in_words()} trusted from now on")
     said[:0] = [f"{folder}: {_in_words(became, before)}"]
     return "\n".join(line for line in said if line)
+
+
+@contextmanager
+def _named(stage: Path, folder: Path) -> Iterator[None]:
+    """Name the folder that the user gave in errors, and make one of what an estimator raises."""
+    try:
+        yield
+    except BundleError as error:
+        raise BundleError(str(error).replace(str(stage), str(folder))) from error
+    except OSError:
+        raise
+    except Exception as error:  # an estimator raises any, when it is asked
+        reason = " ".join(str(error).split())[:300]
+        raise BundleError(
+            f"{folder}: the model can't be asked with this data: {type(error).__name__}: {reason}; check that the data "
+            "is what it was fitted on"
+        ) from error
 
 
 def _fill(stage: Path, estimator: Any, data: Any, code: Sequence[Path], options: dict[str, Any]) -> Card:

@@ -68,6 +68,8 @@ def _run(models: Path, code: Path, port: int) -> int:
     package = Path(model_endpoint.__file__).parents[1]
     settings = {"MODELS": models, "ADDRESS": ADDRESS, "PORT": port, "LOG_SAMPLE": 0, "ENDPOINT": "local"}
     environment = os.environ | {f"FLOTILLA_{name}": str(value) for name, value in settings.items()}
+    # As in the image: the process that forks the workers starts no threads, which would not survive the fork.
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([str(package), str(code)])
     server = subprocess.Popen([sys.executable, "-m", "model_endpoint"], env=environment)
 
