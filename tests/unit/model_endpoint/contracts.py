@@ -70,7 +70,7 @@ def category() -> Made:
 
 def text_category() -> Made:
     values = [["red", "blue", None][at] for at in draw().choice(3, ROWS)]
-    frame = numbers(1).assign(colour=pd.Categorical(values))
+    frame = numbers(1).assign(color=pd.Categorical(values))
     return HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=2).fit(frame, frame["c0"]), frame
 
 

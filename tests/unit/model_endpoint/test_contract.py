@@ -79,7 +79,7 @@ def test_the_contract_says_what_may_be_missing_and_what_becomes_of_an_unknown_va
         ("strict_text", "port"): (False, "refused"),
         ("strict_text", "class"): (False, "refused"),
         ("category", "code"): (False, "taken as missing"),
-        ("text_category", "colour"): (True, "taken as missing"),
+        ("text_category", "color"): (True, "taken as missing"),
         ("large_integers", "account"): (False, "encoded as other"),
     }
     assert [feature.name for feature in made["unread"].card.features if not feature.read] == ["c0", "name"]
@@ -198,7 +198,7 @@ def test_a_date_is_one_whichever_way_rfc_3339_writes_it(ask: FlaskClient, day: s
         ("large_integers", [0.5, 2**63], "instances[0].account"),
         ("texts", 7, "instances[0] must be a string, not 7"),
         ("texts", None, "instances[0] must be a string, not null"),
-        ("dicts", {"age": 3, "colour": "red"}, "instances[0]: 'colour' is not a feature"),
+        ("dicts", {"age": 3, "color": "red"}, "instances[0]: 'color' is not a feature"),
     ],
 )
 def test_an_error_names_row_column_value_and_what_is_allowed(
@@ -308,7 +308,9 @@ def test_a_model_whose_answers_depend_on_their_company_must_be_confirmed(tmp_pat
     assert "requests share no calls" in told[0]
 
 
-def test_categories_of_another_type_than_the_data_s_are_settled_by_a_type(tmp_path: Path) -> None:
+def test_categories_of_another_type_than_the_data_s_are_named_with_the_type_that_helps(
+    tmp_path: Path,
+) -> None:
     estimator, frame = KINDS["strict_text"]()
     numbered = frame.assign(port=np.arange(len(frame)) % 3)
     with pytest.raises(BundleError, match=r"'port' holds values of type integer, .* say --type port=string"):

@@ -107,7 +107,8 @@ def prepare(card: Card, columns: Columns) -> Input:
 
 def warn(card: Card, columns: Columns, where: str) -> tuple[int, list[str]]:
     """How many values the estimator does not know although the contract takes them, and words for the first few."""
-    count, words = 0, list[str]()
+    count = 0
+    words: list[str] = []
     for feature, array in zip(card.features, columns.arrays, strict=True):
         if feature.categories is None or feature.unknown in (None, NOT_TAKEN):
             continue

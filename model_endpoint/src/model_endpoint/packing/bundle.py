@@ -31,7 +31,7 @@ import yaml
 
 from model_endpoint.models import rows as contract_rows
 from model_endpoint.models.card import FURTHER, Card, Output
-from model_endpoint.models.contract import ARRAY, FRAME
+from model_endpoint.models.contract import ARRAY, FRAME, Feature
 from model_endpoint.models.errors import BundleError, GoldenAnswerError, RequestError
 from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
 from model_endpoint.models.kinds import ESTIMATOR_FILE, SCIKIT_LEARN
@@ -101,41 +101,19 @@ def pack(
     on the other rows of its request. `tell` gets what the user should know. Raises BundleError.
     """
     with _named(directory), _quiet():
-        if not hasattr(estimator, "predict"):
-            raise BundleError(f"{type(estimator).__name__} has no predict; pack a classifier or a regressor")
-        fitted = names_of(estimator)
-        source = training_data.read(data, fitted, types or {})
-        knowledge = knowledge_of(estimator, source.width)
-        require_agreement(source, knowledge)
-        chosen = np.linspace(0, len(source) - 1, min(sample, len(source))).astype(int)
-        source, verification, asked = _ask(estimator, source, knowledge, chosen)
-        if fitted is None and source.is_frame and source.width > 1 and asked.form in (ARRAY, FRAME):
-            _require_order(source.names, order, tell)
-        company = questions.depends_on_company(estimator, verification, asked)
-        if company and not depends_on_company:
-            raise BundleError(
-                "the model's answer to a row depends on the other rows of its request; fit it so that each row has an "
-                "answer of its own, or accept that: --depends-on-company"
-            )
-        if company:
-            tell(
-                "the model's answer to a row depends on the other rows of its request, so requests share no calls"
-            )
-        features = describe(source, asked.form, knowledge)
-        features = questions.ask_unknown(estimator, verification, features, asked)
-        asked = _without_uncompiled(estimator, asked)
+        found = _contract(estimator, data, types or {}, order, sample, tell)
+        _require_alone(found.company, depends_on_company, tell)
+        asked = _without_uncompiled(estimator, found.asked)
         dump = dumping.dump(estimator, str(directory))
-        versions = (
-            libraries(asked.form) if libraries else {name: installed_version(name) for name in LIBRARIES}
-        )
+        versions = libraries(asked.form) if libraries else {one: installed_version(one) for one in LIBRARIES}
         card = Card(
             name=name,
             version=version,
             description=description,
-            features=features,
+            features=found.features,
             outputs=_outputs(asked.answers),
             classes=_classes(estimator),
-            training_data_sha256=_hash(source),
+            training_data_sha256=found.source.sha256(),
             metrics=metrics or {},
             libraries=dict(versions),
             model_sha256=hashlib.sha256(dump).hexdigest(),
@@ -143,14 +121,57 @@ def pack(
             code=own_code.hashes(directory),
             form=asked.form,
             dtype=asked.dtype,
-            depends_on_company=company,
+            depends_on_company=found.company,
         )
         Card.from_values(card.values())
-        verified = varied(estimator, source, verification, card, asked)
+        verified = varied(estimator, found.source, found.verification, card, asked)
         rows, answers = _verified(estimator, dump, card, verified, asked)
-        golden = _golden(estimator, verification, card, asked)
+        golden = _golden(estimator, found.verification, card, asked)
         _write(directory, card, dump, rows, answers, golden)
     return card
+
+
+@dataclass(frozen=True, slots=True)
+class _Contract:
+    """What was found of the data and the estimator; `company` says that an answer depends on the other rows."""
+
+    source: TrainingData
+    verification: TrainingData
+    asked: Asked
+    features: list[Feature]
+    company: bool
+
+
+def _contract(
+    estimator: Any, data: Any, types: Mapping[str, str], order: bool, sample: int, tell: Callable[[str], None]
+) -> _Contract:
+    """Find the contract of an estimator. Raises BundleError."""
+    if not hasattr(estimator, "predict"):
+        raise BundleError(f"{type(estimator).__name__} has no predict; pack a classifier or a regressor")
+    fitted = names_of(estimator)
+    source = training_data.read(data, fitted, types)
+    knowledge = knowledge_of(estimator, source.width)
+    require_agreement(source, knowledge)
+    chosen = np.linspace(0, len(source) - 1, min(sample, len(source))).astype(int)
+    source, verification, asked = _ask(estimator, source, knowledge, chosen)
+    if fitted is None and source.is_frame and source.width > 1 and asked.form in (ARRAY, FRAME):
+        _require_order(source.names, order, tell)
+    company = questions.depends_on_company(estimator, verification, asked)
+    features = describe(source, asked.form, knowledge)
+    features = questions.ask_unknown(estimator, verification, features, asked)
+    return _Contract(source, verification, asked, features, company)
+
+
+def _require_alone(company: bool, confirmed: bool, tell: Callable[[str], None]) -> None:
+    """Raise BundleError for a model whose answers depend on their company, unless that is confirmed."""
+    if not company:
+        return
+    depends = "the model's answer to a row depends on the other rows of its request"
+    if not confirmed:
+        raise BundleError(
+            f"{depends}; fit it so that each row has an answer of its own, or accept that: --depends-on-company"
+        )
+    tell(f"{depends}, so requests share no calls")
 
 
 @contextlib.contextmanager
@@ -232,21 +253,6 @@ def _classes(estimator: Any) -> list[Any] | None:
     except AttributeError:
         return None
     return None if classes is None else [_plain(group) for group in classes]
-
-
-def _hash(source: TrainingData) -> str:
-    """The SHA-256 of the training data: its bytes for an array of numbers, its values as text for any other."""
-    if not source.is_frame and source.table.dtype != object:
-        return hashlib.sha256(np.ascontiguousarray(source.table).tobytes()).hexdigest()
-    digest = hashlib.sha256()
-    for at, name in enumerate(source.names):
-        column = source.column(at)
-        numbers = getattr(column.dtype, "kind", "O") in "fiub" and isinstance(column.dtype, np.dtype)
-        content = (
-            column.to_numpy().tobytes() if numbers else json.dumps(source.cells(at), default=str).encode()
-        )
-        digest.update(name.encode() + b"\0" + content)
-    return digest.hexdigest()
 
 
 def _verified(

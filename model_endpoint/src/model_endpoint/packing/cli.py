@@ -75,6 +75,17 @@ def _add_pack(pack: argparse.ArgumentParser) -> None:
     pack.add_argument(
         "--drop", **repeated, metavar="COLUMN", help="a column of the data that is not a feature"
     )
+    pack.add_argument(
+        "--type",
+        **repeated,
+        metavar="COLUMN=TYPE",
+        help="the type of a column that the data has otherwise: number, integer, boolean, string, category or datetime",
+    )
+    _add_model_options(pack, repeated)
+    pack.set_defaults(run=_pack)
+
+
+def _add_model_options(pack: argparse.ArgumentParser, repeated: dict[str, Any]) -> None:
     pack.add_argument("--name", required=True)
     pack.add_argument("--version", required=True)
     pack.add_argument("--description", default="")
@@ -93,12 +104,6 @@ def _add_pack(pack: argparse.ArgumentParser) -> None:
         help="the types and code that your fleet trusts, to which what the model needs is added",
     )
     pack.add_argument(
-        "--type",
-        **repeated,
-        metavar="COLUMN=TYPE",
-        help="the type of a column that the data has otherwise: number, integer, boolean, string, category or datetime",
-    )
-    pack.add_argument(
         "--order",
         action="store_true",
         help="confirm the data's order of columns where the model does not know their names",
@@ -111,7 +116,6 @@ def _add_pack(pack: argparse.ArgumentParser) -> None:
     pack.add_argument(
         "--into", type=Path, default=Path("model_endpoint/models"), help="the folder of bundles"
     )
-    pack.set_defaults(run=_pack)
 
 
 def _pack(options: argparse.Namespace) -> int:

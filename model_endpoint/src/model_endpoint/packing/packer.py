@@ -52,11 +52,7 @@ def pack(
             about = {"name": name, "version": version, "description": description, "metrics": metrics}
             card = _fill(stage, estimator, data, code, {**about, **choices, "tell": notes.append})
             added = trust.missing(card.allowed_types, card.code)
-            if trusted is None and (added.types or added.code):
-                raise BundleError(
-                    f"{stage}: {added.in_words()} not trusted in every bundle; if you know what it does, give "
-                    "--trusted FILE, the file of your fleet, to which it is added"
-                )
+            _require_file(added, trusted, stage)
             wider = trust.with_added(added)
             with working(f"checking {name} as the image's build does"):
                 if card.code:
@@ -71,6 +67,15 @@ def pack(
         said.append(f"{trusted}: {added.in_words()} trusted from now on")
     said[:0] = [f"{folder}: {_in_words(became, before)}"]
     return "\n".join(line for line in said if line)
+
+
+def _require_file(added: Trust, trusted: Path | None, stage: Path) -> None:
+    """Raise BundleError where something must be trusted and there is no file to add it to."""
+    if trusted is None and (added.types or added.code):
+        raise BundleError(
+            f"{stage}: {added.in_words()} not trusted in every bundle; if you know what it does, give "
+            "--trusted FILE, the file of your fleet, to which it is added"
+        )
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -99,6 +101,28 @@ class TrainingData:
         column = self.column(at)
         values = column.astype(object).tolist() if self.is_frame else column.tolist()
         return [_cell(value) for value in values]
+
+    def firsts(self, at: int) -> dict[Cell, int]:
+        """The values of a column, each with the first row that has it."""
+        if self.is_frame:
+            index = self.column(at).drop_duplicates().index.to_numpy()
+            return dict(zip(self.take(index).cells(at), index.tolist(), strict=True))
+        cells = self.cells(at)
+        return {cell: row for row, cell in reversed(list(enumerate(cells)))}
+
+    def sha256(self) -> str:
+        """The SHA-256 of the data: of an array of numbers its bytes, of any other names and values."""
+        if not self.is_frame and self.table.dtype != object:
+            return hashlib.sha256(np.ascontiguousarray(self.table).tobytes()).hexdigest()
+        digest = hashlib.sha256()
+        for at, name in enumerate(self.names):
+            digest.update(name.encode() + b"\0")
+            column = self.column(at)
+            if self.is_frame and isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiubM":
+                digest.update(column.to_numpy().tobytes())
+            else:
+                digest.update(json.dumps(self.cells(at)).encode())
+        return digest.hexdigest()
 
     def rows(self, card: Card) -> list[Any]:
         """The rows as a request has them; plain texts, objects or arrays of values."""

@@ -49,16 +49,14 @@ def _mixed(source: TrainingData, card: Card, generator: np.random.Generator) -> 
     """For each gap that a column may have, and for each of its categories, where a row's cells come from."""
     for at, feature in enumerate(card.features):
         gaps = source.missing(at)
-        where = [np.flatnonzero(gaps)] if gaps.any() else []
+        places = [int(np.flatnonzero(gaps)[0])] if gaps.any() else []
         if feature.categories is not None:
-            cells = np.array(source.cells(at), dtype=object)
-            values = feature.categories[:MOST_CATEGORIES]
-            where += [np.flatnonzero(cells == value) for value in values]
-        for places in where:
-            if len(places):
-                row = np.full(source.width, generator.integers(len(source)))
-                row[at] = generator.choice(places)
-                yield row
+            firsts = source.firsts(at)
+            places += [firsts[value] for value in feature.categories[:MOST_CATEGORIES] if value in firsts]
+        for place in places:
+            row = np.full(source.width, generator.integers(len(source)))
+            row[at] = place
+            yield row
 
 
 def _strange(source: TrainingData, card: Card) -> Iterator[tuple[int, Any]]:

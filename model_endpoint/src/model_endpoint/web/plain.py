@@ -34,10 +34,20 @@ def predict(models: Models, body: bytes) -> PredictionResponse:
     request = parse(body)
     _refuse_unknown(request, "model", "instances", "outputs")
     model = find(models, request.get("model"))
-    given = _rows(model, request.get("instances"), "instances")
     if "outputs" in request:
-        return _answer(model, given, "instances", _wanted(model, request["outputs"], "outputs"))
-    return _answer(model, given, "instances")
+        wanted = _wanted(model, request["outputs"], "outputs")
+        return _answer(model, _rows(model, request.get("instances"), "instances"), "instances", wanted)
+    numbers = _numbers(model, request.get("instances"), "instances")
+    if numbers is None:
+        return _answer(
+            model, contract_rows.from_rows(model.card, request.get("instances"), "instances"), "instances"
+        )
+    content = {
+        "predictions": model.predict(numbers, probabilities=False)[PREDICT].tolist(),
+        "model": model.card.name,
+        "model_version": model.card.version,
+    }
+    return PredictionResponse(orjson.dumps(content), model, len(numbers))
 
 
 def invocations(model: Model, body: bytes) -> PredictionResponse:
@@ -75,7 +85,8 @@ def invocations_csv(model: Model, body: bytes) -> PredictionResponse:
 
 
 def _answer(model: Model, given: Input, where: str, wanted: list[str] | None = None) -> PredictionResponse:
-    unknown, warnings = 0, list[str]()
+    unknown = 0
+    warnings: list[str] = []
     if type(given) is Columns:
         unknown, warnings = contract_rows.warn(model.card, given, where)
         given = contract_rows.prepare(model.card, given)

@@ -98,7 +98,7 @@ def infer(model: Model, body: bytes, json_length: str | None = None) -> Predicti
         raise RequestError(f"id must be a string, not {kind(identity)}")
     inputs = request.get("inputs")
     wanted = _wanted(request, model)
-    if model.plain and type(inputs) is list and len(inputs) == 1 and _name(inputs) == INPUT:
+    if model.plain and _is_one_tensor(inputs):
         rows = _rows(request, model.width, binary)
         return _respond(model, identity, wanted, _outputs(model, rows, wanted), len(rows))
     columns = _columns(request, model, binary)
@@ -110,14 +110,25 @@ def infer(model: Model, body: bytes, json_length: str | None = None) -> Predicti
 
 
 def _outputs(model: Model, given: Input, wanted: list[tuple[Output, bool]]) -> Outputs:
-    probabilities = any(output.name != PREDICT for output, _ in wanted)
-    if more := [output.name for output, _ in wanted if output.name in FURTHER]:
+    probabilities, more = False, []
+    for output, _ in wanted:
+        if output.name in FURTHER:
+            more.append(output.name)
+        elif output.name != PREDICT:
+            probabilities = True
+    if more:
         return model.predict(given, probabilities, more)
     return model.predict(given, probabilities)
 
 
-def _name(inputs: list[Any]) -> Any:
-    return inputs[0].get("name") if type(inputs[0]) is dict else None
+def _is_one_tensor(inputs: Any) -> bool:
+    """Whether the inputs are the one tensor of a model of numbers."""
+    return (
+        type(inputs) is list
+        and len(inputs) == 1
+        and type(inputs[0]) is dict
+        and inputs[0].get("name") == INPUT
+    )
 
 
 def _columns(request: dict[str, Any], model: Model, binary: memoryview) -> Columns:
