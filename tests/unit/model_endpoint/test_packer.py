@@ -156,6 +156,12 @@ def test_code_that_lacks_a_module_is_found_out_in_a_fresh_process(
     assert not (tmp_path / "trusted.yml").exists()
 
 
+def test_own_code_that_is_not_given_is_asked_for(own: tuple[Any, Path], tmp_path: Path) -> None:
+    estimator, module = own
+    with pytest.raises(BundleError, match=rf"needs the module shop, .* pack it with --code {module}"):
+        pack(estimator, tmp_path / "models" / "shop", trusted=tmp_path / "trusted.yml")
+
+
 @pytest.mark.parametrize("form", ["module", "package", "wheel"])
 def test_modules_packages_and_wheels_are_unpacked_for_the_image(form: str, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"

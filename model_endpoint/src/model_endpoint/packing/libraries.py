@@ -55,10 +55,19 @@ def needed(estimator: Any, modules: Iterable[str] = ()) -> dict[str, str]:
 
     `modules` are further modules that are imported, such as those that own code imports.
     """
-    tops = {str(getattr(part, "__module__", None) or type(part).__module__) for part in parts_of(estimator)}
-    tops = {name.split(".")[0] for name in [*tops, *modules]} - sys.stdlib_module_names
+    tops = {*_modules(estimator), *modules} - sys.stdlib_module_names
     names = {name for top in tops for name in _distributions().get(top, ())}
     return _with_requirements({*names, *ALWAYS})
+
+
+def own_modules(estimator: Any) -> set[str]:
+    """The modules of `estimator` that no installed distribution has."""
+    return _modules(estimator) - sys.stdlib_module_names - _distributions().keys()
+
+
+def _modules(estimator: Any) -> set[str]:
+    names = [str(getattr(part, "__module__", None) or type(part).__module__) for part in parts_of(estimator)]
+    return {name.split(".")[0] for name in names}
 
 
 @cache
