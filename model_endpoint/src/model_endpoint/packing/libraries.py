@@ -139,7 +139,7 @@ def lock(versions: dict[str, str]) -> str:
 
 
 def _reason(said: str) -> str:
-    """What pip said, in a sentence with its cure."""
+    """What pip said, in a sentence with what helps."""
     if "No module named pip" in said:
         return "pip is not installed here, which asks the index; python -m ensurepip"
     lines = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
