@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Collection, Iterable
 from functools import cache
@@ -61,8 +62,17 @@ def needed(estimator: Any, modules: Iterable[str] = ()) -> dict[str, str]:
 
 
 def own_modules(estimator: Any) -> set[str]:
-    """The modules of `estimator` that no installed distribution has."""
-    return _modules(estimator) - sys.stdlib_module_names - _distributions().keys()
+    """The modules of `estimator` that no installed distribution has.
+
+    The compiled types of a distribution may name their module in short, so the place of its file counts as well.
+    """
+    installed = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    unknown = _modules(estimator) - sys.stdlib_module_names - _distributions().keys()
+    return {
+        name
+        for name in unknown
+        if not str(getattr(sys.modules.get(name), "__file__", "")).startswith(installed)
+    }
 
 
 def _modules(estimator: Any) -> set[str]:
