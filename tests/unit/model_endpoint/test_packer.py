@@ -265,7 +265,7 @@ def test_bundles_are_served_without_containers(own: tuple[Any, Path], tmp_path: 
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "model_endpoint.packing.cli", "serve", str(tmp_path / "models")]
     command += ["--port", str(port), "--trusted", str(tmp_path / "trusted.yml")]
-    environment = os.environ | {"PYTHONPATH": str(SOURCE), "TMPDIR": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": str(SOURCE), "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "7"}
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
@@ -275,6 +275,9 @@ def test_bundles_are_served_without_containers(own: tuple[Any, Path], tmp_path: 
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/predict", body, timeout=10) as reply:
             answer = json.loads(reply.read())["predictions"]
         assert answer == pytest.approx(estimator.predict(ROWS[:2]).tolist())
+        # What forks the workers has one thread, as in the image, whatever the environment says.
+        (child,) = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        assert b"OMP_NUM_THREADS=1\0" in Path(f"/proc/{child}/environ").read_bytes()
     finally:
         server.send_signal(signal.SIGTERM)
         output = server.communicate(timeout=20)[0]
