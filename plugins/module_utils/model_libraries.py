@@ -46,7 +46,7 @@ def merge_locks(source: pathlib.Path, models: pathlib.Path) -> str:
     """Return the lock of the image: each model's requirements, and of the image's own those that no model has.
 
     Raises:
-        ValueError: when two models need different versions of a library; it names both, and the cure.
+        ValueError: when two models need different versions of a library; it names both, and what helps.
     """
     chosen: dict[str, tuple[str, str, str]] = {}
     for path in sorted(models.glob(f"*/{MODEL_LOCK}")):

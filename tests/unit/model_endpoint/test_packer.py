@@ -156,6 +156,12 @@ def test_code_that_lacks_a_module_is_found_out_in_a_fresh_process(
     assert not (tmp_path / "trusted.yml").exists()
 
 
+def test_own_code_that_is_not_given_is_asked_for(own: tuple[Any, Path], tmp_path: Path) -> None:
+    estimator, module = own
+    with pytest.raises(BundleError, match=rf"needs the module shop, .* pack it with --code {module}"):
+        pack(estimator, tmp_path / "models" / "shop", trusted=tmp_path / "trusted.yml")
+
+
 @pytest.mark.parametrize("form", ["module", "package", "wheel"])
 def test_modules_packages_and_wheels_are_unpacked_for_the_image(form: str, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
@@ -259,7 +265,7 @@ def test_bundles_are_served_without_containers(own: tuple[Any, Path], tmp_path: 
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "model_endpoint.packing.cli", "serve", str(tmp_path / "models")]
     command += ["--port", str(port), "--trusted", str(tmp_path / "trusted.yml")]
-    environment = os.environ | {"PYTHONPATH": str(SOURCE), "TMPDIR": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": str(SOURCE), "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "7"}
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
@@ -269,6 +275,9 @@ def test_bundles_are_served_without_containers(own: tuple[Any, Path], tmp_path: 
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/predict", body, timeout=10) as reply:
             answer = json.loads(reply.read())["predictions"]
         assert answer == pytest.approx(estimator.predict(ROWS[:2]).tolist())
+        # What forks the workers has one thread, as in the image, whatever the environment says.
+        (child,) = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        assert b"OMP_NUM_THREADS=1\0" in Path(f"/proc/{child}/environ").read_bytes()
     finally:
         server.send_signal(signal.SIGTERM)
         output = server.communicate(timeout=20)[0]

@@ -80,6 +80,20 @@ def test_json_lines_keep_their_types(tmp_path: Path) -> None:
     assert frame["c"].tolist()[1] is True
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"columns": ["a", "b"], "data": [[1, "01"], [2, null]]}',
+        '[{"a": 1, "b": "01"}, {"a": 2, "b": null}]',
+        '{"inputs": [{"a": 1, "b": "01"}, {"a": 2, "b": null}]}',
+    ],
+)
+def test_an_example_of_mlflow_is_read(text: str, tmp_path: Path) -> None:
+    frame = read(tmp_path, text, "input_example.json")
+    assert frame["a"].tolist() == [1, 2]
+    assert frame["b"].fillna("none").tolist() == ["01", "none"]
+
+
 def test_what_is_gzipped_is_read(tmp_path: Path) -> None:
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(b"a,b\n1,01\n"))
     assert read_table(tmp_path / "rows.csv.gz").to_dict("list") == {"a": [1], "b": ["01"]}
@@ -123,6 +137,7 @@ def write_text(text: str, name: str = "rows.csv") -> Callable[[Path], Path]:
         (write_text("a,b\nGr\xf6,1\n"), "is not UTF-8; save the file as UTF-8"),
         (write_text("[1]\n", "rows.jsonl"), "line 1 holds no object"),
         (write_text("{\n", "rows.jsonl"), "line 1 is no JSON"),
+        (write_text("3", "rows.json"), "neither columns with data nor a list of rows"),
         (write_text("x", "rows.npy"), "can't be read as an array"),
         (write_text("x", "rows.csv.gz"), "can't be read: Not a gzipped file"),
         (write_text("x", "rows.xlsx"), "its form is unknown; give .csv"),

@@ -129,6 +129,12 @@ def _files(piece: Path) -> Iterator[tuple[str, bytes]]:
                 yield path.relative_to(piece.parent).as_posix(), path.read_bytes()
 
 
+def modules(bundle: Path) -> set[str]:
+    """The top-level modules that the bundle's code has."""
+    files = [file for name in hashes(bundle) for file, _ in _files(bundle / CODE_FOLDER / name)]
+    return {file.split("/")[0].removesuffix(".py") for file in files}
+
+
 def imported_modules(bundle: Path) -> set[str]:
     """The top-level modules that the bundle's code imports, by reading it."""
     names: set[str] = set()

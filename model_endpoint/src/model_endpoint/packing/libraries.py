@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Collection, Iterable
 from functools import cache
@@ -55,10 +56,28 @@ def needed(estimator: Any, modules: Iterable[str] = ()) -> dict[str, str]:
 
     `modules` are further modules that are imported, such as those that own code imports.
     """
-    tops = {str(getattr(part, "__module__", None) or type(part).__module__) for part in parts_of(estimator)}
-    tops = {name.split(".")[0] for name in [*tops, *modules]} - sys.stdlib_module_names
+    tops = {*_modules(estimator), *modules} - sys.stdlib_module_names
     names = {name for top in tops for name in _distributions().get(top, ())}
     return _with_requirements({*names, *ALWAYS})
+
+
+def own_modules(estimator: Any) -> set[str]:
+    """The modules of `estimator` that no installed distribution has.
+
+    The compiled types of a distribution may name their module in short, so the place of its file counts as well.
+    """
+    installed = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    unknown = _modules(estimator) - sys.stdlib_module_names - _distributions().keys()
+    return {
+        name
+        for name in unknown
+        if not str(getattr(sys.modules.get(name), "__file__", "")).startswith(installed)
+    }
+
+
+def _modules(estimator: Any) -> set[str]:
+    names = [str(getattr(part, "__module__", None) or type(part).__module__) for part in parts_of(estimator)]
+    return {name.split(".")[0] for name in names}
 
 
 @cache
@@ -130,7 +149,7 @@ def lock(versions: dict[str, str]) -> str:
 
 
 def _reason(said: str) -> str:
-    """What pip said, in a sentence with its cure."""
+    """What pip said, in a sentence with what helps."""
     if "No module named pip" in said:
         return "pip is not installed here, which asks the index; python -m ensurepip"
     lines = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]

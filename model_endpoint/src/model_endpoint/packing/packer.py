@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +99,11 @@ def _named(stage: Path, folder: Path) -> Iterator[None]:
 def _fill(stage: Path, estimator: Any, data: Any, code: Sequence[Path], options: dict[str, Any]) -> Card:
     own_code.add([Path(path) for path in code], stage)
     modules = own_code.imported_modules(stage)
+    if lacking := sorted(libraries.own_modules(estimator) - own_code.modules(stage)):
+        raise BundleError(
+            f"{stage}: the model needs the module {lacking[0]}, which no installed distribution has; pack it with "
+            f"--code {getattr(sys.modules.get(lacking[0]), '__file__', None) or 'FILE'}"
+        )
 
     def versions(form: str) -> dict[str, str]:
         return libraries.needed(estimator, {*modules, "pandas"} if form == FRAME else modules)

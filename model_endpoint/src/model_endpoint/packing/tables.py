@@ -127,6 +127,22 @@ def _read_json_lines(path: Path, separator: str | None, kept_as_text: set[str]) 
     return _with_dates(pandas, pandas.DataFrame(rows), kept_as_text)
 
 
+def _read_json(path: Path, separator: str | None, kept_as_text: set[str]) -> pd.DataFrame:  # noqa: ARG001
+    """An example of MLflow: a frame by rows (`split`) or as records, or an array."""
+    pandas = _import_pandas(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(content, dict) and {"columns", "data"} <= content.keys():
+        return _with_dates(
+            pandas, pandas.DataFrame(content["data"], columns=content["columns"]), kept_as_text
+        )
+    rows = content.get("inputs") if isinstance(content, dict) else content
+    if isinstance(rows, list):
+        return _with_dates(pandas, pandas.DataFrame(rows), kept_as_text)
+    raise UnreadableError(
+        "it holds neither columns with data nor a list of rows; give the training data: --data FILE"
+    )
+
+
 def _read_columns(path: Path, separator: str | None, kept_as_text: set[str]) -> pd.DataFrame:  # noqa: ARG001
     pandas = _import_pandas(path)
     read = pandas.read_feather if path.suffix == ".feather" else pandas.read_parquet
@@ -144,6 +160,7 @@ READERS: dict[str, Callable[[Path, str | None, set[str]], Any]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".txt": _read_csv,
+    ".json": _read_json,
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,
     ".parquet": _read_columns,
