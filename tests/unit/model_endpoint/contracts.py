@@ -146,6 +146,15 @@ def postcode() -> Made:
     ), frame
 
 
+def empty_text() -> Made:
+    """Text that may be empty, and is not missing then."""
+    frame = pd.DataFrame(
+        {"comment": ["", "good", "bad", "good"] * (ROWS // 4), "size": np.arange(float(ROWS))}
+    )
+    encode = make_column_transformer((OneHotEncoder(), ["comment"]), remainder="passthrough")
+    return make_pipeline(encode, Ridge()).fit(frame, frame["size"]), frame
+
+
 def objects() -> Made:
     """An array of objects, text and numbers in it."""
     array = np.array([["a" if at % 2 else "b", at % 3] for at in range(ROWS)], dtype=object)
@@ -156,7 +165,7 @@ KINDS: dict[str, Callable[[], Made]] = {
     made.__name__: made
     for made in (
         *(mixed, strict_text, category, text_category, texts, dicts, single_precision, booleans, nullable),
-        *(large_integers, dates, unread, postcode, objects),
+        *(large_integers, dates, unread, postcode, empty_text, objects),
     )
 }
 

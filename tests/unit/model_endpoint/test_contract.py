@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, scale
 
 from model_endpoint.models.errors import BundleError
+from model_endpoint.models.golden import check_golden
 from model_endpoint.models.model import Model, Models
 from model_endpoint.packing import bundle, rehearsal
+from model_endpoint.runtime import golden_check
 from model_endpoint.runtime.metrics import Metrics
 from model_endpoint.runtime.request_log import RequestLog
 from model_endpoint.runtime.settings import Settings
@@ -83,6 +86,17 @@ def test_the_contract_says_what_may_be_missing_and_what_becomes_of_an_unknown_va
         ("large_integers", "account"): (False, "encoded as other"),
     }
     assert [feature.name for feature in made["unread"].card.features if not feature.read] == ["c0", "name"]
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_the_gate_asks_each_kind_its_golden_requests(ask: FlaskClient, made: Models, name: str) -> None:
+    model = made[name]
+    for request in model.golden:
+        path, body = golden_check._question(model.card, request)
+        answer = ask.post(path, data=body)
+        check_golden(
+            golden_check._outputs(answer.data), request["outputs"], name, model.card.single_precision
+        )
 
 
 def predict(ask: FlaskClient, name: str, *rows: Any, **more: Any) -> Any:
@@ -342,6 +356,7 @@ def test_names_that_no_part_knows_are_relied_on_in_their_order(tmp_path: Path) -
             "the column 'a' mixes values of the types int, str; say --type a=",
         ),
         (pd.DataFrame({"a": pd.to_timedelta([1, 2])}), "the column 'a' is of type timedelta64"),
+        (pd.DataFrame({"a": [date(2024, 1, 1)] * 2}), "'a' holds values of type date; say --type a=datetime"),
         (passengers().iloc[:0], "the data has 0 rows"),
     ],
 )

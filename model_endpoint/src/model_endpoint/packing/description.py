@@ -90,6 +90,9 @@ def _type(column: Any, gaps: Any, name: str) -> tuple[str, str]:
                 f"the column {name!r} has no value at all; leave it out, or say --type {name}=number"
             )
         found = ", ".join(sorted(kind.__name__ for kind in kinds))
+        if len(kinds) == 1:
+            kind = "datetime" if found in ("date", "datetime") else "string"
+            raise BundleError(f"the column {name!r} holds values of type {found}; say --type {name}={kind}")
         raise BundleError(
             f"the column {name!r} mixes values of the types {found}; say --type {name}=string, or another"
         )

@@ -57,6 +57,11 @@ def _pick(expected: Answers, order: Sequence[int]) -> Answers:
 
 
 def _compare(name: str, form: Form, model: Model, rows: list[Any], expected: Answers) -> None:
+    if form is _as_csv:  # in which an empty text is a missing value
+        kept = [at for at, row in enumerate(rows) if "" not in row]
+        if not kept:
+            return
+        rows, expected = [rows[at] for at in kept], _pick(expected, kept)
     try:
         got = form(model, rows)
     except RequestError as error:
