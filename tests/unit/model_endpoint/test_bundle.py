@@ -144,3 +144,9 @@ def test_columns_are_brought_into_the_order_the_model_was_fitted_on(
     data, pipeline = wine
     card = bundle.pack(pipeline, data[data.columns[::-1]], tmp_path / "wine", name="wine", version="1")
     assert [feature.name for feature in card.features] == list(data.columns)
+
+
+def test_a_bundle_that_an_earlier_version_packed_takes_any_number(iris: Path) -> None:
+    text = (iris / "model.yml").read_text()
+    (iris / "model.yml").write_text(text.replace("type: number", "type: integer", 1))
+    assert bundle.read(iris).card.plain

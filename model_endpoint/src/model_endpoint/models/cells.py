@@ -52,7 +52,7 @@ def read(feature: Feature, values: Sequence[Any], place: Place) -> NDArray[Any]:
         )
     if feature.type == "category" or feature.unknown == NOT_TAKEN:
         values = _choices(feature, values, place)
-    return _READERS[feature.type](feature, values, place)
+    return _READERS[feature.takes](feature, values, place)
 
 
 def read_texts(feature: Feature, texts: Sequence[str], place: Place) -> NDArray[Any]:
@@ -101,7 +101,7 @@ def allowed(feature: Feature) -> str:
         "string": "a string",
         "category": "one of its categories",
         "datetime": "a date as RFC 3339 has it, such as 2024-01-31T08:30:00Z",
-    }[feature.type]
+    }[feature.takes]
     if feature.categories is not None and (feature.type == "category" or feature.unknown == NOT_TAKEN):
         first = ", ".join(repr(value) for value in feature.categories[:SHOWN])
         words = f"one of {first}" + (", ..." if len(feature.categories) > SHOWN else "")

@@ -62,6 +62,11 @@ class Feature:
         return self.dtype is None and not self.missing and self.categories is None
 
     @property
+    def takes(self) -> str:
+        """The type of a request's values: an earlier version called whole what training had by chance."""
+        return "number" if self.type == "integer" and self.dtype is None else self.type
+
+    @property
     def label(self) -> str:
         """How an error names the column; a text model's column has no name."""
         return self.name or "text"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +97,9 @@ def prepare(card: Card, columns: Columns) -> Input:
     if card.form != ARRAY:
         return columns
     dtype = card.input_dtype
-    matrix: NDArray[Any] = np.empty((len(columns), len(card.features)), dtype=dtype)
+    # Column after column, as a frame has them: in single precision another order would add up to other digits.
+    layout: Literal["C", "F"] = "F" if dtype == np.float32 else "C"
+    matrix: NDArray[Any] = np.empty((len(columns), len(card.features)), dtype, layout)
     for at, (feature, array) in enumerate(zip(card.features, columns.arrays, strict=True)):
         if array.dtype.kind == "O" and (dtype.kind != "O" or feature.missing_as is None):
             array = np.array([np.nan if value is None else value for value in array], dtype=object)

@@ -25,7 +25,7 @@ def cell(feature: Feature) -> Schema:
     if feature.type == "category" or feature.unknown == NOT_TAKEN:
         schema = _choice(feature)
     else:
-        schema = {"type": JSON_TYPES[feature.type]}
+        schema = {"type": JSON_TYPES[feature.takes]}
         if feature.type == "datetime":
             schema["format"] = "date-time"
     if feature.missing:
