@@ -365,6 +365,19 @@ def test_data_that_no_request_can_have_is_refused(tmp_path: Path, frame: pd.Data
         pack(tmp_path, Answering(), frame)
 
 
+def test_a_model_that_knows_names_and_refuses_the_frame_is_not_tried_with_an_array(tmp_path: Path) -> None:
+    class WantsCategories(Answering):
+        feature_names_in_ = ("c0", "c1")
+
+        def predict(self, rows: Any) -> Any:
+            if hasattr(rows, "columns"):
+                raise ValueError("c1 must be a category")
+            return super().predict(rows)
+
+    with pytest.raises(BundleError, match="predict refuses the data: c1 must be a category"):
+        pack(tmp_path, WantsCategories(), numbers())
+
+
 class Answering:
     """Answers any rows, as an estimator of one's own."""
 

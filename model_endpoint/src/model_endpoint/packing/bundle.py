@@ -43,7 +43,7 @@ from model_endpoint.packing import code as own_code
 from model_endpoint.packing import dump as dumping
 from model_endpoint.packing import questions, training_data
 from model_endpoint.packing.compiler import compile_estimator
-from model_endpoint.packing.description import describe, require_agreement, with_objects
+from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
 from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
 from model_endpoint.packing.questions import Asked
 from model_endpoint.packing.rehearsal import Answers, rehearse
@@ -197,7 +197,7 @@ def _quiet() -> Iterator[None]:
 def _ask(
     estimator: Any, source: TrainingData, knowledge: Knowledge, chosen: Index
 ) -> tuple[TrainingData, TrainingData, Asked]:
-    """Ask the estimator for its form and answers, of the data as it is, or with objects where its categories are.
+    """Ask the estimator for its form and answers, of the data as it is, or in the types that it knows of.
 
     Returns the data, its verification rows, and what the estimator said. Raises BundleError.
     """
@@ -205,7 +205,7 @@ def _ask(
     try:
         return source, verification, questions.ask_form(estimator, verification)
     except BundleError:
-        changed = with_objects(source, knowledge)
+        changed = with_categories(with_objects(source, knowledge), estimator)
         if changed is source:
             raise
         verification = changed.take(chosen if len(chosen) > 1 else np.array([0, 0]))

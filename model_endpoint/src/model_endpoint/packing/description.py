@@ -8,7 +8,7 @@ import numpy as np
 
 from model_endpoint.models.contract import ARRAY, DICTS, TEXTS, Feature
 from model_endpoint.models.errors import BundleError
-from model_endpoint.packing.knowledge import Knowledge
+from model_endpoint.packing.knowledge import Knowledge, parts_of_input
 from model_endpoint.packing.training_data import TrainingData
 
 KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -37,7 +37,25 @@ def with_objects(data: TrainingData, knowledge: Knowledge) -> TrainingData:
     """The data with objects in place of numbers in the columns whose categories are objects."""
     for at in sorted(knowledge.objects):
         if data.is_frame and getattr(data.column(at).dtype, "kind", "O") in "biuf":
-            data = data.with_objects(at)
+            data = data.with_type(at, object)
+    return data
+
+
+def with_categories(data: TrainingData, estimator: Any) -> TrainingData:
+    """The data with categories in the columns in which XGBoost has them and knows their values itself.
+
+    Some files of tables, such as parquet for whole numbers, lose pandas' type of a category.
+    """
+    for part in parts_of_input(estimator):
+        if not data.is_frame or type(part).__module__.split(".")[0] != "xgboost":
+            continue
+        booster = part.get_booster()
+        kinds = booster.feature_types or []
+        if not hasattr(booster, "get_categories") or len(kinds) != data.width:
+            continue  # an older one knows codes alone
+        for at, kind in enumerate(kinds):
+            if kind == "c" and str(data.column(at).dtype) != "category":
+                data = data.with_type(at, "category")
     return data
 
 

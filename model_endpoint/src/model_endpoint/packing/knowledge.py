@@ -39,7 +39,7 @@ class Knowledge:
 
 def names_of(estimator: Any) -> list[str] | None:
     """The names of the columns that the estimator was fitted on; None where no part of it knows them."""
-    for part in _parts(estimator):
+    for part in parts_of_input(estimator):
         for attribute in ("feature_names_in_", *LIBRARY_NAMES.get(type(part).__module__.split(".")[0], ())):
             try:
                 names = [str(name) for name in getattr(part, attribute)]
@@ -58,11 +58,11 @@ def knowledge_of(estimator: Any, width: int) -> Knowledge:
     return knowledge
 
 
-def _parts(estimator: Any) -> Iterator[Any]:
+def parts_of_input(estimator: Any) -> Iterator[Any]:
     """The estimator and its parts that see its own input."""
     yield estimator
     for child in _children(estimator):
-        yield from _parts(child)
+        yield from parts_of_input(child)
 
 
 def _children(part: Any) -> list[Any]:

@@ -21,6 +21,7 @@ from model_endpoint.packing.progress import working
 from model_endpoint.packing.trust import Trust
 
 ADDRESS = "127.0.0.1"
+MAX_BODY = 64 << 20  # to try large batches; a fleet has a variable for it
 
 
 def serve(folders: Sequence[Path], port: int, trust: Trust) -> int:
@@ -66,7 +67,14 @@ def _require_free(port: int) -> None:
 
 def _run(models: Path, code: Path, port: int) -> int:
     package = Path(model_endpoint.__file__).parents[1]
-    settings = {"MODELS": models, "ADDRESS": ADDRESS, "PORT": port, "LOG_SAMPLE": 0, "ENDPOINT": "local"}
+    settings = {
+        "MODELS": models,
+        "ADDRESS": ADDRESS,
+        "PORT": port,
+        "LOG_SAMPLE": 0,
+        "MAX_BODY": MAX_BODY,
+        "ENDPOINT": "local",
+    }
     environment = os.environ | {f"FLOTILLA_{name}": str(value) for name, value in settings.items()}
     # As in the image: the process that forks the workers starts no threads, which would not survive the fork.
     environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

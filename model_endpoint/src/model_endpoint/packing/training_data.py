@@ -71,9 +71,9 @@ class TrainingData:
         part = self.table.iloc[rows].reset_index(drop=True) if self.is_frame else self.table[rows]
         return TrainingData(part, self.names, self.forms)
 
-    def with_objects(self, at: int) -> TrainingData:
-        """The same data with Python's objects in one column of the frame."""
-        table = self.table.assign(**{self.names[at]: self.column(at).astype(object)})
+    def with_type(self, at: int, dtype: Any) -> TrainingData:
+        """The same data with another type of one column of the frame."""
+        table = self.table.assign(**{self.names[at]: self.column(at).astype(dtype)})
         return TrainingData(table, self.names, self.forms)
 
     def put(self, at: int, row: int, value: Any) -> None:
@@ -168,7 +168,9 @@ def read(data: Any, fitted: list[str] | None, types: Mapping[str, str]) -> Train
         if column not in frame:
             raise BundleError(f"--type {column}={kind}: the data has no such column")
         frame = frame.assign(**{column: as_type(frame[column], kind)})
-    return TrainingData(frame, list(frame.columns), [FRAME, ARRAY, TEXTS, DICTS])
+    # An estimator that knows names was fitted on a frame; any other form may be answered, and answered wrong.
+    forms = [FRAME, TEXTS, DICTS, ARRAY] if fitted is None else [FRAME]
+    return TrainingData(frame, list(frame.columns), forms)
 
 
 def as_type(column: Any, kind: str) -> Any:
