@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import io
 import json
 import os
 import pathlib
 import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flotilla.fleet.plugins.module_utils.model_libraries import LOCK, merge_locks
 
 DOCUMENTATION = r"""
 module: build_context
@@ -17,7 +20,9 @@ short_description: Hash the sources of an image, and pack its build context
 description:
   - Runs on the controller to hash, and on the image builder to pack.
   - The hash covers every file below O(source) and O(models) (its path, whether it may be executed, and its content)
-    and O(recipe). The same files give the same hash on every machine, whatever their dates and owners.
+    O(trusted) and O(recipe). The same files give the same hash on every machine, whatever their dates and owners.
+  - The lock C(requirements-build.txt) of O(source) is completed by the locks of the models. Models that need different
+    versions of a library are refused.
   - With O(dest), those files and the ones of O(wheelhouse) are packed into one uncompressed tar for
     C(docker build -).
 options:
@@ -29,6 +34,9 @@ options:
     description: The folder of the models' bundles, which takes the place of C(models/) in O(source).
     type: path
     required: true
+  trusted:
+    description: The file of the types and the code that the models are trusted with. It may be absent.
+    type: path
   recipe:
     description: What else the image depends on, for example the name of its base image.
     type: dict
@@ -61,11 +69,16 @@ size:
   description: Bytes of the tar.
   returned: when O(dest) is given, except in check mode
   type: int
+lock:
+  description: The locked requirements of the image.
+  returned: always
+  type: str
 """
 
 # Files that tools leave in a work tree, and that do not belong in an image.
 LEFT_OUT = {"__pycache__", "build", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store"}
 MODELS = "models"
+TRUSTED = "trusted.yml"
 
 
 def files_below(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
@@ -86,28 +99,42 @@ def files_below(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
     return kept
 
 
-def context_files(source: pathlib.Path, models: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
-    """Return the files of `source` by their path in the build context, with those of `models` as its models/.
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What an image is built from: the code in `source`, the bundles in `models`, and what these are trusted with."""
 
-    They are sorted by that path. Raises ValueError as files_below does.
-    """
-    files = {name: path for name, path in files_below(source).items() if name.parts[0] != MODELS}
-    files |= {pathlib.Path(MODELS) / name: path for name, path in files_below(models).items()}
-    return dict(sorted(files.items()))
+    source: pathlib.Path
+    models: pathlib.Path
+    trusted: pathlib.Path | None = None
+
+    def files(self) -> dict[pathlib.Path, pathlib.Path]:
+        """Return the files by their path in the build context, sorted by that path, but those of `written`.
+
+        Raises ValueError as files_below does.
+        """
+        files = {name: path for name, path in files_below(self.source).items() if name.parts[0] != MODELS}
+        files |= {pathlib.Path(MODELS) / name: path for name, path in files_below(self.models).items()}
+        return {name: path for name, path in sorted(files.items()) if name.as_posix() not in (LOCK, TRUSTED)}
+
+    def written(self) -> dict[str, str]:
+        """Return the text of the files that are made for the build context, by their path in it."""
+        trusted = self.trusted.read_text() if self.trusted and self.trusted.exists() else ""
+        return {LOCK: merge_locks(self.source, self.models), TRUSTED: trusted}
 
 
-def content_hash(source: pathlib.Path, models: pathlib.Path, recipe: dict[str, object]) -> str:
-    """Return twelve hexadecimal digits of the SHA-256 over the files of `source` and `models`, and `recipe`."""
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
-    for name, path in context_files(source, models).items():
+def content_hash(context: Context, recipe: dict[str, object]) -> str:
+    """Return twelve hexadecimal digits of the SHA-256 over the files of `context`, and `recipe`."""
+    files = context.files()
+    digest = hashlib.sha256(json.dumps([recipe, context.written()], sort_keys=True).encode())
+    for name, path in files.items():
         executable = os.access(path, os.X_OK)
         digest.update(f"\0{name.as_posix()}\0{executable:d}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:12]
 
 
-def pack(source: pathlib.Path, models: pathlib.Path, wheelhouse: pathlib.Path, dest: pathlib.Path) -> None:
-    """Write the files of `source` and `models`, and those of `wheelhouse` below wheelhouse/, to the tar `dest`.
+def pack(context: Context, wheelhouse: pathlib.Path, dest: pathlib.Path) -> None:
+    """Write the files of `context`, and those of `wheelhouse` below wheelhouse/, to the tar `dest`.
 
     The tar has no dates and owners, so that an unchanged file gives an unchanged layer.
     """
@@ -119,7 +146,11 @@ def pack(source: pathlib.Path, models: pathlib.Path, wheelhouse: pathlib.Path, d
         return entry
 
     with tarfile.open(dest, "w") as tar:
-        for name, path in context_files(source, models).items():
+        for written, text in context.written().items():
+            entry = tarfile.TarInfo(written)
+            entry.size = len(text.encode())
+            tar.addfile(plain(entry), io.BytesIO(text.encode()))
+        for name, path in context.files().items():
             tar.add(path, name.as_posix(), filter=plain)
         for name, wheel in sorted(files_below(wheelhouse).items()):
             tar.add(wheel, f"wheelhouse/{name.name}", filter=plain)
@@ -130,6 +161,7 @@ def main() -> None:
         argument_spec={
             "source": {"type": "path", "required": True},
             "models": {"type": "path", "required": True},
+            "trusted": {"type": "path"},
             "recipe": {"type": "dict", "default": {}},
             "wheelhouse": {"type": "path"},
             "dest": {"type": "path"},
@@ -137,12 +169,20 @@ def main() -> None:
         required_together=[("wheelhouse", "dest")],
         supports_check_mode=True,
     )
-    source, models = pathlib.Path(module.params["source"]), pathlib.Path(module.params["models"])
+    trusted = module.params["trusted"]
+    context = Context(
+        pathlib.Path(module.params["source"]),
+        pathlib.Path(module.params["models"]),
+        pathlib.Path(trusted) if trusted else None,
+    )
     try:
-        result: dict[str, str | int] = {"hash": content_hash(source, models, module.params["recipe"])}
+        result: dict[str, str | int] = {
+            "hash": content_hash(context, module.params["recipe"]),
+            "lock": context.written()[LOCK],
+        }
         if module.params["dest"] and not module.check_mode:
             dest = pathlib.Path(module.params["dest"])
-            pack(source, models, pathlib.Path(module.params["wheelhouse"]), dest)
+            pack(context, pathlib.Path(module.params["wheelhouse"]), dest)
             result["size"] = dest.stat().st_size
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -55,7 +55,7 @@ def install(settings: Settings, models: Models) -> None:
 
 
 def wrong(right: Predictor) -> Predictor:
-    def predictor(rows: Rows, probabilities: bool = True) -> Outputs:
+    def predictor(rows: Rows, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         outputs = right(rows, probabilities)
         return {**outputs, "predict": np.full_like(outputs["predict"], "versicolor")}
 
@@ -63,7 +63,7 @@ def wrong(right: Predictor) -> Predictor:
 
 
 def tardy(right: Predictor) -> Predictor:
-    def predictor(rows: Rows, probabilities: bool = True) -> Outputs:
+    def predictor(rows: Rows, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         time.sleep(TARDY_SECONDS)
         return right(rows, probabilities)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,14 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_wine
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle
+from model_endpoint.packing.trust import Trust
 
 
 @pytest.fixture
@@ -73,15 +74,17 @@ def test_a_wrong_field_is_named(iris: Path, line: str, instead: str, message: st
         bundle.read(iris)
 
 
-def test_an_untrusted_type_must_be_allowed_by_name(tmp_path: Path) -> None:
+def test_a_type_that_does_not_only_compute_must_be_trusted_by_name(tmp_path: Path) -> None:
     rows = np.arange(40.0).reshape(20, 2)
-    forest = RandomForestClassifier(n_estimators=2).fit(rows, rows[:, 0] > 20)
-    with pytest.raises(BundleError, match=r"sklearn\.tree\._tree\.Tree"):
-        bundle.pack(forest, rows, tmp_path / "forest", name="forest", version="1")
-    tree = "sklearn.tree._tree.Tree"
-    card = bundle.pack(forest, rows, tmp_path / "forest", name="forest", version="1", allowed_types=[tree])
+    tree = DecisionTreeClassifier().fit(rows, rows[:, 0] > 20)
+    card = bundle.pack(tree, rows, tmp_path / "tree", name="tree", version="1")
     assert card.outputs[0].datatype == "BOOL"
-    assert bundle.read(tmp_path / "forest").card == card
+    assert bundle.read(tmp_path / "tree").card == card
+    own = make_pipeline(FunctionTransformer(inverse_func=statistics.fmean), tree)
+    card = bundle.pack(own, rows, tmp_path / "own", name="own", version="1")
+    with pytest.raises(BundleError, match=r"own: the type statistics\.fmean is not trusted"):
+        bundle.read(tmp_path / "own")
+    assert bundle.read(tmp_path / "own", Trust(frozenset({"statistics.fmean"}))).card == card
 
 
 @pytest.mark.parametrize("data", [[["a"]], [[float("nan")]], [], [1.0]])
@@ -94,9 +97,7 @@ def test_labels_the_protocol_has_no_datatype_for_are_refused(tmp_path: Path) -> 
     rows = np.arange(40.0).reshape(20, 2)
     dated = DecisionTreeClassifier().fit(rows, np.where(rows[:, 0] > 20, b"a", b"b"))
     with pytest.raises(BundleError, match="has no datatype"):
-        bundle.pack(
-            dated, rows, tmp_path / "x", name="x", version="1", allowed_types=["sklearn.tree._tree.Tree"]
-        )
+        bundle.pack(dated, rows, tmp_path / "x", name="x", version="1")
 
 
 @pytest.fixture
@@ -108,24 +109,20 @@ def wine() -> tuple[pd.DataFrame, Any]:
     return data.data, make_pipeline(chosen, LogisticRegression(max_iter=5000)).fit(data.data, data.target)
 
 
-def test_columns_chosen_by_name_are_found_without_names(
+def test_a_model_that_chooses_columns_by_name_gets_a_data_frame(
     wine: tuple[pd.DataFrame, Any], tmp_path: Path
 ) -> None:
     data, pipeline = wine
     card = bundle.pack(pipeline, data, tmp_path / "wine", name="wine", version="1")
     packed = bundle.read(tmp_path / "wine").estimator
     assert [feature.name for feature in card.features] == list(data.columns)
-    assert np.array_equal(packed.predict_proba(data.to_numpy()), pipeline.predict_proba(data))
-    assert pipeline[0].transformers_[0][2] == ["proline", "alcohol"]  # the user's own is as it was
+    assert card.form == "frame"
+    assert np.array_equal(packed.predict_proba(data), pipeline.predict_proba(data))
 
 
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (
-            lambda data: data[data.columns[::-1]],
-            "give the columns in the order the model was fitted on: alcohol, ",
-        ),
         (lambda data: data.drop(columns="ash"), "the data has no column 'ash'"),
         (
             lambda data: data.assign(target=1),
@@ -139,3 +136,17 @@ def test_data_with_other_columns_than_the_model_s_is_refused(
     data, pipeline = wine
     with pytest.raises(BundleError, match=message):
         bundle.pack(pipeline, edit(data), tmp_path / "wine", name="wine", version="1")
+
+
+def test_columns_are_brought_into_the_order_the_model_was_fitted_on(
+    wine: tuple[pd.DataFrame, Any], tmp_path: Path
+) -> None:
+    data, pipeline = wine
+    card = bundle.pack(pipeline, data[data.columns[::-1]], tmp_path / "wine", name="wine", version="1")
+    assert [feature.name for feature in card.features] == list(data.columns)
+
+
+def test_a_bundle_that_an_earlier_version_packed_takes_any_number(iris: Path) -> None:
+    text = (iris / "model.yml").read_text()
+    (iris / "model.yml").write_text(text.replace("type: number", "type: integer", 1))
+    assert bundle.read(iris).card.plain

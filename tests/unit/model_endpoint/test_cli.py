@@ -51,7 +51,7 @@ def test_a_model_is_packed_and_checked(files: Path, capsys: pytest.CaptureFixtur
         ("rows.csv", ("--drop", "cost"), "no column 'cost' to drop; its columns are width, height, price"),
         ("rows.npy", ("--metric", "r2=good"), "--metric r2=good: give it as NAME=NUMBER"),
         ("absent.npy", (), "absent.npy"),
-        ("line.joblib", (), "line.joblib must be CSV with a header"),
+        ("line.joblib", (), "line.joblib: its form is unknown; give .csv"),
     ],
 )
 def test_an_error_names_what_is_wrong_and_the_fix(

@@ -41,26 +41,29 @@ BAD_BODIES = [
     (b'{"model": "iris", "instances": [1, 2, 3, 4]}', "instances[0]: a row must be an array of 4 numbers"),
     (
         b'{"model": "iris", "instances": [[1, 2, 3, "4"]]}',
-        "instances[0][3] must be a number, not a string",
+        "instances[0].petal_width must be a number, not a string ('4')",
     ),
-    (b'{"model": "iris", "instances": [[1, 2, 3, null]]}', "instances[0][3] must be a number, not null"),
+    (
+        b'{"model": "iris", "instances": [[1, 2, 3, null]]}',
+        "instances[0].petal_width must be a number, not null; training had no missing values there",
+    ),
     (
         b'{"model": "iris", "instances": [[1, 2, 3, true]]}',
-        "instances[0][3] must be a number, not a boolean",
+        "instances[0].petal_width must be a number, not true",
     ),
     (
         b'{"model": "iris", "instances": [[1, 2, 3, [4]]]}',
-        "instances[0][3] must be a number, not an array",
+        "instances[0].petal_width must be a number, not an array",
     ),
     (
         b'{"model": "iris", "instances": [[1, 2, 3, 9007199254740993]]}',
-        "instances[0][3]: 9007199254740993 is beyond",
+        "instances[0].petal_width: 9007199254740993 is beyond",
     ),
     *(
         (
             b'{"model": "iris", "instances": [[1, 2.5, 3, 4],%b[1, 2, 0.00123456789012345678,%b%d]]}'
             % (space, space, number),
-            f"instances[1][3]: {str(number)[:97]}{'...' if number > 10**99 else ''} is beyond 2^53",
+            f"instances[1].petal_width: {str(number)[:97]}{'...' if number > 10**99 else ''} is beyond 2^53",
         )
         # The last ones that orjson keeps as integers, and the first that it makes floats of.
         for number in (2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**20, 10**300)
@@ -155,11 +158,11 @@ def test_csv_columns_are_found_by_the_header_in_any_order(client: FlaskClient, t
         ({"dataframe_records": [{"x": 1}]}, "dataframe_records[0]: 'x' is not a feature"),
         (
             {"dataframe_records": [RECORD | {"petal_width": "1"}]},
-            "dataframe_records[0][3] must be a number",
+            "dataframe_records[0].petal_width must be a number, not a string ('1')",
         ),
         ({"instances": [RECORD, ROW]}, "instances[1] must be an object"),
-        ({"inputs": dict.fromkeys(NAMES, 1)}, "inputs.sepal_length: the features need arrays"),
-        ({"inputs": RECORD | {"sepal_length": [1]}}, "inputs.sepal_width: the features need arrays"),
+        ({"inputs": dict.fromkeys(NAMES, 1)}, "inputs.sepal_length: the columns need arrays"),
+        ({"inputs": RECORD | {"sepal_length": [1]}}, "inputs.sepal_width: the columns need arrays"),
         ({"inputs": {}}, "inputs: 'sepal_length' is missing"),
     ],
 )
@@ -185,9 +188,9 @@ HEADER = ",".join(NAMES).encode()
         (HEADER + b"\n1,2,3,1e400\n", "line 2, petal_width"),
         (
             HEADER + b"\n1,2,3,4\n1,2,3, 18446744073709551616\n",
-            "rows[1][3]: 18446744073709551616 is beyond 2^53",
+            "line 3, petal_width: 18446744073709551616 is beyond 2^53",
         ),
-        (HEADER + b"\n1,2,3,true\n", "must be a number, not a boolean"),
+        (HEADER + b"\n1,2,3,true\n", "line 2, petal_width must be a number, not true"),
         (HEADER + b"\n1,2,3,[4]\n", "must be a number, not an array"),
         (HEADER + b'\n1,2,3,"4\n', "not valid CSV"),
         (b"\xff\n1\n", "not valid CSV"),

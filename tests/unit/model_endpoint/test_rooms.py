@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "models": {"models"},
     "runtime": {"models", "runtime"},
     "web": {"models", "runtime", "web"},
-    "packing": {"models", "packing"},
+    "packing": {"models", "packing", "runtime", "web"},
     "__main__": {"models", "runtime", "web"},
 }
 PACKAGE = "model_endpoint"

@@ -28,9 +28,9 @@ import sys, time
 from model_endpoint.models import model
 from model_endpoint.__main__ import main
 predict = model.Model.predict
-def slow(self, rows, probabilities=True):
+def slow(self, rows, *options, **named):
     time.sleep(0.7 if len(rows) == 2 else 0)
-    return predict(self, rows, probabilities)
+    return predict(self, rows, *options, **named)
 model.Model.predict = slow
 sys.exit(main())
 """

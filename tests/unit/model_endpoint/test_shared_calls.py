@@ -17,7 +17,7 @@ class Slow:
     def __init__(self) -> None:
         self.calls: list[int] = []
 
-    def __call__(self, rows: Any, probabilities: bool = True) -> Any:
+    def __call__(self, rows: Any, probabilities: bool = True, more: Any = ()) -> Any:
         self.calls.append(len(rows))
         time.sleep(0.05)
         if (rows < 0).any():

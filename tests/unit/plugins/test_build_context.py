@@ -7,7 +7,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.build_context import content_hash, pack
+from ansible_collections.flotilla.fleet.plugins.modules.build_context import Context, content_hash, pack
+
+A, B = "a" * 64, "b" * 64
 
 
 @pytest.fixture
@@ -15,6 +17,9 @@ def source(tmp_path: Path) -> Path:
     folder = tmp_path / "source"
     (folder / "src").mkdir(parents=True)
     (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / "requirements-build.txt").write_text(
+        f"numpy==2.4.6 \\\n    --hash=sha256:{A}\nskops==0.16 --hash=sha256:{A}\n"
+    )
     (folder / "src" / "app.py").write_text("print()\n")
     (folder / "models" / "example").mkdir(parents=True)
     (folder / "models" / "example" / "model.yml").write_text("name: example\n")
@@ -30,7 +35,7 @@ def models(tmp_path: Path) -> Path:
 
 
 def test_the_hash_stays_when_only_dates_and_leftovers_change(source: Path, models: Path) -> None:
-    before = content_hash(source, models, {"base": "a"})
+    before = content_hash(Context(source, models), {"base": "a"})
     os.utime(source / "Dockerfile", (1, 1))
     os.utime(models / "own" / "model.yml", (1, 1))
     (source / "src" / "__pycache__").mkdir()
@@ -41,35 +46,38 @@ def test_the_hash_stays_when_only_dates_and_leftovers_change(source: Path, model
     (source / "thing.egg-info" / "PKG-INFO").write_text("x")
     (models / "__pycache__").mkdir()
     (models / "__pycache__" / "train.cpython-311.pyc").write_bytes(b"x")
-    assert content_hash(source, models, {"base": "a"}) == before
+    assert content_hash(Context(source, models), {"base": "a"}) == before
     assert len(before) == 12
 
 
 def test_the_hash_changes_with_content_name_mode_and_recipe(source: Path, models: Path) -> None:
-    seen = {content_hash(source, models, {"base": "a"}), content_hash(source, models, {"base": "b"})}
+    seen = {
+        content_hash(Context(source, models), {"base": "a"}),
+        content_hash(Context(source, models), {"base": "b"}),
+    }
     (source / "src" / "app.py").write_text("print(1)\n")
-    seen.add(content_hash(source, models, {"base": "a"}))
+    seen.add(content_hash(Context(source, models), {"base": "a"}))
     (source / "src" / "app.py").rename(source / "src" / "main.py")
-    seen.add(content_hash(source, models, {"base": "a"}))
+    seen.add(content_hash(Context(source, models), {"base": "a"}))
     (source / "src" / "main.py").chmod(0o755)
-    seen.add(content_hash(source, models, {"base": "a"}))
+    seen.add(content_hash(Context(source, models), {"base": "a"}))
     assert len(seen) == 5
 
 
 def test_the_hash_changes_with_the_models_that_are_served_and_no_others(source: Path, models: Path) -> None:
-    before = content_hash(source, models, {})
+    before = content_hash(Context(source, models), {})
     (source / "models" / "example" / "model.yml").write_text("name: another\n")
-    assert content_hash(source, models, {}) == before
-    assert content_hash(source, source / "models", {}) != before
+    assert content_hash(Context(source, models), {}) == before
+    assert content_hash(Context(source, source / "models"), {}) != before
     (models / "own" / "model.yml").write_text("name: retrained\n")
-    assert content_hash(source, models, {}) != before
+    assert content_hash(Context(source, models), {}) != before
 
 
 def test_the_same_bundles_give_the_same_hash_wherever_they_lie(source: Path, models: Path) -> None:
-    of_example = content_hash(source, source / "models", {})
+    of_example = content_hash(Context(source, source / "models"), {})
     (source / "models" / "example").rename(models / "example")
     (models / "own" / "model.yml").unlink()
-    assert content_hash(source, models, {}) == of_example
+    assert content_hash(Context(source, models), {}) == of_example
 
 
 def test_a_folder_without_files_is_refused(source: Path, models: Path, tmp_path: Path) -> None:
@@ -77,7 +85,7 @@ def test_a_folder_without_files_is_refused(source: Path, models: Path, tmp_path:
     empty.mkdir()
     for chosen in ((empty, models), (source, empty), (source, tmp_path / "missing")):
         with pytest.raises(ValueError, match=r"(empty|missing) holds no file"):
-            content_hash(*chosen, {})
+            content_hash(Context(*chosen), {})
 
 
 def test_the_context_holds_the_source_the_models_and_the_wheels_without_owner_or_date(
@@ -86,8 +94,60 @@ def test_the_context_holds_the_source_the_models_and_the_wheels_without_owner_or
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     (wheels / "thing-1-py3-none-any.whl").write_bytes(b"wheel")
-    pack(source, models, wheels, tmp_path / "context.tar")
+    pack(Context(source, models), wheels, tmp_path / "context.tar")
     with tarfile.open(tmp_path / "context.tar") as tar:
-        names = ["Dockerfile", "models/own/model.yml", "src/app.py", "wheelhouse/thing-1-py3-none-any.whl"]
+        names = [
+            "requirements-build.txt",
+            "trusted.yml",
+            "Dockerfile",
+            "models/own/model.yml",
+            "src/app.py",
+            "wheelhouse/thing-1-py3-none-any.whl",
+        ]
         assert tar.getnames() == names
         assert {(entry.uid, entry.uname, entry.mtime) for entry in tar} == {(0, "", 0)}
+
+
+def lock(models: Path, model: str, *requirements: str) -> None:
+    (models / model).mkdir(exist_ok=True)
+    lines = [f"{requirement} --hash=sha256:{B}\n" for requirement in requirements]
+    (models / model / "requirements.txt").write_text("".join(lines))
+
+
+def test_a_model_s_libraries_take_the_place_of_the_image_s_own(source: Path, models: Path) -> None:
+    before = content_hash(Context(source, models), {})
+    assert Context(source, models).written()["requirements-build.txt"].count("\n") == 3
+    lock(models, "own", "numpy==2.3.1", "scikit-learn==1.8.0")
+    merged = Context(source, models).written()["requirements-build.txt"]
+    assert merged.splitlines() == [
+        f"numpy==2.3.1 --hash=sha256:{B}",
+        f"scikit-learn==1.8.0 --hash=sha256:{B}",
+        f"skops==0.16 --hash=sha256:{A}",
+    ]
+    assert content_hash(Context(source, models), {}) != before
+
+
+def test_models_that_contradict_each_other_are_refused_by_name(source: Path, models: Path) -> None:
+    lock(models, "own", "numpy==2.3.1", "joblib==1.9.0")
+    lock(models, "price", "numpy==2.3.1", "joblib==1.10.0")
+    assert "joblib==1.10.0" in Context(source, models).written()["requirements-build.txt"]
+    lock(models, "price", "numpy==2.4.0")
+    with pytest.raises(
+        ValueError, match=r"own and price in \S+ need different versions of numpy: 2\.3\.1 and 2\.4\.0"
+    ):
+        content_hash(Context(source, models), {})
+    (models / "price" / "requirements.txt").write_text("--index-url http://somewhere\n")
+    with pytest.raises(ValueError, match="'--index-url http://somewhere' is not NAME==VERSION"):
+        content_hash(Context(source, models), {})
+
+
+def test_what_is_trusted_comes_from_the_fleet_and_changes_the_hash(
+    source: Path, models: Path, tmp_path: Path
+) -> None:
+    (models / "trusted.yml").write_text("types: [shop.Own]\n")
+    trusted = tmp_path / "trusted.yml"
+    before = content_hash(Context(source, models, trusted), {})
+    assert Context(source, models, trusted).written()["trusted.yml"] == ""
+    trusted.write_text("types: [shop.Ratio]\n")
+    assert content_hash(Context(source, models, trusted), {}) != before
+    assert Context(source, models, trusted).written()["trusted.yml"] == "types: [shop.Ratio]\n"

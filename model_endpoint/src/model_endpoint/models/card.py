@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+
+from model_endpoint.models.contract import ARRAY, FORMS, Feature
 
 METADATA_FILE = "model.json"
 """What the image's build writes for a model: its card, and a description of its predictor."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One column of the input; `minimum` and `maximum` are the range of the training data."""
-
-    name: str
-    type: str
-    minimum: float
-    maximum: float
+PREDICT, PROBABILITIES, TRANSFORM = "predict", "predict_proba", "transform"
+FURTHER = ("decision_function", "score_samples", TRANSFORM)
+"""Outputs that an answer has only if the request asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +31,13 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a model says about itself; `classes` are a classifier's labels in the order of its probabilities."""
+    """What a model says about itself; `classes` are a classifier's labels in the order of its probabilities.
+
+    `form` is what the estimator gets: an array of `dtype`, a data frame, a list of texts or a list of dicts.
+    `depends_on_company` says that an answer depends on the other rows of its call.
+    `allowed_types` are the types in its file that must be trusted by name, and `code` is its own code, with SHA-256 by
+    name. Both only describe it: what is trusted is not for the model to say.
+    """
 
     name: str
     version: str
@@ -49,16 +50,42 @@ class Card:
     libraries: dict[str, str]
     model_sha256: str
     allowed_types: list[str] = field(default_factory=list)
+    form: str = ARRAY
+    dtype: str = "float64"
+    depends_on_company: bool = False
+    code: dict[str, str] = field(default_factory=dict)
 
     @property
     def input_datatype(self) -> str:
-        """The datatype of the input tensor, in the protocol's words."""
-        return "FP64"
+        """The datatype of the input tensor of a model of numbers, in the protocol's words."""
+        return "FP32" if self.dtype == "float32" else "FP64"
 
     @property
-    def input_dtype(self) -> np.dtype[np.float64]:
-        """The same datatype, in numpy's words."""
-        return np.dtype(np.float64)
+    def input_dtype(self) -> np.dtype[Any]:
+        """The type of an array that the estimator gets, in numpy's words."""
+        return np.dtype(self.dtype)
+
+    @property
+    def plain(self) -> bool:
+        """Whether every row of finite numbers is right, and the estimator gets them as an array of float64."""
+        return self.form == ARRAY and self.dtype == "float64" and all(item.plain for item in self.features)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the protocol's input is one tensor of numbers."""
+        kinds = {item.type for item in self.features}
+        return self.form == ARRAY and self.dtype != "object" and kinds <= {"number", "integer", "boolean"}
+
+    @property
+    def single_precision(self) -> set[str]:
+        """The outputs whose numbers are of single precision."""
+        return {output.name for output in self.outputs if output.datatype == "FP32"}
+
+    def values(self) -> dict[str, Any]:
+        """The card as plain values, without the fields that say nothing."""
+        values = asdict(self) | {"features": [item.values() for item in self.features]}
+        defaults = {"code": {}, "form": ARRAY, "dtype": "float64", "depends_on_company": False}
+        return {name: value for name, value in values.items() if value != defaults.get(name, ...)}
 
     @classmethod
     def from_values(cls, values: Any) -> Card:
@@ -82,4 +109,10 @@ class Card:
             )
         if not features or not outputs:
             raise ValueError("features or outputs are empty; pack the model again with flotilla-model pack")
+        if card.form not in FORMS:
+            raise ValueError(f"form is {card.form!r}; it must be one of {', '.join(FORMS)}")
+        names = [feature.name for feature in features]
+        if len(set(names)) < len(names):
+            repeated = next(name for at, name in enumerate(names) if name in names[:at])
+            raise ValueError(f"two columns have the name {repeated!r}; give each a name of its own")
         return card

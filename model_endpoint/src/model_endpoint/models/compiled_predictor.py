@@ -9,7 +9,7 @@ scikit-learn.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.array_files import check_arrays
 from model_endpoint.models.predictor import Outputs, Rows, require_finite
 
 Scores = NDArray[np.float64]
@@ -68,6 +69,7 @@ class TreesHead:
         depths: NDArray[np.intp],
         single_precision: bool,
     ) -> None:
+        check_level_order(feature, threshold, left, values, depths)
         self._feature = feature
         self._threshold = threshold
         self._left = left
@@ -136,6 +138,25 @@ class TreesHead:
         }
 
 
+def check_level_order(
+    feature: NDArray[np.intp],
+    threshold: NDArray[np.float64],
+    left: NDArray[np.int32],
+    values: NDArray[np.float64],
+    depths: NDArray[np.intp],
+) -> None:
+    """Raise ValueError unless every node leads to nodes further on, or is a leaf, so that every row reaches a leaf."""
+    count = len(left)
+    if not (len(feature) == len(threshold) == len(values) == count and 0 < len(depths) <= count):
+        raise ValueError("the sizes of the trees' arrays contradict each other")
+    here = np.arange(count)
+    leaf = (left == here) & (threshold == np.inf)
+    if not (leaf | ((left > here) & (left < count - 1))).all() or (feature < 0).any():
+        raise ValueError("a node of a tree lies outside the trees, or asks for a column that does")
+    if depths.min() < 1 or depths.max() > count:
+        raise ValueError(f"a tree is deeper than its {count} nodes")
+
+
 Head = LinearHead | TreesHead
 
 
@@ -172,7 +193,12 @@ class CompiledPredictor:
         """The name of this predictor's kind in `model_endpoint.models.kinds`."""
         return "numpy trees" if isinstance(self._head, TreesHead) else "numpy linear"
 
-    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs:
+    @property
+    def further(self) -> frozenset[str]:
+        """The outputs besides labels, probabilities and values: a classifier's scores, if it has any."""
+        return frozenset({"decision_function"} if self._classes and self._link != "mean" else ())
+
+    def __call__(self, rows: Rows, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         for step, operand in self._steps:
             rows = step(rows, operand)
         scores = self._head(rows)
@@ -184,6 +210,8 @@ class CompiledPredictor:
             return {"predict": values[:, 0] if values.shape[1] == 1 else values}
         if not self._bounded:
             require_finite(scores, allow_infinite=self._link in ("logistic", "label"))
+        if more and not self.further.issuperset(more):
+            raise ValueError(f"the compiled form has no {', '.join(sorted(set(more) - self.further))}")
         if len(self._classes) > 1:
             return self._several(scores)
         labels = self._classes[0]
@@ -194,6 +222,9 @@ class CompiledPredictor:
             outputs = {"predict": labels.take(scores.argmax(axis=1))}
         if probabilities and self._link != "label":
             outputs["predict_proba"] = PROBABILITIES[self._link](scores)
+        if more:
+            require_finite(scores)
+            outputs["decision_function"] = scores[:, 0] if scores.shape[1] == 1 else scores
         return outputs
 
     def _several(self, scores: Scores) -> Outputs:
@@ -223,8 +254,10 @@ class CompiledPredictor:
     def load(cls, path: Path) -> CompiledPredictor:
         """Read what `save` wrote. Raises OSError, KeyError or ValueError for any other file."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays: Mapping[str, NDArray[Any]] = dict(file)
+            with path.open("rb") as content:
+                check_arrays(content, path.name)
+                with np.load(content, allow_pickle=False) as file:
+                    arrays: Mapping[str, NDArray[Any]] = dict(file)
         except (BadZipFile, EOFError) as error:
             raise ValueError(f"{path.name} is broken: {error}") from None
         steps = [(str(name), arrays[f"step_{index}"]) for index, name in enumerate(arrays["steps"])]

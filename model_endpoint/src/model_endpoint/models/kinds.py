@@ -27,13 +27,13 @@ class Kind:
     """One kind of models.
 
     `load` reads the predictor from a model's folder, before the workers are forked; it raises OSError, ValueError,
-    KeyError or TypeError. `serve` is called in each worker, with the number of workers and what counts a call, and
-    returns the predictor the worker uses. `platform` is the protocol's name of the framework. `build_libraries` says
-    that the image needs the libraries of the build, scikit-learn among them.
+    KeyError, TypeError or ImportError. `serve` is called in each worker, with the model's card, the number of workers
+    and what counts a call, and returns the predictor the worker uses. `platform` is the protocol's name of the
+    framework. `build_libraries` says that the image needs the libraries of the build, scikit-learn among them.
     """
 
     load: Callable[[Path, Card], Predictor]
-    serve: Callable[[Predictor, int, Count], Predictor]
+    serve: Callable[[Predictor, Card, int, Count], Predictor]
     platform: str
     build_libraries: bool
 
@@ -42,17 +42,18 @@ def _load_compiled(folder: Path, card: Card) -> Predictor:  # noqa: ARG001 - the
     return CompiledPredictor.load(folder / COMPILED_FILE)
 
 
-def _serve_compiled(predictor: Predictor, workers: int, count: Count) -> Predictor:  # noqa: ARG001 - of `serve`
+def _serve_compiled(predictor: Predictor, card: Card, workers: int, count: Count) -> Predictor:  # noqa: ARG001
     return predictor
 
 
 def _load_scikit_learn(folder: Path, card: Card) -> Predictor:
-    return scikit_learn.load(folder / ESTIMATOR_FILE, card.allowed_types)
+    return scikit_learn.load(folder / ESTIMATOR_FILE, card)
 
 
-def _serve_scikit_learn(predictor: Predictor, workers: int, count: Count) -> Predictor:
+def _serve_scikit_learn(predictor: Predictor, card: Card, workers: int, count: Count) -> Predictor:
     scikit_learn.limit_threads(workers)
-    return SharedCalls(predictor, count)
+    # What depends on the other rows of its call must not get another request's.
+    return predictor if card.depends_on_company else SharedCalls(predictor, count)
 
 
 _COMPILED = Kind(_load_compiled, _serve_compiled, platform="sklearn", build_libraries=False)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from model_endpoint.models.card import METADATA_FILE, Card
+from model_endpoint.models import rows
+from model_endpoint.models.card import FURTHER, METADATA_FILE, Card
+from model_endpoint.models.contract import Input
 from model_endpoint.models.errors import BundleError, RequestError, quoted
 from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest, check_golden
 from model_endpoint.models.kinds import KINDS, Count
-from model_endpoint.models.predictor import Outputs, Predictor, Rows
+from model_endpoint.models.predictor import Outputs, Predictor
 
 Models = dict[str, "Model"]
 
@@ -43,27 +44,40 @@ class Model:
         self.golden = golden
         self.load_seconds = load_seconds
         self.width = len(card.features)
+        self.plain = card.plain
         self.outputs = {output.name: output for output in card.outputs}
+        self.usual_outputs = [output for output in card.outputs if output.name not in FURTHER]
 
     def serve(self, workers: int, count: Count) -> None:
         """Prepare the predictor for this worker, one of `workers`, in the way of its kind."""
-        self.predictor = self.kind.serve(self.predictor, workers, count)
+        self.predictor = self.kind.serve(self.predictor, self.card, workers, count)
 
-    def predict(self, rows: Rows, probabilities: bool = True) -> Outputs:
-        """Answer finite rows of shape (n, features), n at least 1, with finite outputs of n rows.
+    def predict(self, given: Input, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
+        """Answer rows that `model_endpoint.models.rows` prepared, at least one, with finite outputs of as many rows.
 
-        Raises RequestError for rows the model refuses, or for which its result is not finite.
+        `more` names further outputs than the usual ones. Raises RequestError for rows the model refuses, or for which
+        its result is not finite.
         """
         try:
-            return self.predictor(rows, probabilities)
+            if more:
+                return self.predictor(given, probabilities, more)
+            return self.predictor(given, probabilities)
         except ValueError as error:
             raise RequestError(f"the model refuses these rows: {error}") from None
 
-    def verify(self) -> None:
+    def verify(self, where: str = "") -> None:
         """Answer the golden requests, which also warms the model up. Raises GoldenAnswerError at a wrong answer."""
         for number, request in enumerate(self.golden):
-            answers = self.predict(np.array(request["rows"], dtype=self.card.input_dtype))
-            check_golden(answers, request["outputs"], f"{self.card.name}: golden request {number}")
+            columns = rows.from_rows(self.card, request["rows"], "rows")
+            more = [name for name in request["outputs"] if name in FURTHER]
+            given = rows.prepare(self.card, columns)
+            answers = self.predict(given, True, more) if more else self.predict(given)
+            check_golden(
+                answers,
+                request["outputs"],
+                f"{where or self.card.name}: golden request {number}",
+                self.card.single_precision,
+            )
 
 
 def load(directory: Path) -> Models:
@@ -100,6 +114,6 @@ def _load(folder: Path) -> Model:
         card = Card.from_values(content["card"])
         golden = json.loads((folder / GOLDEN_FILE).read_text())
         predictor = KINDS[content["predictor"]["kind"]].load(folder, card)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise BundleError(f"{folder} can't be loaded: {error}; build the image again") from None
     return Model(card, content["predictor"], predictor, golden, time.perf_counter() - start)

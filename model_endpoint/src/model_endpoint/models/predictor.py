@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,13 +14,14 @@ Outputs = dict[str, NDArray[Any]]
 
 
 class Predictor(Protocol):
-    """Answers finite rows of shape (n, features), n at least 1, with finite arrays of n rows by output name.
+    """Answers n rows, n at least 1, with finite arrays of n rows by output name.
 
-    `probabilities` says whether the caller needs a classifier's probabilities besides its labels. Raises ValueError
-    for rows that the model refuses, and for a result that is not finite.
+    `rows` are an array of shape (n, columns), or columns where the contract has another form. `probabilities` says
+    whether the caller needs a classifier's probabilities besides its labels, `more` which further outputs it needs.
+    Raises ValueError for rows that the model refuses, and for a result that is not finite.
     """
 
-    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs: ...
+    def __call__(self, rows: Any, probabilities: bool = True, more: Collection[str] = ()) -> Outputs: ...
 
 
 def require_finite(array: NDArray[Any], *, allow_infinite: bool = False) -> None:

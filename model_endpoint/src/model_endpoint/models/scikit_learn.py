@@ -3,44 +3,67 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model_endpoint.models.predictor import Outputs, Rows, require_finite
+from model_endpoint.models.card import PREDICT, PROBABILITIES, Card
+from model_endpoint.models.contract import ARRAY, Columns, Input
+from model_endpoint.models.frames import Make, maker
+from model_endpoint.models.predictor import Outputs, require_finite
 
 
 class SklearnPredictor:
-    """Serves a fitted estimator by its own `predict` and, where it has one, `predict_proba`."""
+    """Serves a fitted estimator by its own methods: `predict` and, where it has them, the others.
 
-    def __init__(self, estimator: Any) -> None:
+    `make` makes the estimator's input of columns; it is None for an estimator that gets an array.
+    """
+
+    def __init__(self, estimator: Any, make: Make | None = None) -> None:
         self._estimator = estimator
+        self._make = make
 
-    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs:
-        outputs: Outputs = {"predict": np.asarray(self._estimator.predict(rows))}
-        if probabilities and hasattr(self._estimator, "predict_proba"):
-            proba = self._estimator.predict_proba(rows)
+    def __call__(self, rows: Input, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
+        given = self._make(rows) if self._make and isinstance(rows, Columns) else rows
+        outputs: Outputs = {PREDICT: as_array(self._estimator.predict(given))}
+        if probabilities and hasattr(self._estimator, PROBABILITIES):
+            proba = self._estimator.predict_proba(given)
             if isinstance(proba, list):  # a classifier of several outputs returns one array for each
-                outputs |= {f"predict_proba_{index}": array for index, array in enumerate(proba)}
+                outputs |= {f"{PROBABILITIES}_{index}": as_array(array) for index, array in enumerate(proba)}
             else:
-                outputs["predict_proba"] = proba
+                outputs[PROBABILITIES] = as_array(proba)
+        outputs |= {name: as_array(getattr(self._estimator, name)(given)) for name in more}
         for array in outputs.values():
             if array.dtype.kind == "f":
                 require_finite(array)
         return outputs
 
 
-def load(path: Path, allowed_types: list[str]) -> SklearnPredictor:
+def as_array(values: Any) -> NDArray[Any]:
+    """An estimator's answer as an array, be it a sparse matrix, a data frame or a list."""
+    array: NDArray[Any] = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    return array
+
+
+def load(path: Path, card: Card) -> SklearnPredictor:
     """Load a model file in skops form; only this imports scikit-learn, which costs a second and 100 MB.
 
-    Raises OSError, ValueError, KeyError or TypeError when the file can't be loaded.
+    The image's build has found the card's `allowed_types` to be trusted. Raises OSError, ValueError, KeyError or
+    TypeError when the file can't be loaded.
     """
-    import skops.io
+    from model_endpoint.models import skops_file
 
-    estimator = skops.io.load(path, trusted=allowed_types)
+    estimator = skops_file.loads(path.read_bytes(), card.allowed_types)
     force_one_job(estimator)
-    return SklearnPredictor(estimator)
+    return predictor_of(estimator, card)
+
+
+def predictor_of(estimator: Any, card: Card) -> SklearnPredictor:
+    """The predictor of an estimator that gets the form its card names; raises ImportError where pandas is missing."""
+    return SklearnPredictor(estimator, None if card.form == ARRAY else maker(card))
 
 
 def limit_threads(workers: int) -> None:
@@ -87,4 +110,4 @@ def force_one_job(estimator: Any) -> None:
         elif hasattr(part, "get_params"):
             if getattr(part, "n_jobs", 1) != 1:
                 part.n_jobs = 1
-            stack += vars(part).values()
+            stack += getattr(part, "__dict__", {}).values()

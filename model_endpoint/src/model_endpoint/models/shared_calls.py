@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
-from model_endpoint.models.predictor import Outputs, Predictor, Rows
+from model_endpoint.models.contract import Input, join
+from model_endpoint.models.predictor import Outputs, Predictor
 
 
 class SharedCalls:
@@ -25,8 +26,8 @@ class SharedCalls:
         self._list_lock = threading.Lock()
         self._call_lock = threading.Lock()
 
-    def __call__(self, rows: Rows, probabilities: bool = True) -> Outputs:
-        ticket = _Ticket(rows, probabilities)
+    def __call__(self, rows: Input, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
+        ticket = _Ticket(rows, probabilities, more)
         with self._list_lock:
             self._waiting.append(ticket)
         with self._call_lock:
@@ -47,8 +48,12 @@ class SharedCalls:
 
     def _serve(self, tickets: list[_Ticket]) -> None:
         try:
-            rows = np.concatenate([ticket.rows for ticket in tickets])
-            outputs = self._predictor(rows, any(ticket.probabilities for ticket in tickets))
+            rows = join([ticket.rows for ticket in tickets])
+            probabilities = any(ticket.probabilities for ticket in tickets)
+            if more := {name for ticket in tickets for name in ticket.more}:
+                outputs = self._predictor(rows, probabilities, more)
+            else:
+                outputs = self._predictor(rows, probabilities)
             self._count(len(rows))
         except Exception as error:
             if len(tickets) > 1:  # one request is at fault; to find it, each gets a call of its own
@@ -66,8 +71,9 @@ class SharedCalls:
 class _Ticket:
     """The rows of one request, then its outputs or its error."""
 
-    def __init__(self, rows: Rows, probabilities: bool) -> None:
+    def __init__(self, rows: Input, probabilities: bool, more: Collection[str]) -> None:
         self.rows = rows
         self.probabilities = probabilities
+        self.more = more
         self.outputs: Outputs | None = None
         self.error: Exception | None = None

@@ -2,54 +2,76 @@
 
 A bundle is a folder with these files:
 
-    model.yml      the model's card: name, version, features, outputs, and the hash of the model file
-    model.skops    the fitted estimator in skops form, never pickle
-    rows.npy       verification rows, of the input's dtype and of shape (n, features)
-    golden.json    requests with the answers they must get
+    model.yml              the model's card: name, version, contract, outputs, and the hash of the model file
+    model.skops            the fitted estimator in skops form, never pickle
+    code/                  the model's own modules, packages and wheels, if it has any
+    requirements.txt       the libraries that serve the model, locked with hashes; `packing.packer` writes it
+    rows.npy               verification rows of a model of plain numbers, of shape (n, features)
+    verification.json.gz   those of any other model, as a request has them, with the estimator's own answers
+    golden.json            requests with the answers they must get
 
 A running endpoint reads what `model_endpoint.packing.image` makes of it.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import gzip
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skops.io
 import yaml
-from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer
-from sklearn.model_selection._search import BaseSearchCV
-from sklearn.pipeline import Pipeline
 
-from model_endpoint.models.card import Card, Feature, Output
-from model_endpoint.models.errors import BundleError, GoldenAnswerError
-from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest, check_golden
-from model_endpoint.models.kinds import ESTIMATOR_FILE
+from model_endpoint.models import rows as contract_rows
+from model_endpoint.models.card import FURTHER, Card, Output
+from model_endpoint.models.contract import ARRAY, FRAME, Feature
+from model_endpoint.models.errors import BundleError, GoldenAnswerError, RequestError
+from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
+from model_endpoint.models.kinds import ESTIMATOR_FILE, SCIKIT_LEARN
+from model_endpoint.models.model import Model
 from model_endpoint.models.predictor import Outputs, Rows
-from model_endpoint.models.scikit_learn import SklearnPredictor
+from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
+from model_endpoint.models.skops_file import loads, untrusted_types
+from model_endpoint.packing import code as own_code
+from model_endpoint.packing import dump as dumping
+from model_endpoint.packing import questions, training_data
+from model_endpoint.packing.compiler import compile_estimator
+from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
+from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
+from model_endpoint.packing.questions import Asked
+from model_endpoint.packing.rehearsal import Answers, rehearse
+from model_endpoint.packing.training_data import Index, TrainingData
+from model_endpoint.packing.trust import NONE_TRUSTED, Trust
+from model_endpoint.packing.variations import varied
 
-CARD_FILE, ROWS_FILE = "model.yml", "rows.npy"
+CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
+LARGEST_VERIFICATION = 1 << 28  # bytes; 200 rows of 5,000 columns have about 20 million
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
-DATATYPES = {"b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
+DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle that passed all checks of `read`."""
+    """A bundle that passed all checks of `read`; `rows` are as a request has them, `answers` the estimator's own."""
 
     card: Card
     dump: bytes
     estimator: Any
-    rows: Rows
+    rows: list[Any]
+    answers: Answers
     golden: list[GoldenRequest]
+
+    def prepared(self) -> Rows:
+        """The verification rows as an array, for a contract of the form `array`."""
+        matrix = contract_rows.prepare(self.card, contract_rows.from_rows(self.card, self.rows, "rows"))
+        return np.asarray(matrix)
 
 
 def pack(
@@ -61,106 +83,242 @@ def pack(
     version: str,
     description: str = "",
     metrics: dict[str, float] | None = None,
-    allowed_types: Sequence[str] = (),
+    libraries: Callable[[str], Mapping[str, str]] | None = None,
+    types: Mapping[str, str] | None = None,
+    order: bool = False,
+    depends_on_company: bool = False,
     sample: int = 200,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Card:
-    """Write the bundle of a fitted classifier or regressor into `directory`.
+    """Write the bundle of a fitted estimator into `directory`, which may hold own code already.
 
-    `data` is the training data, a data frame or an array of shape (n, features). From it come the features' names,
-    types and ranges, the verification rows (at most `sample` of them, spread evenly) and the golden requests. Raises
-    BundleError when the estimator or the data can't be served.
+    `data` is the training data: a data frame, an array of shape (n, columns), a list of texts or of dicts. From it and
+    from what the estimator knows come the contract, the verification rows (at most `sample` of them, spread evenly,
+    and rows of values that a request may have besides) and the golden requests. Every row is sent through every form
+    of a request, and compared with the estimator's own answer. `types` are types of columns that the data has
+    otherwise; `libraries` gives the versions that the estimator was fitted with, by the form of input that it gets.
+    `order` confirms the data's order where the model knows no names, `depends_on_company` that an answer may depend
+    on the other rows of its request. `tell` gets what the user should know. Raises BundleError.
     """
-    rows = _as_rows(data)
-    if not hasattr(estimator, "predict"):
-        raise BundleError(
-            f"{directory}: {type(estimator).__name__} has no predict; pack a classifier or a regressor"
+    with _named(directory), _quiet():
+        found = _contract(estimator, data, types or {}, order, sample, tell)
+        _require_alone(found.company, depends_on_company, tell)
+        asked = _without_uncompiled(estimator, found.asked)
+        dump = dumping.dump(estimator, str(directory))
+        versions = libraries(asked.form) if libraries else {one: installed_version(one) for one in LIBRARIES}
+        card = Card(
+            name=name,
+            version=version,
+            description=description,
+            features=found.features,
+            outputs=_outputs(asked.answers),
+            classes=_classes(estimator),
+            training_data_sha256=found.source.sha256(),
+            metrics=metrics or {},
+            libraries=dict(versions),
+            model_sha256=hashlib.sha256(dump).hexdigest(),
+            allowed_types=untrusted_types(dump),
+            code=own_code.hashes(directory),
+            form=asked.form,
+            dtype=asked.dtype,
+            depends_on_company=found.company,
         )
-    _check_order(estimator, data, directory)
-    estimator = _by_position(copy.deepcopy(estimator))
-    dump = _dump(estimator, allowed_types, directory)
-    verification = rows[np.linspace(0, len(rows) - 1, min(sample, len(rows))).astype(int)]
-    answers = _answers(estimator, verification, directory)
-    classes = getattr(estimator, "classes_", None)
-    card = Card(
-        name=name,
-        version=version,
-        description=description,
-        features=_features(data, rows),
-        outputs=[
-            Output(key, DATATYPES[array.dtype.kind], [-1, *array.shape[1:]]) for key, array in answers.items()
-        ],
-        classes=None if classes is None else [_plain(group) for group in classes],
-        training_data_sha256=hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest(),
-        metrics=metrics or {},
-        libraries={library: installed_version(library) for library in LIBRARIES},
-        model_sha256=hashlib.sha256(dump).hexdigest(),
-        allowed_types=list(allowed_types),
-    )
-    try:
-        Card.from_values(asdict(card))
-    except ValueError as error:
-        raise BundleError(f"{directory}: {error}") from None
-    _write(directory, card, dump, verification, answers)
+        Card.from_values(card.values())
+        verified = varied(estimator, found.source, found.verification, card, asked)
+        rows, answers = _verified(estimator, dump, card, verified, asked)
+        golden = _golden(estimator, found.verification, card, asked)
+        _write(directory, card, dump, rows, answers, golden)
     return card
 
 
-def _dump(estimator: Any, allowed_types: Sequence[str], directory: Path) -> bytes:
-    """The estimator in skops form; raises BundleError for types that skops does not trust and that are not allowed."""
-    dump: bytes = skops.io.dumps(estimator, compression=8, compresslevel=9)
-    untrusted = sorted(set(skops.io.get_untrusted_types(data=dump)) - set(allowed_types))
-    if untrusted:
+@dataclass(frozen=True, slots=True)
+class _Contract:
+    """What was found of the data and the estimator; `company` says that an answer depends on the other rows."""
+
+    source: TrainingData
+    verification: TrainingData
+    asked: Asked
+    features: list[Feature]
+    company: bool
+
+
+def _contract(
+    estimator: Any, data: Any, types: Mapping[str, str], order: bool, sample: int, tell: Callable[[str], None]
+) -> _Contract:
+    """Find the contract of an estimator. Raises BundleError."""
+    if not hasattr(estimator, "predict"):
+        raise BundleError(f"{type(estimator).__name__} has no predict; pack a classifier or a regressor")
+    fitted = names_of(estimator)
+    source = training_data.read(data, fitted, types)
+    knowledge = knowledge_of(estimator, source.width)
+    require_agreement(source, knowledge)
+    chosen = np.linspace(0, len(source) - 1, min(sample, len(source))).astype(int)
+    source, verification, asked = _ask(estimator, source, knowledge, chosen)
+    if fitted is None and source.is_frame and source.width > 1 and asked.form in (ARRAY, FRAME):
+        _require_order(source.names, order, tell)
+    company = questions.depends_on_company(estimator, verification, asked)
+    features = describe(source, asked.form, knowledge)
+    features = questions.ask_unknown(estimator, verification, features, asked)
+    return _Contract(source, verification, asked, features, company)
+
+
+def _require_alone(company: bool, confirmed: bool, tell: Callable[[str], None]) -> None:
+    """Raise BundleError for a model whose answers depend on their company, unless that is confirmed."""
+    if not company:
+        return
+    depends = "the model's answer to a row depends on the other rows of its request"
+    if not confirmed:
         raise BundleError(
-            f"{directory}: skops does not trust these types of the model: {', '.join(untrusted)}; "
-            "allow each by name if you know it: --allow TYPE"
+            f"{depends}; fit it so that each row has an answer of its own, or accept that: --depends-on-company"
         )
-    return dump
+    tell(f"{depends}, so requests share no calls")
 
 
-def _answers(estimator: Any, rows: Rows, directory: Path) -> Outputs:
-    """The estimator's answers to `rows`; raises BundleError for refused rows and for types the protocol lacks."""
+@contextlib.contextmanager
+def _named(directory: Path) -> Iterator[None]:
+    """Name the folder in every error; a card that can't be is one as well."""
     try:
-        answers = SklearnPredictor(estimator)(rows)
-    except ValueError as error:
-        raise BundleError(f"{directory}: the model's predict refuses the data: {error}") from None
-    for key, array in answers.items():
+        yield
+    except (BundleError, ValueError) as error:
+        if not isinstance(error, BundleError) and type(error) is not ValueError:
+            raise
+        text = str(error)
+        raise BundleError(text if text.startswith(str(directory)) else f"{directory}: {text}") from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what libraries warn of while they are asked odd questions."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _ask(
+    estimator: Any, source: TrainingData, knowledge: Knowledge, chosen: Index
+) -> tuple[TrainingData, TrainingData, Asked]:
+    """Ask the estimator for its form and answers, of the data as it is, or in the types that it knows of.
+
+    Returns the data, its verification rows, and what the estimator said. Raises BundleError.
+    """
+    verification = source.take(chosen if len(chosen) > 1 else np.array([0, 0]))
+    try:
+        return source, verification, questions.ask_form(estimator, verification)
+    except BundleError:
+        changed = with_categories(with_objects(source, knowledge), estimator)
+        if changed is source:
+            raise
+        verification = changed.take(chosen if len(chosen) > 1 else np.array([0, 0]))
+        return changed, verification, questions.ask_form(estimator, verification)
+
+
+def _require_order(names: list[str], confirmed: bool, tell: Callable[[str], None]) -> None:
+    """Say that the order is relied on; raise BundleError where numbered names say that it is another."""
+    numbers = [int("".join(filter(str.isdigit, name)) or -1) for name in names]
+    stems = {"".join(char for char in name if not char.isdigit()) for name in names}
+    if len(stems) == 1 and numbers != sorted(numbers) and not confirmed:
+        raise BundleError(
+            f"the model does not know its columns' names, and the data's are out of order: {', '.join(names[:10])}; "
+            "give the columns in the order of training, or confirm this one: --order"
+        )
+    tell("the model does not know its columns' names; it gets them in the data's order")
+
+
+def _without_uncompiled(estimator: Any, asked: Asked) -> Asked:
+    """Without the further outputs that the estimator has and its compiled form has not: to be fast is worth more."""
+    try:
+        further = compile_estimator(estimator).further
+    except Exception:  # what does not compile keeps all
+        return asked
+    dropped = [output for output in asked.more if output not in further]
+    answers = {output: array for output, array in asked.answers.items() if output not in dropped}
+    return Asked(asked.form, asked.dtype, [item for item in asked.more if item not in dropped], answers)
+
+
+def _outputs(answers: Outputs) -> list[Output]:
+    """The outputs as the protocol describes them; raises BundleError for a type that it lacks."""
+    outputs = []
+    for name, array in answers.items():
         if array.dtype.kind not in DATATYPES:
-            raise BundleError(
-                f"{directory}: {key} is of type {array.dtype}, for which the protocol has no datatype"
-            )
-    return answers
+            raise BundleError(f"{name} is of type {array.dtype}, for which the protocol has no datatype")
+        single = array.dtype == np.float32
+        datatype = "FP32" if single else DATATYPES[array.dtype.kind]
+        outputs.append(Output(name, datatype, [-1, *array.shape[1:]]))
+    return outputs
 
 
-def _write(directory: Path, card: Card, dump: bytes, rows: Rows, answers: Outputs) -> None:
-    """Write the four files; the golden requests are the first, the middle and the last of `rows`."""
-    chosen = sorted({0, len(rows) // 2, len(rows) - 1})
-    golden: list[GoldenRequest] = [
-        {
-            "rows": rows[[index]].tolist(),
-            "outputs": {key: array[[index]].tolist() for key, array in answers.items()},
-        }
-        for index in chosen
-    ]
+def _classes(estimator: Any) -> list[Any] | None:
+    try:
+        classes = estimator.classes_
+    except AttributeError:
+        return None
+    return None if classes is None else [_plain(group) for group in classes]
+
+
+def _verified(
+    estimator: Any, dump: bytes, card: Card, data: TrainingData, asked: Asked
+) -> tuple[list[Any], Answers]:
+    """The verification rows as requests have them, and the estimator's own answers, to which an endpoint's are equal.
+
+    The estimator answers the data itself, in its own types; the endpoint's model is read from what is written.
+    """
+    own = questions.answers_of(estimator, data, asked)
+    answers = {name: own[name].tolist() for name in (output.name for output in card.outputs)}
+    rows = data.rows(card)
+    loaded = loads(dump, card.allowed_types)
+    model = Model(card, {"kind": SCIKIT_LEARN}, predictor_of(loaded, card), [])
+    rehearse(model, rows, answers)
+    return rows, answers
+
+
+def _golden(estimator: Any, data: TrainingData, card: Card, asked: Asked) -> list[GoldenRequest]:
+    """Requests of one row each, of the first, the middle and the last row, with the estimator's own answers."""
+    golden: list[GoldenRequest] = []
+    for at in sorted({0, len(data) // 2, len(data) - 1}):
+        row = data.take(np.array([at]))
+        own = questions.answers_of(estimator, row, asked)
+        golden.append(
+            {"rows": row.rows(card), "outputs": {name: array.tolist() for name, array in own.items()}}
+        )
+    return golden
+
+
+def _write(
+    directory: Path, card: Card, dump: bytes, rows: list[Any], answers: Answers, golden: list[GoldenRequest]
+) -> None:
+    """Write the files of the bundle into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / ESTIMATOR_FILE).write_bytes(dump)
-    (directory / CARD_FILE).write_text(yaml.safe_dump(asdict(card), sort_keys=False, width=110))
+    (directory / CARD_FILE).write_text(
+        yaml.safe_dump(card.values(), sort_keys=False, width=110, allow_unicode=True)
+    )
     (directory / GOLDEN_FILE).write_text(json.dumps(golden, indent=1) + "\n")
-    np.save(directory / ROWS_FILE, rows)
+    if card.plain:
+        np.save(directory / ROWS_FILE, np.array(rows, dtype=np.float64))
+    else:
+        content = json.dumps({"rows": rows, "answers": answers}).encode()
+        (directory / VERIFICATION_FILE).write_bytes(gzip.compress(content, mtime=0))
 
 
-def read(directory: Path) -> Bundle:
-    """Read a bundle and check its hash, types and shapes, and that the model answers its golden requests.
+def read_card(directory: Path) -> Card:
+    """The card of a bundle. Raises BundleError, or OSError when there is none."""
+    try:
+        return Card.from_values(yaml.safe_load((directory / CARD_FILE).read_text()))
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise BundleError(f"{directory}: {CARD_FILE} can't be used: {error}") from None
 
-    Raises BundleError.
+
+def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
+    """Read a bundle and check its hashes, types and shapes, and that the model answers its golden requests.
+
+    What the bundle holds besides types that only compute must be in `trust`. Raises BundleError.
     """
-    for name in (CARD_FILE, ESTIMATOR_FILE, ROWS_FILE, GOLDEN_FILE):
+    for name in (CARD_FILE, ESTIMATOR_FILE, GOLDEN_FILE):
         if not (directory / name).is_file():
             raise BundleError(
                 f"{directory}: {name} is missing; pack the model again with flotilla-model pack"
             )
-    try:
-        card = Card.from_values(yaml.safe_load((directory / CARD_FILE).read_text()))
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise BundleError(f"{directory}: {CARD_FILE} can't be used: {error}") from None
+    card = read_card(directory)
     if card.name != directory.name:
         raise BundleError(
             f"{directory}: {CARD_FILE} names the model {card.name!r}; give the folder that name"
@@ -171,88 +329,60 @@ def read(directory: Path) -> Bundle:
             f"{directory}: {ESTIMATOR_FILE} is broken: its SHA-256 is {found}, {CARD_FILE} says "
             f"{card.model_sha256}; restore the file or pack the model again"
         )
+    estimator = _load(directory, card, dump, trust)
+    rows, answers = _read_rows(directory, card, estimator)
     try:
-        estimator = skops.io.loads(dump, trusted=card.allowed_types)
-    except Exception as error:  # skops raises any error of the types it loads
-        raise BundleError(f"{directory}: {ESTIMATOR_FILE} can't be loaded: {error}") from error
-    try:
-        rows = np.load(directory / ROWS_FILE, allow_pickle=False)
-        golden = json.loads((directory / GOLDEN_FILE).read_text())
-        for number, request in enumerate(golden):
-            answers = SklearnPredictor(estimator)(np.array(request["rows"], dtype=card.input_dtype))
-            check_golden(answers, request["outputs"], f"{directory}: golden request {number}")
+        golden: list[GoldenRequest] = json.loads((directory / GOLDEN_FILE).read_text())
+        Model(card, {"kind": SCIKIT_LEARN}, predictor_of(estimator, card), golden).verify(str(directory))
     except GoldenAnswerError as error:
         raise BundleError(f"{error}; pack the model again with flotilla-model pack") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except ImportError as error:
+        raise BundleError(f"{directory}: the model needs a library that is not installed: {error}") from None
+    except RequestError as error:
+        raise BundleError(f"{directory}: {GOLDEN_FILE} can't be used: {error.message}") from None
+    except Exception as error:  # a model that was tampered with raises any
         raise BundleError(f"{directory}: {ROWS_FILE} or {GOLDEN_FILE} can't be used: {error}") from None
-    if rows.dtype != card.input_dtype or rows.shape[1:] != (len(card.features),):
-        raise BundleError(
-            f"{directory}: {ROWS_FILE} holds {rows.dtype} of shape {rows.shape}; "
-            f"it must be {card.input_dtype} of shape (n, {len(card.features)})"
-        )
-    return Bundle(card, dump, estimator, rows, golden)
+    return Bundle(card, dump, estimator, rows, answers, golden)
 
 
-def _as_rows(data: Any) -> Rows:
+def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
+    """The estimator, after all that it brings is found to be trusted. Raises BundleError."""
+    own_code.check(directory, card.code)
     try:
-        rows = np.asarray(data, dtype=np.float64)
-    except (ValueError, TypeError) as error:
-        raise BundleError(
-            f"the data is not numeric: {error}; encode its columns inside the pipeline"
-        ) from None
-    if rows.ndim != 2 or 0 in rows.shape or not np.isfinite(rows).all():
-        raise BundleError(f"the data must be finite numbers of shape (rows, features), not {rows.shape}")
-    return rows
+        trust.check(str(directory), dump, card.code)
+        with own_code.importable(directory):
+            return loads(dump, trust.types)
+    except BundleError:
+        raise
+    except Exception as error:  # skops raises any error of the types it loads
+        raise BundleError(f"{directory}: {ESTIMATOR_FILE} can't be loaded: {error}") from error
 
 
-def _check_order(estimator: Any, data: Any, directory: Path) -> None:
-    """Raise BundleError unless the data's columns are those the estimator was fitted on, in the same order."""
-    fitted, given = getattr(estimator, "feature_names_in_", None), getattr(data, "columns", None)
-    if fitted is None or given is None or list(fitted) == list(given):
-        return
-    missing = [name for name in fitted if name not in given]
-    added = [name for name in given if name not in fitted]
-    if missing:
-        raise BundleError(
-            f"{directory}: the data has no column {missing[0]!r}, which the model was fitted on"
-        )
-    if added:
-        raise BundleError(
-            f"{directory}: the model was not fitted on the column {added[0]!r}; leave it out: --drop {added[0]}"
-        )
-    raise BundleError(
-        f"{directory}: give the columns in the order the model was fitted on: {', '.join(fitted)}"
-    )
-
-
-def _by_position(estimator: Any) -> Any:
-    """Make the column transformers of a fitted `estimator` find their columns by position; returns the estimator.
-
-    A transformer fitted on a data frame finds them by name, but the rows of a request have no names.
-    """
-    if isinstance(estimator, Pipeline):
-        _by_position(estimator.steps[0][1])
-    elif isinstance(estimator, BaseSearchCV):
-        _by_position(estimator.best_estimator_)
-    elif isinstance(estimator, ColumnTransformer):
-        columns = {name: list(places) for name, places in estimator._transformer_to_input_indices.items()}
-        estimator.transformers_ = [(name, part, columns[name]) for name, part, _ in estimator.transformers_]
-        estimator.transformers = [(name, part, columns[name]) for name, part, _ in estimator.transformers]
-        estimator._columns = [columns[name] for name, _, _ in estimator.transformers]
-        vars(estimator).pop("feature_names_in_", None)
-    return estimator
-
-
-def _features(data: Any, rows: Rows) -> list[Feature]:
-    names = [str(name) for name in getattr(data, "columns", [f"x{index}" for index in range(rows.shape[1])])]
-    return [
-        Feature(name, _feature_type(column), float(column.min()), float(column.max()))
-        for name, column in zip(names, rows.T, strict=True)
-    ]
-
-
-def _feature_type(column: NDArray[np.float64]) -> str:
-    return "integer" if (column == np.round(column)).all() else "number"
+def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], Answers]:
+    """The verification rows, and the estimator's own answers to them. Raises BundleError."""
+    name = ROWS_FILE if card.plain else VERIFICATION_FILE
+    path = directory / name
+    if not path.is_file():
+        raise BundleError(f"{directory}: {name} is missing; pack the model again with flotilla-model pack")
+    try:
+        if not card.plain:
+            with gzip.open(path) as file:
+                text = file.read(LARGEST_VERIFICATION + 1)
+            if len(text) > LARGEST_VERIFICATION:
+                raise ValueError(f"it unpacks to more than {LARGEST_VERIFICATION:,} bytes")
+            content = json.loads(text)
+            return content["rows"], content["answers"]
+        rows = np.load(path, allow_pickle=False)
+        if rows.dtype != card.input_dtype or rows.shape[1:] != (len(card.features),):
+            raise ValueError(
+                f"it holds {rows.dtype} of shape {rows.shape}; "
+                f"it must be {card.input_dtype} of shape (n, {len(card.features)})"
+            )
+        more = [output.name for output in card.outputs if output.name in FURTHER]
+        own = SklearnPredictor(estimator)(rows, True, more)
+        return rows.tolist(), {output: array.tolist() for output, array in own.items()}
+    except Exception as error:  # a model that was tampered with raises any
+        raise BundleError(f"{directory}: {name} can't be used: {error}") from None
 
 
 def _plain(label: Any) -> Any:

@@ -1,33 +1,23 @@
-"""`flotilla-model`: pack a fitted estimator into a bundle, or check a bundle. Runs where models are trained."""
+"""`flotilla-model`: pack a fitted estimator into a bundle, check a bundle, or serve bundles on this machine.
+
+Runs where models are trained.
+"""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import joblib
-import numpy as np
-from numpy.typing import NDArray
-
 from model_endpoint.models.errors import BundleError
-from model_endpoint.packing import bundle
-from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
-
-
-class Table:
-    """Rows of shape (n, columns) with column names: the part of a data frame's interface that packing needs."""
-
-    def __init__(self, columns: list[str], rows: NDArray[Any]) -> None:
-        self.columns = columns
-        self.rows = rows
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.rows, dtype=dtype)
+from model_endpoint.packing import checking, packer, serving
+from model_endpoint.packing.estimators import Loaded, load_estimator
+from model_endpoint.packing.progress import working
+from model_endpoint.packing.tables import drop_columns, read_table
+from model_endpoint.packing.trust import Trust
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,107 +26,161 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A model fitted on a data frame warns at every array, which is what an endpoint gives it.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     try:
-        print(options.run(options))  # noqa: T201
+        status: int = options.run(options)
     except (BundleError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    return 0
+    except MemoryError:
+        print("error: the memory is not enough; pack with fewer rows of training data", file=sys.stderr)  # noqa: T201
+        return 1
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="flotilla-model", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    pack = commands.add_parser("pack", help="make a bundle from a fitted classifier or regressor")
+    _add_pack(commands.add_parser("pack", help="make a bundle from a fitted estimator"))
+    check = commands.add_parser("check", help="check a bundle, and show what will serve it")
+    check.add_argument("directory", type=Path)
+    check.set_defaults(run=_check)
+    serve = commands.add_parser("serve", help="serve bundles on this machine, to try them")
+    serve.add_argument("folders", type=Path, nargs="+", help="bundles, or folders that hold bundles")
+    serve.add_argument("--port", type=int, default=8000)
+    serve.set_defaults(run=_serve)
+    for command in (check, serve):
+        command.add_argument(
+            "--trusted", type=Path, metavar="FILE", help="the types and code that your fleet trusts"
+        )
+    return parser
+
+
+def _add_pack(pack: argparse.ArgumentParser) -> None:
     pack.add_argument(
         "model",
         type=Path,
-        help="the estimator, saved with joblib.dump; a pickle can run any code, so load only your own",
+        help="the estimator: a file of joblib, pickle, cloudpickle or skops, or a model folder of MLflow; these can "
+        "run any code when they are read, so read only your own",
     )
     pack.add_argument(
-        "--data", type=Path, required=True, help="its training data: .npy, or .csv with a header"
+        "--data",
+        type=Path,
+        help="its training data: .csv, .jsonl (both also with .gz), .parquet, .feather or .npy; a model folder of "
+        "MLflow may have an example instead",
     )
     pack.add_argument(
-        "--drop",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="a column of the CSV that is not a feature",
+        "--separator", metavar="CHARACTER", help="what separates a CSV's cells, if its header doesn't show"
     )
+    pack.add_argument("--index", action="store_true", help="the data's first column only numbers the rows")
+    repeated: dict[str, Any] = {"action": "append", "default": []}
+    pack.add_argument(
+        "--drop", **repeated, metavar="COLUMN", help="a column of the data that is not a feature"
+    )
+    pack.add_argument(
+        "--type",
+        **repeated,
+        metavar="COLUMN=TYPE",
+        help="the type of a column that the data has otherwise: number, integer, boolean, string, category or datetime",
+    )
+    _add_model_options(pack, repeated)
+    pack.set_defaults(run=_pack)
+
+
+def _add_model_options(pack: argparse.ArgumentParser, repeated: dict[str, Any]) -> None:
     pack.add_argument("--name", required=True)
     pack.add_argument("--version", required=True)
     pack.add_argument("--description", default="")
-    pack.add_argument("--metric", action="append", default=[], metavar="NAME=VALUE")
+    pack.add_argument("--metric", **repeated, metavar="NAME=VALUE")
     pack.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        metavar="TYPE",
-        help="a type that skops does not trust by default",
+        "--code",
+        **repeated,
+        type=Path,
+        metavar="PATH",
+        help="a module, package or wheel of your own that the model needs",
+    )
+    pack.add_argument(
+        "--trusted",
+        type=Path,
+        metavar="FILE",
+        help="the types and code that your fleet trusts, to which what the model needs is added",
+    )
+    pack.add_argument(
+        "--order",
+        action="store_true",
+        help="confirm the data's order of columns where the model does not know their names",
+    )
+    pack.add_argument(
+        "--depends-on-company",
+        action="store_true",
+        help="accept that the model's answer to a row depends on the other rows of its request",
     )
     pack.add_argument(
         "--into", type=Path, default=Path("model_endpoint/models"), help="the folder of bundles"
     )
-    pack.set_defaults(run=_pack)
-    check = commands.add_parser("check", help="check a bundle, and show what will serve it")
-    check.add_argument("directory", type=Path)
-    check.set_defaults(run=_check)
-    return parser
 
 
-def _pack(options: argparse.Namespace) -> str:
-    metrics = {}
-    for metric in options.metric:
-        name, _, value = metric.partition("=")
-        try:
-            metrics[name] = float(value)
-        except ValueError:
-            raise BundleError(f"--metric {metric}: give it as NAME=NUMBER") from None
-    try:
-        estimator = joblib.load(options.model)
-    except Exception as error:  # a pickle raises what its types raise
-        raise BundleError(
-            f"{options.model}: the estimator can't be loaded: {error}; save it with joblib.dump"
-        ) from error
-    directory = options.into / options.name
-    bundle.pack(
-        estimator,
-        _read_data(options.data, options.drop),
-        directory,
+def _pack(options: argparse.Namespace) -> int:
+    metrics = _metrics(options.metric)
+    with working(f"reading {options.model}"):
+        loaded = load_estimator(options.model, options.code)
+    types = {**loaded.types, **_types(options.type)}
+    data = _read_data(options, loaded, types)
+    report = packer.pack(
+        loaded.estimator,
+        data,
+        options.into / options.name,
         name=options.name,
         version=options.version,
         description=options.description,
         metrics=metrics,
-        allowed_types=options.allow,
+        trusted=options.trusted,
+        code=[*loaded.code, *options.code],
+        types=types,
+        order=options.order,
+        depends_on_company=options.depends_on_company,
     )
-    return f"{directory}: packed; {_check(argparse.Namespace(directory=directory))}"
+    print(report)  # noqa: T201
+    return 0
 
 
-def _check(options: argparse.Namespace) -> str:
-    source = bundle.read(options.directory)
-    try:
-        served_by = compile_estimator(source.estimator).kind
-    except NotCompilableError as error:
-        served_by = f"scikit-learn ({error})"
-    return f"{source.card.name} {source.card.version} is valid and will be served by {served_by}"
+def _metrics(options: list[str]) -> dict[str, float]:
+    metrics = {}
+    for option in options:
+        name, _, value = option.partition("=")
+        try:
+            metrics[name] = float(value)
+        except ValueError:
+            raise BundleError(f"--metric {option}: give it as NAME=NUMBER") from None
+    return metrics
 
 
-def _read_data(path: Path, drop: list[str]) -> Any:
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    try:
-        header, *lines = csv.reader(path.read_text().splitlines())
-    except (UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise BundleError(f"{path} must be CSV with a header: {error}") from None
-    if missing := [column for column in drop if column not in header]:
-        raise BundleError(f"{path} has no column {missing[0]!r} to drop; its columns are {', '.join(header)}")
-    kept = [index for index, column in enumerate(header) if column not in drop]
-    try:
-        rows = np.array([[float(line[index]) for index in kept] for line in lines if line])
-    except (ValueError, IndexError) as error:
+def _types(options: list[str]) -> dict[str, str]:
+    types = {}
+    for option in options:
+        column, equals, kind = option.rpartition("=")
+        if not equals:
+            raise BundleError(f"--type {option}: give it as COLUMN=TYPE")
+        types[column] = kind
+    return types
+
+
+def _read_data(options: argparse.Namespace, loaded: Loaded, types: dict[str, str]) -> object:
+    path = options.data or loaded.example
+    if path is None:
         raise BundleError(
-            f"{path}: every row must have a number for each column of the header: {error}"
-        ) from None
-    return Table([header[index] for index in kept], rows)
+            f"{options.model}: it has no example of its input; give the training data: --data FILE"
+        )
+    with working(f"reading {path}"):
+        table = read_table(path, options.separator, options.index, types)
+        return drop_columns(table, options.drop, path)
+
+
+def _check(options: argparse.Namespace) -> int:
+    print(checking.check(options.directory, Trust.read(options.trusted)).in_words())  # noqa: T201
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    return serving.serve(options.folders, options.port, Trust.read(options.trusted, required=False))
 
 
 if __name__ == "__main__":

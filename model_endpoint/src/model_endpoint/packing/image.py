@@ -14,6 +14,7 @@ import py_compile
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
@@ -21,34 +22,59 @@ from typing import Any
 
 import numpy as np
 
-from model_endpoint.models.card import METADATA_FILE
+from model_endpoint.models.card import FURTHER, METADATA_FILE, Card
+from model_endpoint.models.contract import ARRAY, DICTS, FRAME, TEXTS, Feature
 from model_endpoint.models.errors import BundleError
 from model_endpoint.models.golden import GOLDEN_FILE
 from model_endpoint.models.kinds import COMPILED_FILE, ESTIMATOR_FILE, KINDS, SCIKIT_LEARN
+from model_endpoint.models.model import load
 from model_endpoint.packing import bundle
+from model_endpoint.packing import code as own_code
 from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
 from model_endpoint.packing.proof import prove
+from model_endpoint.packing.rehearsal import rehearse
+from model_endpoint.packing.trust import NONE_TRUSTED, TRUST_FILE, Trust
+
+GETS = {FRAME: "a data frame", TEXTS: "texts", DICTS: "dicts"}
 
 
-def build(bundles: Path, served: Path) -> bool:
+def build(bundles: Path, served: Path, trust: Trust = NONE_TRUSTED) -> bool:
     """Write one folder per bundle into `served`; returns whether any model needs the libraries of the build.
 
     Raises BundleError.
     """
-    directories = sorted(path for path in bundles.iterdir() if path.is_dir()) if bundles.is_dir() else []
+    directories = bundles_in(bundles)
     if not directories:
         raise BundleError(f"{bundles} holds no model; put a bundle there")
-    kinds = [KINDS[_build_one(directory, served / directory.name)] for directory in directories]
+    return build_all(directories, served, trust)
+
+
+def bundles_in(folder: Path) -> list[Path]:
+    """The folders in `folder`, each of which should be a bundle."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
+
+
+def build_all(directories: Sequence[Path], served: Path, trust: Trust) -> bool:
+    """Write one folder per bundle into `served`, and their own code into the folder `code` beside it.
+
+    Returns whether any model needs the libraries of the build. Raises BundleError.
+    """
+    for directory in directories:  # before any is imported, since a process has one module of a name
+        own_code.unpack(directory, served.parent / own_code.CODE_FOLDER)
+    kinds = [KINDS[_build_one(directory, served / directory.name, trust)] for directory in directories]
     return any(kind.build_libraries for kind in kinds)
 
 
-def _build_one(directory: Path, target: Path) -> str:
+def _build_one(directory: Path, target: Path, trust: Trust) -> str:
     """Write the folder of one model; returns its kind."""
-    source = bundle.read(directory)
+    source = bundle.read(directory, trust)
     target.mkdir(parents=True)
     predictor = _compile(source, target)
-    (target / METADATA_FILE).write_text(json.dumps({"card": asdict(source.card), "predictor": predictor}))
+    (target / METADATA_FILE).write_text(json.dumps({"card": source.card.values(), "predictor": predictor}))
     shutil.copy(directory / GOLDEN_FILE, target)
+    model = load(target.parent)[target.name]
+    rehearse(model, source.rows, source.answers)
     print(f"{source.card.name} {source.card.version}: {json.dumps(predictor)}")  # noqa: T201
     kind: str = predictor["kind"]
     return kind
@@ -56,11 +82,14 @@ def _build_one(directory: Path, target: Path) -> str:
 
 def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
     """Write the predictor's file into `target`, and return the predictor's description."""
-    low = np.array([feature.minimum for feature in source.card.features])
-    high = np.array([feature.maximum for feature in source.card.features])
+    card = source.card
+    more = [output.name for output in card.outputs if output.name in FURTHER]
     try:
+        _require_numbers(card)
+        low = np.array([float(feature.minimum or 0) for feature in card.features])
+        high = np.array([_highest(feature) for feature in card.features])
         candidate = compile_estimator(source.estimator)
-        proof = prove(source.estimator, candidate, source.rows, low, high)
+        proof = prove(source.estimator, candidate, source.prepared(), low, high, more)
     except Exception as error:  # scikit-learn can serve the model whatever fails here
         reason = str(error) if isinstance(error, NotCompilableError) else f"{type(error).__name__}: {error}"
         (target / ESTIMATOR_FILE).write_bytes(source.dump)
@@ -69,13 +98,28 @@ def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
     return {"kind": candidate.kind, "proof": asdict(proof)}
 
 
+def _require_numbers(card: Card) -> None:
+    """Raise NotCompilableError for a contract that compiled forms have no rule for."""
+    if card.form != ARRAY:
+        raise NotCompilableError(f"there is no rule for a model that gets {GETS[card.form]}")
+    if card.dtype != "float64":
+        raise NotCompilableError(f"there is no rule for a model that gets an array of {card.dtype}")
+    if missing := next((feature.label for feature in card.features if feature.missing), None):
+        raise NotCompilableError(f"there is no rule for missing values, which {missing!r} may have")
+
+
+def _highest(feature: Feature) -> float:
+    return 1.0 if feature.maximum is None else float(feature.maximum)
+
+
 def assemble(source: Path, target: Path) -> None:
     """Put the models, the package and the libraries they need into `target`, with their bytecode.
 
-    `source` holds `models/`, `package/`, `libraries/` with all libraries of the build, and `requirements.txt`, which
-    names the libraries that are enough to serve compiled models. Raises BundleError.
+    `source` holds `models/`, `trusted.yml`, `package/`, `libraries/` with all libraries of the build, and
+    `requirements.txt`, which names the libraries that are enough to serve compiled models. Raises BundleError.
     """
-    if build(source / "models", target / "models"):
+    (target / own_code.CODE_FOLDER).mkdir(parents=True)
+    if build(source / "models", target / "models", Trust.read(source / TRUST_FILE)):
         names = [
             found.name for found in distributions(path=[str(source / "libraries")]) if found.name != "pip"
         ]
@@ -84,7 +128,7 @@ def assemble(source: Path, target: Path) -> None:
     for name in names:
         _copy_library(name, source / "libraries", target / "libraries")
     shutil.copytree(source / "package", target / "package")
-    for folder in ("libraries", "package"):
+    for folder in ("libraries", "package", own_code.CODE_FOLDER):
         # Unlike the default form, this one has no file times, which differ between two builds of the same content.
         form = py_compile.PycInvalidationMode.UNCHECKED_HASH
         compileall.compile_dir(target / folder, quiet=2, workers=0, invalidation_mode=form)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +36,19 @@ class Proof:
     bit_for_bit: bool
 
 
-def prove(estimator: Any, candidate: Predictor, verification: Rows, low: Rows, high: Rows) -> Proof:
+def prove(
+    estimator: Any,
+    candidate: Predictor,
+    verification: Rows,
+    low: Rows,
+    high: Rows,
+    more: Collection[str] = (),
+) -> Proof:
     """Compare `candidate` with the estimator on verification, random and edge rows, and on single and extreme rows.
 
     `verification` has the shape (n, features); `low` and `high`, of shape (features,), are the range of the training
-    data. Raises NotCompilableError at the first label that differs, or number that differs by more than TOLERANCE.
+    data; `more` are the further outputs to compare. Raises NotCompilableError at the first label that differs, or
+    number that differs by more than TOLERANCE.
     """
     reference = SklearnPredictor(estimator)
     generator = np.random.default_rng(SEED)
@@ -58,7 +66,7 @@ def prove(estimator: Any, candidate: Predictor, verification: Rows, low: Rows, h
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow in extreme rows is part of the comparison
         for label, rows in batches:
-            expected, got = _attempt(reference, rows), _attempt(candidate, rows)
+            expected, got = _attempt(reference, rows, more), _attempt(candidate, rows, more)
             if expected is None or got is None:
                 if expected is not got:
                     raise NotCompilableError(
@@ -71,10 +79,10 @@ def prove(estimator: Any, candidate: Predictor, verification: Rows, low: Rows, h
     return Proof(len(verification), len(random), len(edges) + len(extremes), len(singles), worst, same_bits)
 
 
-def _attempt(predictor: Predictor, rows: Rows) -> Outputs | None:
+def _attempt(predictor: Predictor, rows: Rows, more: Collection[str]) -> Outputs | None:
     """The outputs, or None when the predictor refuses the rows."""
     try:
-        return predictor(rows)
+        return predictor(rows, True, more) if more else predictor(rows)
     except ValueError:
         return None
 

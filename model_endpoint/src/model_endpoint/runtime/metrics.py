@@ -32,7 +32,8 @@ _ROWS = _SECONDS_SUM + 1
 _ROWS_SUM = _ROWS + len(ROWS) + 1
 _CALLS = _ROWS_SUM + 1
 _CALLS_SUM = _CALLS + len(ROWS) + 1
-_SIZE = _CALLS_SUM + 1
+_UNKNOWN = _CALLS_SUM + 1
+_SIZE = _UNKNOWN + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Totals:
     seconds: Histogram
     rows: Histogram
     calls: Histogram
+    unknown: float
 
 
 class Metrics:
@@ -114,6 +116,11 @@ class Metrics:
             self._numbers[at + _CALLS + bisect_left(ROWS, rows)] += 1
             self._numbers[at + _CALLS_SUM] += rows
 
+    def count_unknown(self, model: str, values: int) -> None:
+        """Count values that the model's contract takes although training did not have them."""
+        with self._lock:
+            self._numbers[self._own + self._start(model) + _UNKNOWN] += values
+
     def totals(self) -> dict[str, Totals]:
         """The counters of each model and of NO_MODEL, added up over all workers."""
         return {name: self._totals(start) for name, start in self._starts.items()}
@@ -135,4 +142,5 @@ class Metrics:
             Histogram(SECONDS, sums[_SECONDS:_SECONDS_SUM], sums[_SECONDS_SUM]),
             Histogram(ROWS, sums[_ROWS:_ROWS_SUM], sums[_ROWS_SUM]),
             Histogram(ROWS, sums[_CALLS:_CALLS_SUM], sums[_CALLS_SUM]),
+            sums[_UNKNOWN],
         )

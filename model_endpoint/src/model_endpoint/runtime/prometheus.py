@@ -51,6 +51,9 @@ class PrometheusText:
         yield from _head("flotilla_rows_total", "counter", "Rows predicted.")
         for name, total in totals.items():
             yield f"flotilla_rows_total{{{self._labels[name]}}} {total.rows.sum:.0f}"
+        yield from _head("flotilla_unknown_values_total", "counter", "Values that training did not have.")
+        for name, total in totals.items():
+            yield f"flotilla_unknown_values_total{{{self._labels[name]}}} {total.unknown:.0f}"
         yield from _head("flotilla_requests_in_flight", "gauge", "Requests being answered.")
         for name, total in totals.items():
             yield f"flotilla_requests_in_flight{{{self._labels[name]}}} {total.in_flight:.0f}"

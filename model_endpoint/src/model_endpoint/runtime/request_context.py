@@ -17,7 +17,7 @@ class RequestContext:
     """What the middleware knows when a request comes in, and what the request's handler adds.
 
     `model` is the one in the path until a handler knows better; it is empty for no model. `start` is in seconds of
-    `perf_counter`.
+    `perf_counter`. `unknown` counts the values that training did not have.
     """
 
     method: str
@@ -25,6 +25,7 @@ class RequestContext:
     request_id: str
     model: str
     rows: int = 0
+    unknown: int = 0
     body: bytes = b""
     status: int = 0
     start: float = field(default_factory=perf_counter)

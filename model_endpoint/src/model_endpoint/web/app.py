@@ -166,6 +166,7 @@ def _body(also: str | None = None) -> bytes:
 def _reply(prediction: PredictionResponse) -> Response:
     context = context_of(request.environ)
     context.model, context.rows = prediction.model.card.name, prediction.rows
+    context.unknown = prediction.unknown
     if prediction.json_length is None:
         return Response(prediction.body, content_type=JSON)
     response = Response(prediction.body, content_type=BINARY)

@@ -57,6 +57,7 @@ class FastPath:
         try:
             response = route(body)
             content, context.model, context.rows = response.body, response.model.card.name, response.rows
+            context.unknown = response.unknown
             if response.json_length is not None:
                 more = [("Inference-Header-Content-Length", str(response.json_length))]
                 content_type = BINARY

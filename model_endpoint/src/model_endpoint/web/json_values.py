@@ -1,4 +1,4 @@
-"""Parse the JSON of a request, and name its values in errors. Runs in a worker."""
+"""Parse the JSON of a request. Runs in a worker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from model_endpoint.models.cells import kind
 from model_endpoint.models.errors import RequestError
 
 # orjson makes a float of an integer beyond 64 bits, which has at least 19 digits. To find one, a body gets a "0" for
@@ -33,9 +34,3 @@ def parse(body: bytes) -> dict[str, Any]:
     if type(value) is not dict:
         raise RequestError(f"the body must be a JSON object, not {kind(value)}")
     return value
-
-
-def kind(value: Any) -> str:
-    """The type of a JSON value, in JSON's words."""
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")

@@ -54,6 +54,8 @@ class RequestMiddleware:
         content = answer[0] if type(answer) is list else _join(answer)
         seconds = perf_counter() - context.start
         self._metrics.end(model, context.model, context.status, seconds, context.rows)
+        if context.unknown:
+            self._metrics.count_unknown(context.model, context.unknown)
         # Nginx sets the header, and overwrites a client's.
         self._request_log.record(context, seconds, content, environ.get("HTTP_X_SHADOW") == "1")
         return [content]

@@ -6,7 +6,8 @@ from typing import Any
 
 from model_endpoint.models.model import Model, Models
 from model_endpoint.runtime.settings import Settings
-from model_endpoint.web import tensors, v2
+from model_endpoint.web import schemas, v2
+from model_endpoint.web.column_tensors import datatype_of, name_of
 
 ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 
@@ -82,29 +83,20 @@ def _post(
     }
 
 
-def _row(model: Model) -> dict[str, Any]:
-    return {
-        "type": "array",
-        "description": ", ".join(feature.name for feature in model.card.features),
-        "items": {"type": "number"},
-        "minItems": model.width,
-        "maxItems": model.width,
-    }
-
-
 def _bodies(models: Models, fields: tuple[str, ...]) -> dict[str, Any]:
     """The bodies as one alternative a model, with those of the fields `model` and `instances` that `fields` names."""
     bodies = []
     for name, model in models.items():
         properties = {
             "model": {"const": name},
-            "instances": {"type": "array", "items": _row(model), "minItems": 1},
+            "instances": {"type": "array", "items": schemas.row(model), "minItems": 1},
+            "outputs": {"type": "array", "items": {"enum": list(model.outputs)}},
         }
         bodies.append(
             {
                 "type": "object",
                 "title": name,
-                "required": list(fields),
+                "required": [field for field in fields if field != "outputs"],
                 "properties": {field: properties[field] for field in fields},
                 "additionalProperties": False,
             }
@@ -119,6 +111,8 @@ PREDICTIONS = {
         "predictions": {"type": "array"},
         "model": {"type": "string"},
         "model_version": {"type": "string"},
+        "outputs": {"type": "object"},
+        "warnings": {"type": "array", "items": {"type": "string"}},
     },
 }
 
@@ -126,7 +120,9 @@ PREDICTIONS = {
 def _predict(models: Models) -> dict[str, Any]:
     name, model = next(iter(models.items()))
     example = {"model": name, "instances": model.golden[0]["rows"]}
-    return _post("Predict labels or values", _bodies(models, ("model", "instances")), example, PREDICTIONS)
+    return _post(
+        "Predict labels or values", _bodies(models, ("model", "instances", "outputs")), example, PREDICTIONS
+    )
 
 
 def _invocations(models: Models) -> dict[str, Any]:
@@ -144,22 +140,7 @@ def _invocations(models: Models) -> dict[str, Any]:
 
 
 def _infer(model: Model) -> dict[str, Any]:
-    tensor: dict[str, Any] = {
-        "type": "object",
-        "required": ["name", "shape", "datatype", "data"],
-        "properties": {
-            "name": {"const": v2.INPUT},
-            "shape": {
-                "type": "array",
-                "prefixItems": [{"type": "integer", "minimum": 1}, {"const": model.width}],
-                "minItems": 2,
-                "maxItems": 2,
-            },
-            "datatype": {"enum": list(tensors.NUMBERS)},
-            "data": {"type": "array", "items": {"anyOf": [{"type": "number"}, _row(model)]}},
-            "parameters": {"type": "object"},
-        },
-    }
+    inputs = _inputs(model)
     wanted: dict[str, Any] = {
         "type": "object",
         "required": ["name"],
@@ -170,7 +151,7 @@ def _infer(model: Model) -> dict[str, Any]:
         "required": ["inputs"],
         "properties": {
             "id": {"type": "string"},
-            "inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1},
+            "inputs": inputs,
             "outputs": {"type": "array", "items": wanted},
             "parameters": {"type": "object"},
         },
@@ -185,11 +166,30 @@ def _infer(model: Model) -> dict[str, Any]:
         "required": ["model_name", "model_version", "outputs"],
         "properties": {"outputs": {"type": "array", "items": given}, "id": {"type": "string"}},
     }
+    return _post(f"Ask {model.card.name}", body, {"inputs": _example(model)}, answer)
+
+
+def _inputs(model: Model) -> dict[str, Any]:
+    """The schema of an infer request's inputs: one tensor of numbers, or a tensor for each column."""
+    if model.card.numeric:
+        items, count = schemas.tensor_of_numbers(model, v2.INPUT), 1
+    else:
+        items = {"oneOf": [schemas.tensor_of_column(feature) for feature in model.card.features]}
+        count = model.width
+    return {"type": "array", "items": items, "minItems": count, "maxItems": count}
+
+
+def _example(model: Model) -> list[dict[str, Any]]:
     rows = model.golden[0]["rows"]
-    example_tensor = {
-        "name": v2.INPUT,
-        "shape": [len(rows), model.width],
-        "datatype": model.card.input_datatype,
-        "data": rows,
-    }
-    return _post(f"Ask {model.card.name}", body, {"inputs": [example_tensor]}, answer)
+    if model.card.numeric:
+        shape = [len(rows), model.width]
+        return [{"name": v2.INPUT, "shape": shape, "datatype": model.card.input_datatype, "data": rows}]
+    tensors = []
+    for at, feature in enumerate(model.card.features):
+        if isinstance(rows[0], dict):
+            data = [row.get(feature.name) for row in rows]
+        else:
+            data = [row[at] for row in rows] if isinstance(rows[0], list) else rows
+        datatype = datatype_of(feature)
+        tensors.append({"name": name_of(feature), "shape": [len(rows)], "datatype": datatype, "data": data})
+    return tensors

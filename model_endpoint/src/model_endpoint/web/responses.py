@@ -20,12 +20,14 @@ class PredictionResponse:
     """A successful answer: its body, the model that gave it, and the number of rows in the request.
 
     `json_length` is set for a body of the binary tensor extension: the number of bytes of JSON at its start.
+    `unknown` is the number of the request's values that the contract takes and training did not have.
     """
 
     body: bytes
     model: Model
     rows: int
     json_length: int | None = None
+    unknown: int = 0
 
 
 def error_body(message: str) -> bytes:

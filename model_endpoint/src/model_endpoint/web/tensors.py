@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.cells import MAX_SAFE_INTEGER, kind
 from model_endpoint.models.errors import RequestError, quoted
 from model_endpoint.models.predictor import Rows
-from model_endpoint.web.json_values import kind
 
-MAX_SAFE_INTEGER = 2**53  # a float64 can't hold every integer above it
 # The protocol's datatypes of input tensors, little-endian as in the binary extension.
 NUMBERS: dict[str, np.dtype[Any]] = {
     "FP64": np.dtype("<f8"),
@@ -123,8 +122,7 @@ def rows_from_binary(data: memoryview, datatype: str, shape: list[int], where: s
 def to_binary(array: NDArray[Any], datatype: str) -> bytes:
     """An output in the binary extension's form: little-endian; each element of BYTES after its length, in 4 bytes."""
     if datatype != "BYTES":
-        kind_of = {"FP64": "<f8", "INT64": "<i8", "BOOL": "?"}[datatype]
-        return array.astype(kind_of).tobytes()
+        return array.astype("?" if datatype == "BOOL" else NUMBERS[datatype]).tobytes()
     texts = [str(element).encode() for element in array.ravel().tolist()]
     return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
 

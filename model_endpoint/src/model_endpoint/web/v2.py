@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from model_endpoint.models.card import Output
+from model_endpoint.models import cells
+from model_endpoint.models import rows as contract_rows
+from model_endpoint.models.card import FURTHER, PREDICT, Output
+from model_endpoint.models.cells import kind
+from model_endpoint.models.contract import Columns, Input
 from model_endpoint.models.errors import RequestError, quoted
 from model_endpoint.models.model import Model, Models
 from model_endpoint.models.predictor import Outputs, Rows
-from model_endpoint.web import tensors
-from model_endpoint.web.json_values import kind, parse
+from model_endpoint.web import column_tensors, tensors
+from model_endpoint.web.column_tensors import datatype_of, name_of, refuse_content_type
+from model_endpoint.web.json_values import parse
 from model_endpoint.web.responses import PredictionResponse
 
 INPUT = "input"
@@ -30,22 +36,15 @@ def model_metadata(model: Model) -> dict[str, Any]:
         "name": card.name,
         "versions": [card.version],
         "platform": model.kind.platform,
-        "inputs": [{"name": INPUT, "datatype": card.input_datatype, "shape": [-1, model.width]}],
+        "inputs": _described_inputs(model),
         "outputs": [
             {"name": output.name, "datatype": output.datatype, "shape": output.shape}
             for output in card.outputs
         ],
         "parameters": {
             "description": card.description,
-            "features": [
-                {
-                    "name": feature.name,
-                    "type": feature.type,
-                    "minimum": feature.minimum,
-                    "maximum": feature.maximum,
-                }
-                for feature in card.features
-            ],
+            "features": [feature.values() for feature in card.features],
+            "form": card.form,
             "classes": card.classes,
             "metrics": card.metrics,
             "training_data_sha256": card.training_data_sha256,
@@ -53,6 +52,17 @@ def model_metadata(model: Model) -> dict[str, Any]:
             "predictor": model.served_by,
         },
     }
+
+
+def _described_inputs(model: Model) -> list[dict[str, Any]]:
+    """One tensor for a model of numbers, else one for each column."""
+    card = model.card
+    if card.numeric:
+        return [{"name": INPUT, "datatype": card.input_datatype, "shape": [-1, model.width]}]
+    return [
+        {"name": name_of(feature), "datatype": datatype_of(feature), "shape": [-1]}
+        for feature in card.features
+    ]
 
 
 def repository_index(models: Models, body: bytes) -> list[dict[str, str]]:
@@ -76,9 +86,9 @@ def infer(model: Model, body: bytes, json_length: str | None = None) -> Predicti
     binary = memoryview(b"")
     if json_length is not None:
         if not (json_length.isascii() and json_length.isdigit() and int(json_length) <= len(body)):
-            given = quoted(json_length)
+            length = quoted(json_length)
             raise RequestError(
-                f"Inference-Header-Content-Length must be a length within {len(body)} bytes, not {given}"
+                f"Inference-Header-Content-Length must be a length within {len(body)} bytes, not {length}"
             )
         binary = memoryview(body)[int(json_length) :]
         body = body[: int(json_length)]
@@ -86,14 +96,94 @@ def infer(model: Model, body: bytes, json_length: str | None = None) -> Predicti
     identity = request.get("id")
     if identity is not None and type(identity) is not str:
         raise RequestError(f"id must be a string, not {kind(identity)}")
-    rows = _rows(request, model.width, binary)
+    inputs = request.get("inputs")
     wanted = _wanted(request, model)
-    outputs = model.predict(rows, any(output.name != "predict" for output, _ in wanted))
-    return _respond(model, identity, wanted, outputs, len(rows))
+    if model.plain and _is_one_tensor(inputs):
+        rows = _rows(request, model.width, binary)
+        return _respond(model, identity, wanted, _outputs(model, rows, wanted), len(rows))
+    columns = _columns(request, model, binary)
+    unknown, warnings = contract_rows.warn(model.card, columns, "inputs")
+    given = contract_rows.prepare(model.card, columns)
+    response = _respond(model, identity, wanted, _outputs(model, given, wanted), len(columns), warnings)
+    response.unknown = unknown
+    return response
+
+
+def _outputs(model: Model, given: Input, wanted: list[tuple[Output, bool]]) -> Outputs:
+    probabilities, more = False, []
+    for output, _ in wanted:
+        if output.name in FURTHER:
+            more.append(output.name)
+        elif output.name != PREDICT:
+            probabilities = True
+    if more:
+        return model.predict(given, probabilities, more)
+    return model.predict(given, probabilities)
+
+
+def _is_one_tensor(inputs: Any) -> bool:
+    """Whether the inputs are the one tensor of a model of numbers."""
+    return (
+        type(inputs) is list
+        and len(inputs) == 1
+        and type(inputs[0]) is dict
+        and inputs[0].get("name") == INPUT
+    )
+
+
+def _columns(request: dict[str, Any], model: Model, binary: memoryview) -> Columns:
+    """Read a tensor for each column, or the one tensor of a model of numbers. Raises RequestError."""
+    inputs = request.get("inputs")
+    if "parameters" in request:
+        refuse_content_type(_parameters(request, ""), "")
+    if type(inputs) is not list or not inputs or any(type(tensor) is not dict for tensor in inputs):
+        words = (
+            f"with one tensor, named {INPUT!r}" if model.card.numeric else "of tensors, one for each column"
+        )
+        raise RequestError(f"inputs must be an array {words}")
+    columns = {name_of(feature) for feature in model.card.features}
+    names = [tensor.get("name") for tensor in inputs]
+    if not model.card.numeric or (names[0] in columns - {INPUT} or (len(names) > 1 and INPUT not in names)):
+        return column_tensors.read(model.card, inputs, binary)
+    tensor = inputs[0]
+    if len(inputs) > 1:
+        raise RequestError(
+            f"inputs must be an array with one tensor, named {INPUT!r}, or with one for each column"
+        )
+    if names[0] != INPUT:
+        raise RequestError(
+            f"inputs[0].name: the model's input is {INPUT!r}, not {quoted(names[0])}; or send a tensor for each column"
+        )
+    datatype, shape = _tensor_form(tensor, model.width)
+    size = _parameters(tensor, "inputs[0].").get("binary_data_size")
+    if size is None:
+        data = tensor.get("data")
+        if type(data) is list and data and type(data[0]) is not list:
+            data = [data[at : at + shape[1]] for at in range(0, len(data), shape[1])]
+        found = contract_rows.from_rows(model.card, data, "inputs[0].data")
+        if len(found) != shape[0]:
+            raise RequestError(f"inputs[0].data has {len(found)} rows, the shape {shape} needs {shape[0]}")
+        return found
+    dtype = tensors.NUMBERS[datatype]
+    if size != len(binary) or size != shape[0] * shape[1] * dtype.itemsize or "data" in tensor:
+        needed = shape[0] * shape[1] * dtype.itemsize
+        raise RequestError(
+            f"inputs[0] has {len(binary)} bytes, the shape {shape} of {datatype} needs {needed}"
+        )
+    matrix = np.frombuffer(binary, dtype).reshape(shape)
+    arrays = []
+    for at, feature in enumerate(model.card.features):
+        arrays.append(cells.read_array(feature, matrix[:, at], lambda row, at=at: f"inputs[0][{row}, {at}]"))  # type: ignore[misc]
+    return Columns(arrays)
 
 
 def _respond(
-    model: Model, identity: str | None, wanted: list[tuple[Output, bool]], outputs: Outputs, rows: int
+    model: Model,
+    identity: str | None,
+    wanted: list[tuple[Output, bool]],
+    outputs: Outputs,
+    rows: int,
+    warnings: list[str] | None = None,
 ) -> PredictionResponse:
     """Make the `$inference_response` with the wanted outputs, binary ones after the JSON."""
     described: list[dict[str, Any]] = []
@@ -114,6 +204,8 @@ def _respond(
     }
     if identity is not None:
         answer["id"] = identity
+    if warnings:
+        answer["parameters"] = {"warnings": warnings}
     text = orjson.dumps(answer)
     if not blobs:
         return PredictionResponse(text, model, rows)
@@ -141,13 +233,8 @@ def _flag(parameters: dict[str, Any], name: str, default: bool, where: str) -> b
     return flag
 
 
-def _rows(request: dict[str, Any], width: int, binary: memoryview) -> Rows:
-    inputs = request.get("inputs")
-    if type(inputs) is not list or len(inputs) != 1 or type(inputs[0]) is not dict:
-        raise RequestError(f"inputs must be an array with one tensor, named {INPUT!r}")
-    tensor = inputs[0]
-    if (name := tensor.get("name")) != INPUT:
-        raise RequestError(f"inputs[0].name: the model's input is {INPUT!r}, not {quoted(name)}")
+def _tensor_form(tensor: dict[str, Any], width: int) -> tuple[str, list[int]]:
+    """The datatype and the shape of the one tensor of a model of numbers. Raises RequestError."""
     datatype = tensor.get("datatype")
     if type(datatype) is not str or datatype not in tensors.NUMBERS:
         known = ", ".join(tensors.NUMBERS)
@@ -159,6 +246,12 @@ def _rows(request: dict[str, Any], width: int, binary: memoryview) -> Rows:
         )
     if shape[1] != width:
         raise RequestError(f"inputs[0].shape: rows of {shape[1]} values, the model takes {width}")
+    return datatype, shape
+
+
+def _rows(request: dict[str, Any], width: int, binary: memoryview) -> Rows:
+    tensor = request["inputs"][0]
+    datatype, shape = _tensor_form(tensor, width)
     size = _parameters(tensor, "inputs[0].").get("binary_data_size")
     if size is None:
         if len(binary):
@@ -181,7 +274,7 @@ def _wanted(request: dict[str, Any], model: Model) -> list[tuple[Output, bool]]:
         all_binary = _flag(_parameters(request, ""), "binary_data_output", False, "")
     asked = request.get("outputs")
     if asked is None or asked == []:
-        return [(output, all_binary) for output in model.card.outputs]
+        return [(output, all_binary) for output in model.usual_outputs]
     if type(asked) is not list:
         raise RequestError(f"outputs must be an array, not {kind(asked)}")
     wanted: dict[str, tuple[Output, bool]] = {}
