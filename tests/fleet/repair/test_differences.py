@@ -106,10 +106,11 @@ def test_check_mode_says_what_would_be_done(fleet: Fleet, made: set[tuple[str, s
     fleet.machine("node2").run("docker", "rm", "flotilla-left-blue")
     said = deploy(fleet, "site.yml", None, "--check")
     assert said.code == FINE, said.output[-6000:]
+    live_slot = state(fleet, fleet.load_balancer.name)["live_slot"]
     # Whatever shows the results of tasks may break lines.
     told = " ".join(said.output.split())
     for change in (
-        "in the green slots and get all requests",
+        f"in the {'green' if live_slot == 'blue' else 'blue'} slots and get all requests",
         "write the certificate /etc/flotilla/endpoints/node1/server.pem",
         "replace the container flotilla-nginx",
         "enable the unit docker.service",
