@@ -83,7 +83,7 @@ def test_a_live_run_keeps_its_lock_and_a_dead_one_loses_it_within_a_minute(
     playbook = tmp_path / "slow.yml"
     playbook.write_text(SLOW_RUN)
     slow = Run(str(playbook), fleet.inventory, "-e", "seconds=600")
-    slow.wait_for_task_of(SLOW)
+    slow.wait_for_play(SLOW)
     begun = time.monotonic()
     waiting = Run(str(playbook), fleet.inventory, "-e", "seconds=0", "-e", "release_lock_wait=62")
     assert waiting.finish() == FAILED
