@@ -116,8 +116,8 @@ class Run:
             try:
                 if mark in environment.read_bytes().split(b"\0"):
                     os.kill(int(environment.parent.name), signal.SIGKILL)
-            except (FileNotFoundError, ProcessLookupError):
-                continue
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue  # it has ended, or belongs to somebody else
         assert self._process.wait() == -signal.SIGKILL, self.output[-6000:]
 
     def finish(self) -> int:
