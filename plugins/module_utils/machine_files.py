@@ -14,7 +14,6 @@ from typing import Any
 from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import present_state
 
 STATE_FILE = pathlib.Path("/var/lib/flotilla/state.json")
-LOCK_FILE = pathlib.Path("/var/lib/flotilla/lock.json")
 OS_RELEASE = pathlib.Path("/etc/os-release")
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 CERTIFICATE_FILES = {".cert", ".crt", ".pem"}
@@ -66,17 +65,6 @@ def disk_space(folders: Sequence[str]) -> dict[str, dict[str, int]]:
         disk = os.statvfs(next(path for path in (place, *place.parents) if path.exists()))
         disks[folder] = {"free": disk.f_bavail * disk.f_frsize, "size": disk.f_blocks * disk.f_frsize}
     return disks
-
-
-def lock_holder(path: pathlib.Path = LOCK_FILE) -> dict[str, Any]:
-    """Return the run that holds the deploy lock, as the file says; empty without one."""
-    try:
-        holder = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        holder = None
-    return holder if isinstance(holder, dict) and holder else {"user": "unknown"}
 
 
 def fleet_state(path: pathlib.Path = STATE_FILE) -> dict[str, Any] | None:

@@ -76,7 +76,8 @@ def put(part: str, key: str, value: Any, host: str = "node1") -> Break:
 MEMORY = SPECS["model_endpoint"]["model_endpoint_memory"]["default"]
 FIREWALL_LINK = next(iter(LINKS))
 SERVER = "/etc/flotilla/endpoints/node1/server.pem"
-HOLDER = {"user": "alice", "controller": "desk", "playbook": "site.yml", "time": "2027-01-01T00:00:00"}
+HOLDER = {"user": "alice", "controller": "desk", "pid": 7, "playbook": "site.yml", "time": "2027-01-01T00:00"}
+RUN = "alice@desk (process 7, site.yml, since 2027-01-01T00:00)"
 UNEXPLAINED = {"running": True, "labels": {"flotilla.role": "endpoint"}, "settings": {"ports": []}}
 CASES: dict[str, tuple[Break, str, str, str, str]] = {
     "engine": (machine("node2", engine=False), "node2", "Docker engine", "no answer", SITE),
@@ -203,10 +204,24 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
     ),
     "Nginx away": (machine("lb2", served=""), "lb2", "configuration of Nginx", "serves nothing", SITE),
     "nginx.conf": (
-        put("files", CONFIGURATION_FILE, "other:0640:0", "lb2"),
+        put("files", CONFIGURATION_FILE, "other:0400:10002", "lb2"),
         "lb2",
         "configuration of Nginx",
-        "a changed file",
+        "content other",
+        SITE,
+    ),
+    "nginx.conf that everybody may read": (
+        put("files", CONFIGURATION_FILE, "f00:0644:0", "lb2"),
+        "lb2",
+        "configuration of Nginx",
+        "mode 0644, owner 0",
+        SITE,
+    ),
+    "nginx.conf away": (
+        drop("files", CONFIGURATION_FILE, "lb2"),
+        "lb2",
+        "configuration of Nginx",
+        "missing",
         SITE,
     ),
     "state": (machine("lb2", state={"serial": 3}), "lb2", "state of the fleet", "number 3", SITE),
@@ -232,10 +247,24 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "docker rm --force flotilla-gone-blue",
     ),
     "lock": (
+        machine("lb2", lock=HOLDER, lock_silent=49.0),
+        "lb2",
+        "deploy lock",
+        f"held by a run whose last sign of life is 49 s old: {RUN}",
+        "",
+    ),
+    "lock of a dead run": (
+        machine("lb2", lock=HOLDER, lock_silent=50.0),
+        "lb2",
+        "deploy lock",
+        f"held by a run that is dead or cut off, 50 s without a sign of life: {RUN}",
+        SITE,
+    ),
+    "lock of a run without signs of life": (
         machine("lb2", lock=HOLDER),
         "lb2",
         "deploy lock",
-        "held by alice@desk, site.yml, since 2027-01-01T00:00:00",
+        f"held by a run that gives no signs of life: {RUN}",
         "playbooks/unlock.yml, if that run is gone",
     ),
     "settings": (
@@ -328,6 +357,12 @@ def test_a_node_that_the_state_has_otherwise_than_the_inventory_is_named(
     state = {**STATE, "nodes": {node: entry for node, entry in merged.items() if entry}}
     (difference,) = compared(fleet(), state=state)
     assert (difference["host"], difference["found"]) == found
+
+
+def test_with_a_limit_the_containers_of_a_machines_other_nodes_are_explained() -> None:
+    limited = [host for host in HOSTS if host != "cohosted"]
+    assert "flotilla-cohosted-green" in fleet()["node1"]["flotilla_machine"]["containers"]
+    assert compared(fleet(), present=limited, in_scope=limited) == []
 
 
 def test_what_a_node_left_is_removed_by_a_run_and_the_node_is_named_until_then() -> None:
