@@ -211,8 +211,10 @@ def test_the_user_is_told_what_goes_live_where(fleet: Fleet, empty: Fleet) -> No
         f"release {run.plan['target']['id']} goes live on n1, n2, n3 in the green slots",
         f"live until then is {first}",
     ]
-    for tried in ({"shadow_percent": 10}, {"canary_percent": 5}):
-        step, run = fleet.planned("deploy", **tried)
+    for step, run in (
+        fleet.planned("deploy", shadow_percent=10),
+        fleet.planned("deploy", canary_percent=5),
+    ):
         assert step["shown"] == [
             f"release {run.plan['target']['id']} is started on n1, n2, n3 in the green slots",
             f"{first} stays live",
