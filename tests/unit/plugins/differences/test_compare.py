@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import FIRST, JUMPS
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
@@ -357,6 +358,17 @@ def test_a_node_that_the_state_has_otherwise_than_the_inventory_is_named(
     state = {**STATE, "nodes": {node: entry for node, entry in merged.items() if entry}}
     (difference,) = compared(fleet(), state=state)
     assert (difference["host"], difference["found"]) == found
+
+
+def test_rules_that_a_machine_no_longer_needs_are_named() -> None:
+    hostvars, rule = fleet(), "-A FLOTILLA -p tcp -j DROP"
+    hostvars["lb2"]["flotilla_machine"]["firewall"] = {"rules": [rule], "jumps": dict.fromkeys(JUMPS, FIRST)}
+    found = {entry["thing"]: (entry["host"], entry["wanted"], entry["found"]) for entry in compared(hostvars)}
+    assert found["firewall: the rules of chain FLOTILLA"] == ("lb2", "no other rule", rule)
+    # They guard the ports of a node that has left until its container is gone.
+    left = {**UNEXPLAINED, "settings": {"ports": ["10.0.0.2:5001:5001/tcp"]}}
+    put("containers", "flotilla-gone-blue", left, "lb2")(hostvars)
+    assert [entry["thing"] for entry in compared(hostvars)] == ["container flotilla-gone-blue"]
 
 
 def test_with_a_limit_the_containers_of_a_machines_other_nodes_are_explained() -> None:
