@@ -1,4 +1,4 @@
-"""Runs on hosts: reads what a machine has in files, for module machine_state."""
+"""Runs on hosts: reads what a machine has in files and on disks, for modules machine_state and image_space."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import pathlib
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import present_state
 
 STATE_FILE = pathlib.Path("/var/lib/flotilla/state.json")
-LOCK_FILE = pathlib.Path("/var/lib/flotilla/lock.json")
 OS_RELEASE = pathlib.Path("/etc/os-release")
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 CERTIFICATE_FILES = {".cert", ".crt", ".pem"}
@@ -58,25 +57,25 @@ def link_targets(links: Sequence[str]) -> dict[str, str]:
     return {link: str(pathlib.Path(link).readlink()) for link in links if pathlib.Path(link).is_symlink()}
 
 
+class Disk(NamedTuple):
+    """A file system: its number, the bytes that are free for programs that are not root's, and those in all."""
+
+    number: int
+    free: int
+    size: int
+
+
+def disk_of(folder: pathlib.Path) -> Disk:
+    """Return the disk that `folder` is on, or would be on."""
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    status = os.statvfs(place)
+    return Disk(place.stat().st_dev, status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
+
+
 def disk_space(folders: Sequence[str]) -> dict[str, dict[str, int]]:
     """Return the bytes that are free and those in all on the disk of each of `folders`, by folder."""
-    disks = {}
-    for folder in folders:
-        place = pathlib.Path(folder)
-        disk = os.statvfs(next(path for path in (place, *place.parents) if path.exists()))
-        disks[folder] = {"free": disk.f_bavail * disk.f_frsize, "size": disk.f_blocks * disk.f_frsize}
-    return disks
-
-
-def lock_holder(path: pathlib.Path = LOCK_FILE) -> dict[str, Any]:
-    """Return the run that holds the deploy lock, as the file says; empty without one."""
-    try:
-        holder = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        holder = None
-    return holder if isinstance(holder, dict) and holder else {"user": "unknown"}
+    disks = {folder: disk_of(pathlib.Path(folder)) for folder in folders}
+    return {folder: {"free": disk.free, "size": disk.size} for folder, disk in disks.items()}
 
 
 def fleet_state(path: pathlib.Path = STATE_FILE) -> dict[str, Any] | None:

@@ -6,16 +6,20 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
 from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
 from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
+    BEAT,
+    LOCK,
+    UPTIME,
     Owner,
     Silence,
     describe,
+    read_beat,
+    read_holder,
     same_run,
 )
 
@@ -111,42 +115,6 @@ taken_over:
   returned: always
   type: dict
 """
-
-LOCK = "lock.json"
-BEAT = "lock.beat"
-UPTIME = pathlib.Path("/proc/uptime")
-
-
-def read_holder(lock: pathlib.Path) -> Owner | None:
-    """Return the run that holds `lock`, None when no run does. A lock that can't be read is held by an unknown run."""
-    try:
-        text = lock.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    try:
-        holder: Owner = json.loads(text)
-    except ValueError:
-        holder = {}  # type: ignore[typeddict-item]
-    if isinstance(holder, dict) and holder:
-        return holder
-    since = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(lock.stat().st_mtime))
-    return {"user": "unknown", "controller": "unknown", "pid": 0, "time": since, "playbook": "unknown"}
-
-
-def read_beat(directory: pathlib.Path, holder: Owner | None) -> tuple[str, float | None]:
-    """Return the last sign of life of `holder`, and how many seconds ago it was; "" and None when there is none.
-
-    It tells the uptime of then. After a restart of this machine, the holder has been silent since the restart.
-    """
-    try:
-        beat = (directory / BEAT).read_text(encoding="utf-8").strip()
-        run, at = beat.split()
-        uptime, then = float(UPTIME.read_text(encoding="ascii").split()[0]), float(at)
-    except (FileNotFoundError, ValueError):
-        return "", None
-    if holder is None or holder.get("run") != run:
-        return "", None
-    return beat, uptime - then if uptime >= then else uptime
 
 
 def append_audit(directory: pathlib.Path, entry: dict[str, Any]) -> None:

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import http.client
-import os
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypedDict
+from typing import TypedDict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
+from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import Disk, disk_of
 
 DOCUMENTATION = r"""
 module: image_space
@@ -47,13 +47,6 @@ full:
 """
 
 
-class Disk(NamedTuple):
-    """A file system: its number, and the bytes that are free for root."""
-
-    number: int
-    free: int
-
-
 class FullDisk(TypedDict):
     """A disk that has too little space."""
 
@@ -62,20 +55,12 @@ class FullDisk(TypedDict):
     free: int
 
 
-def disk_of(folder: pathlib.Path) -> Disk:
-    """Return the disk that `folder` is on, or would be on."""
-    while not folder.exists():
-        folder = folder.parent
-    status = os.statvfs(folder)
-    return Disk(folder.stat().st_dev, status.f_bavail * status.f_frsize)
-
-
 def full_disks(needed: Mapping[str, int], disk: Callable[[pathlib.Path], Disk] = disk_of) -> list[FullDisk]:
     """Return the disks that are too full for what is `needed`, bytes by folder."""
     found: dict[int, FullDisk] = {}
     for folder, size in sorted(needed.items()):
-        number, free = disk(pathlib.Path(folder))
-        entry = found.setdefault(number, {"folders": [], "needed": 0, "free": free})
+        place = disk(pathlib.Path(folder))
+        entry = found.setdefault(place.number, {"folders": [], "needed": 0, "free": place.free})
         entry["folders"].append(folder)
         entry["needed"] += size
     return [entry for entry in found.values() if entry["needed"] > entry["free"]]

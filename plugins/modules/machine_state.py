@@ -22,6 +22,12 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
 from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import found_firewall
+from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
+    LOCK,
+    LOCK_FOLDER,
+    read_beat,
+    read_holder,
+)
 from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import (
     disk_space,
     distribution,
@@ -30,7 +36,6 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files impor
     file_texts,
     fleet_state,
     link_targets,
-    lock_holder,
     os_release,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.nginx_status import (
@@ -177,6 +182,11 @@ lock:
   description: The run that holds the deploy lock, as module deploy_lock wrote it, empty where none does.
   returned: always
   type: dict
+lock_silent:
+  description: >-
+    How many seconds ago that run gave its last sign of life, by the machine's uptime. Null where it has given none.
+  returned: always
+  type: float
 clock:
   description: The machine's time at the end of the inspection, in seconds since the epoch.
   returned: always
@@ -302,6 +312,12 @@ def engine_state(engine: Engine) -> dict[str, Any]:
     }
 
 
+def lock_state(folder: pathlib.Path = LOCK_FOLDER) -> dict[str, Any]:
+    """Return the part of the result about the deploy lock in `folder`."""
+    holder = read_holder(folder / LOCK)
+    return {"lock": holder or {}, "lock_silent": read_beat(folder, holder)[1]}
+
+
 def shown_certificate(port: int) -> str:
     """Return the certificate that clients are shown on `port`, in PEM form; empty without one, and for port 0."""
     if not port:
@@ -369,7 +385,7 @@ def main() -> None:
             links=link_targets(module.params["links"]),
             systemd=SYSTEMD.is_dir(),
             disks=disk_space(module.params["disks"]),
-            lock=lock_holder(),
+            **lock_state(),
             firewall=found_firewall(_output(module, "iptables-save", "-t", "filter")[1]),
             state=fleet_state(),
             served=served_version(module.params["status_port"]),

@@ -189,6 +189,12 @@ def _published(found: Mapping[str, Any]) -> set[tuple[str, int]]:
     }
 
 
+def _has_guarded_container(found: Mapping[str, Any]) -> bool:
+    """Tell whether an inspected machine has a container whose ports nobody but the fleet may reach."""
+    roles = {container["labels"].get("flotilla.role") for container in found["containers"].values()}
+    return not roles.isdisjoint(("endpoint", "registry"))
+
+
 def _guard_rules(guard: Guard) -> list[str]:
     ports = f"-m conntrack --ctorigdst {guard['address']} --ctorigdstport {guard['ports']} --ctdir ORIGINAL"
     allowed = [f"-A {CHAIN} -s {source} -p tcp {ports} -j RETURN" for source in guard["sources"]]
@@ -228,9 +234,12 @@ def _source(name: str) -> str:
 def firewall_differences(found: Mapping[str, Any], wanted: WantedFirewall, host: str) -> list[Difference]:
     """Return in what the firewall of the machine of `host` differs from `wanted`.
 
-    `found` is what module machine_state found on the machine.
+    `found` is what module machine_state found on the machine. One that needs no rule and has none needs nothing else,
+    and the rules of a node or a registry that has left stay as long as its container does.
     """
     firewall: Firewall = found["firewall"]
+    if not wanted["rules"] and (not firewall["rules"] or _has_guarded_container(found)):
+        return []
     differences: list[Difference] = []
 
     def differ(thing: str, want: str, find: str, change: str) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict, TypeVar
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.certificates import (
+    CLIENTS_WARNED_DAYS,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.health import Seen, seen_endpoints
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import Container, State
@@ -24,9 +27,6 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.watch import (
     merge_samples,
 )
 from cryptography import x509
-
-WARNING_DAYS = 30
-"""How many days before a certificate expires the warnings begin."""
 
 LOG_SECONDS = 60
 """How far back status.yml reads the access logs."""
@@ -250,7 +250,7 @@ def _warnings(certificates: Mapping[str, str], now: float) -> list[str]:
     lines = []
     for certificate in dict.fromkeys(certificates.values()):
         end = _end(certificate)
-        if end is None or end - now > WARNING_DAYS * 86400:
+        if end is None or end - now > CLIENTS_WARNED_DAYS * 86400:
             continue
         names = ", ".join(name for name in certificates if certificates[name] == certificate)
         days = int((end - now) // 86400)

@@ -51,7 +51,7 @@ def status_verdict(status: FleetStatus) -> str:
     parts = [
         f"{len(found)} difference{'s' if len(found) > 1 else ''}",
         f"run {'; '.join(runs)}" if runs else "",
-        f"no run mends {by_hand} of them" if by_hand else "",
+        f"no run mends {'it' if len(found) == 1 else f'{by_hand} of them'}" if by_hand else "",
     ]
     return ": ".join(filter(None, [parts[0], ", ".join(filter(None, parts[1:]))]))
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,13 @@ def test_a_build_is_followed_to_its_end(tmp_path: Path, code: int) -> None:
     )
     docker.chmod(0o755)
     (tmp_path / "context.tar").touch()
+    interrupted = [
+        tmp_path / name for name in ("flotilla-old.log", "flotilla-old.log.code", "flotilla-new.log")
+    ]
+    for log in interrupted:
+        log.touch()
+    for log in interrupted[:2]:
+        os.utime(log, (time.time() - 3700,) * 2)
     play = {
         "hosts": "all",
         "gather_facts": False,
@@ -71,4 +79,5 @@ def test_a_build_is_followed_to_its_end(tmp_path: Path, code: int) -> None:
     assert ("could not be built" in said) == (code != 0), said
     if code:
         assert "the last words" in said
+    assert [log.name for log in interrupted if log.exists()] == ["flotilla-new.log"]
     assert (tmp_path / "flotilla-abc.log").read_text() == "Step 1/2 : FROM base\nthe last words\n"

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
+from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import file_state
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import certificate_pem, make_authority
+from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "nginx_lb"
@@ -95,6 +98,7 @@ MACHINE = {
     "files": dict.fromkeys([*EARLIER_FILES, *OTHER_FILES, "/etc/flotilla/nginx/frontend/0123.pem"], ""),
     "images": "{{ {'10.0.0.1:5080/' ~ __nginx_lb_image: 'sha256:id'} }}",
 }
+CONFIGURATION = "return 200 '@VERSION@\\n';\n"
 HOSTS = """
 [load_balancers]
 lb flotilla_first_host=lb flotilla_machine="{'files': {'/etc/flotilla/nginx/tls/client.pem': '5f70:0400:10002'}}"
@@ -112,8 +116,10 @@ def render_play() -> dict[str, Any]:
     """
     template = f"lookup('ansible.builtin.template', '{ROLE}/templates/nginx.conf.j2', template_vars=item)"
     sticky = {"nginx_lb_sticky_header": "X-API-Key"}
+    (wanted,) = yaml.safe_load((ROLE / "tasks" / "wanted.yml").read_text())
     found = {
         "image": "{{ __nginx_lb_image }}",
+        "file": wanted["ansible.builtin.set_fact"]["nginx_lb_wanted"]["configuration"],
         "current": "{{ __nginx_lb_current }}",
         "files_left": "{{ __nginx_lb_frontend_files_left }}",
     }
@@ -137,7 +143,11 @@ def render_play() -> dict[str, Any]:
                 {
                     "name": f"Compare the container with one of {memory}",
                     "ansible.builtin.debug": {"msg": found},
-                    "vars": {"nginx_lb_tls": "internal", "nginx_lb_memory": memory},
+                    "vars": {
+                        "nginx_lb_tls": "internal",
+                        "nginx_lb_memory": memory,
+                        "__nginx_lb_configuration": CONFIGURATION,
+                    },
                 }
                 for memory in ("512m", "1g")
             ),
@@ -327,6 +337,12 @@ def test_the_container_of_an_earlier_version_is_kept_if_it_is_as_it_should_be(
     same, more_memory = results[2:]
     assert same["msg"]["current"] is True
     assert more_memory["msg"]["current"] is False
+
+
+def test_the_file_that_status_wants_is_the_one_that_the_module_writes(results: list[dict[str, Any]]) -> None:
+    written = CONFIGURATION.replace("@VERSION@", nginx_configuration.version_of(CONFIGURATION))
+    mode = nginx_configuration.CONFIGURATION_MODE
+    assert results[2]["msg"]["file"] == file_state(written.encode(), mode, 10002)
 
 
 def test_files_of_certificates_that_are_no_longer_shown_are_found_by_their_earlier_names_too(

@@ -19,7 +19,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import set
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import machine
 
 CLIENTS_WARNED_DAYS = 30
-"""How many days before its end the certificate that clients are shown is a difference."""
+"""How many days before its end the certificate that clients are shown is a difference, and runs begin to warn of it."""
 
 
 def certificate_differences(fleet: Fleet) -> Iterator[Difference]:

@@ -101,7 +101,7 @@ def _container(fleet: Fleet, node: str, release: Release, slot: str) -> Iterator
             "thing": f"container {name}",
             "wanted": "healthy",
             "found": "unhealthy",
-            "mended_by": f"playbooks/logs.yml -e node={node} shows why",
+            "mended_by": f"playbooks/logs.yml -e node={node}, which shows why",
             "change": "",
         }
 

@@ -18,5 +18,5 @@ def guard_differences(fleet: Fleet) -> Iterator[Difference]:
     registry, builders_registry = fleet.registries()
     rules = firewall_rules(fleet.hostvars, fleet.groups, registry, builders_registry)
     for host in fleet.machines:
-        if own := rules.get(machine(fleet.hostvars, host)):
-            yield from firewall_differences(fleet.found(host), wanted_firewall(own), host)
+        own = rules.get(machine(fleet.hostvars, host), [])
+        yield from firewall_differences(fleet.found(host), wanted_firewall(own), host)

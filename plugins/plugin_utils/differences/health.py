@@ -89,7 +89,7 @@ def health_differences(fleet: Fleet) -> Iterator[Difference]:
                     "thing": f"endpoint of {release}",
                     "wanted": "ready",
                     "found": "; ".join(faults),
-                    "mended_by": f"playbooks/logs.yml -e node={node} shows why",
+                    "mended_by": f"playbooks/logs.yml -e node={node}, which shows why",
                     "change": "",
                 }
 

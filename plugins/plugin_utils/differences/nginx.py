@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.files import file_difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 
 CONFIGURATION_FILE = "/etc/flotilla/nginx/nginx.conf"
@@ -30,21 +31,24 @@ def nginx_differences(fleet: Fleet) -> Iterator[Difference]:
 
 
 def _configuration(fleet: Fleet, host: str) -> Iterator[Difference]:
-    """Yield the configuration of a load balancer, where Nginx serves another or the file has changed since."""
+    """Yield the configuration of a load balancer, where Nginx serves another or the file is not as it was written."""
     found = fleet.found(host)
-    written = found["files"].get(CONFIGURATION_FILE, "").partition(":")[0]
+    written = found["files"].get(CONFIGURATION_FILE, "")
     for wanted in fleet.wanted(host):
         if "serves" not in wanted or (found["served"], written) == (
             wanted["serves"],
             wanted["configuration"],
         ):
             continue
-        served = found["served"] == wanted["serves"]
+        if found["served"] == wanted["serves"]:
+            changed = file_difference(host, CONFIGURATION_FILE, wanted["configuration"], written)
+            yield {**changed, "thing": "configuration of Nginx"}
+            continue
         yield {
             "host": host,
             "thing": "configuration of Nginx",
-            "wanted": CONFIGURATION_FILE if served else f"serves {wanted['serves']}",
-            "found": "a changed file" if served else f"serves {found['served'] or 'nothing'}",
+            "wanted": f"serves {wanted['serves']}",
+            "found": f"serves {found['served'] or 'nothing'}",
             "mended_by": SITE,
-            "change": f"write {CONFIGURATION_FILE}" if served else "reload Nginx",
+            "change": "reload Nginx",
         }

@@ -9,6 +9,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import ContainerSettings
 from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import Firewall
+from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import Owner
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import fleet_hosts, machine, read_once
@@ -66,7 +67,10 @@ class FoundMachine(TypedDict):
     links: Mapping[str, str]
     systemd: bool
     disks: Mapping[str, Disk]
-    lock: Mapping[str, object]
+    lock: Owner
+    """The run that holds the deploy lock; empty where none does."""
+    lock_silent: float | None
+    """How many seconds ago that run gave its last sign of life; None where it has given none."""
     clock: float
     asked_at: float
     firewall: Firewall
@@ -81,7 +85,7 @@ class Wanted(TypedDict):
     """As role container takes them."""
     files: Mapping[str, str]
     configuration: NotRequired[str]
-    """The SHA-256 of nginx.conf."""
+    """The state of nginx.conf (see module_utils/file_state.py)."""
     serves: NotRequired[str]
     """The version of the configuration that Nginx is to serve."""
 
@@ -138,6 +142,11 @@ class Fleet:
     def first_host(self, host: str) -> str:
         """Return the first host of the machine of `host`, which is present."""
         return next(first for first, hosts in self.machines.items() if host in hosts)
+
+    def hosts_of(self, host: str) -> list[str]:
+        """Return all hosts that the inventory has on the machine of `host`, whether the run is about them or not."""
+        place = machine(self.hostvars, host)
+        return [other for other in fleet_hosts(self.groups) if machine(self.hostvars, other) == place]
 
     def members(self, group: str) -> list[str]:
         """Return the hosts of `group` that were inspected."""

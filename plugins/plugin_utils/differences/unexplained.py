@@ -17,8 +17,9 @@ SLOTS = ("blue", "green")
 def unexplained_differences(fleet: Fleet) -> Iterator[Difference]:
     """Yield the containers that no line of the inventory explains, and the nodes that only the state knows."""
     forgotten = {entry["node"] for entry in fleet.state.get("forgotten", [])} if fleet.state else set()
-    for host, cohosted in fleet.machines.items():
-        explained = {name for member in cohosted for name in _containers_of(fleet, member)}
+    for host in fleet.machines:
+        # The inventory's other hosts of the machine as well, of which a run with --limit is not.
+        explained = {name for member in fleet.hosts_of(host) for name in _containers_of(fleet, member)}
         found = fleet.found(host)["containers"]
         for name in sorted(found.keys() - explained):
             # site.yml removes what nodes have left that were in the fleet; it does not know who made another one.

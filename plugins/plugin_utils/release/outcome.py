@@ -43,7 +43,7 @@ def outcome(
     )
     said = [
         _live_in_words(live, len(serving), len(nodes)) if looked else "what is live was not looked at",
-        f"{candidate} gets {percent} % of the requests" if candidate else "",
+        _candidate_in_words(state),
         plan["note"],
         *faults,
         *(f"warning: {line}" for line in warnings),
@@ -67,6 +67,16 @@ def outcome(
 
 def _live_in_words(live: str, serving: int, nodes: int) -> str:
     return f"release {live} is live on {serving} of {nodes} nodes" if live else "nothing is live"
+
+
+def _candidate_in_words(state: State) -> str:
+    """Return what the candidate gets; empty without one."""
+    if not (candidate := state["candidate"]):
+        return ""
+    name, percent, shadow = candidate["release"]["id"], candidate["percent"], candidate["shadow"]
+    if shadow and not percent:
+        return f"{name}, a shadow, gets copies of {shadow} % of the requests"
+    return f"{name} gets {percent} % of the requests"
 
 
 def _result(plan: Plan, state: State, reloaded: bool) -> str:

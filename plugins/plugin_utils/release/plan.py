@@ -129,7 +129,8 @@ def _withdraw_candidate(state: State, decision: Decision) -> None:
     candidate, target = state["candidate"], decision.target
     if candidate and (target is None or candidate["release"]["id"] != target["id"]):
         decision.baseline["candidate"] = None
-        decision.note = decision.note or f"the canary {candidate['release']['id']} is withdrawn"
+        kind = "canary" if candidate["percent"] or not candidate["shadow"] else "shadow"
+        decision.note = decision.note or f"the {kind} {candidate['release']['id']} is withdrawn"
 
 
 def _deploy(state: State, request: Request) -> Decision:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ansible_collections.flotilla.fleet.plugins.modules.image_space import Disk, disk_of, full_disks
+from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import Disk, disk_of
+from ansible_collections.flotilla.fleet.plugins.modules.image_space import full_disks
 
 ENGINE, CACHE, REGISTRY = "/var/lib/docker", "/var/cache/flotilla", "/var/lib/flotilla/registry"
 
 
 def test_what_is_needed_on_one_disk_is_added_up() -> None:
     needed = {ENGINE: 600, CACHE: 80, REGISTRY: 20}
-    assert full_disks(needed, lambda _: Disk(1, 700)) == []
-    assert full_disks(needed, lambda _: Disk(1, 699)) == [
+    assert full_disks(needed, lambda _: Disk(1, 700, 1000)) == []
+    assert full_disks(needed, lambda _: Disk(1, 699, 1000)) == [
         {"folders": [CACHE, ENGINE, REGISTRY], "needed": 700, "free": 699}
     ]
 
 
 def test_each_disk_is_for_itself() -> None:
-    disks = {ENGINE: Disk(1, 600), CACHE: Disk(2, 79), REGISTRY: Disk(3, 0)}
+    disks = {ENGINE: Disk(1, 600, 1000), CACHE: Disk(2, 79, 1000), REGISTRY: Disk(3, 0, 1000)}
     found = full_disks({ENGINE: 600, CACHE: 80, REGISTRY: 1}, lambda folder: disks[str(folder)])
     assert found == [
         {"folders": [CACHE], "needed": 80, "free": 79},

@@ -22,7 +22,6 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files impor
     file_states,
     fleet_state,
     link_targets,
-    lock_holder,
     os_release,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
@@ -35,9 +34,12 @@ from ansible_collections.flotilla.fleet.plugins.modules.machine_state import (
     bridge_address,
     engine_state,
     installed_packages,
+    lock_state,
     own_addresses,
     shown_certificate,
 )
+
+from unit.plugins.deploy_lock.owners import beat, owner
 
 REPOSITORY = "10.0.0.1:5000/flotilla/nginx"
 LISTED = [{"Id": name} for name in ("a", "b", "c", "gone")]
@@ -240,10 +242,19 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
     assert result["files"] == {}
     told = (
         "engine engine_version bridge addresses containers images published packages files certificates links"
-        " systemd disks lock clock firewall state served certificate"
+        " systemd disks lock lock_silent clock firewall state served certificate"
     )
     assert set(told.split()) <= result.keys()
     assert result["firewall"].keys() == {"rules", "jumps"}
+
+
+def test_the_deploy_lock_is_told_with_its_runs_last_sign_of_life(tmp_path: Path) -> None:
+    assert lock_state(tmp_path) == {"lock": {}, "lock_silent": None}
+    (tmp_path / "lock.json").write_text(json.dumps(owner(1)))
+    beat(tmp_path, "run1", seconds_ago=40)
+    held = lock_state(tmp_path)
+    assert held["lock"] == owner(1)
+    assert 40 <= held["lock_silent"] < 60
 
 
 def test_the_certificate_of_a_file_is_told_and_its_key_is_not(tmp_path: Path) -> None:
@@ -263,15 +274,6 @@ def test_the_disk_of_a_folder_that_is_missing_is_that_of_the_folder_above(tmp_pa
     there, missing = str(tmp_path), str(tmp_path / "a" / "b")
     space = disk_space([there, missing])
     assert space[missing]["size"] == space[there]["size"] > space[there]["free"] >= 0
-
-
-def test_the_lock_is_read_and_one_that_cannot_be_is_held_by_an_unknown_run(tmp_path: Path) -> None:
-    path = tmp_path / "lock.json"
-    assert lock_holder(path) == {}
-    path.write_text('{"user": "alice"}')
-    assert lock_holder(path) == {"user": "alice"}
-    path.write_text('{"user"')
-    assert lock_holder(path) == {"user": "unknown"}
 
 
 def test_a_distribution_is_read_as_os_release_quotes_it(tmp_path: Path) -> None:

@@ -234,6 +234,10 @@ def test_the_table() -> None:
     ]
 
 
+def test_one_difference_that_no_run_mends_is_told_as_such() -> None:
+    assert status_verdict(status(differences=[DIFFERENCE])) == "1 difference: no run mends it"
+
+
 def test_a_shadow_is_called_a_shadow() -> None:
     shadow = {**CANDIDATE, "percent": 0.0, "shadow": 10}
     lines = status_table(status(state={**STATE, "candidate": shadow}))

@@ -137,8 +137,12 @@ def _shown(plan: Plan, nodes: Sequence[str]) -> list[str]:
     lines = [plan["note"]]
     if plan["target"]:
         target, live = plan["target"]["id"], plan["state"]["live"]
-        lines.append(f"release {target} goes live on {', '.join(nodes)} in the {plan['target_slot']} slots")
-        lines.append(f"live until then is {live['id']}" if live else "")
+        # A canary whose steps end before 100 %, and a shadow, wait for promote.yml.
+        tried = bool(plan["steps"]) and plan["steps"][-1]["percent"] < 100
+        does = "is started" if tried else "goes live"
+        lines.append(f"release {target} {does} on {', '.join(nodes)} in the {plan['target_slot']} slots")
+        if live:
+            lines.append(f"{live['id']} stays live" if tried else f"live until then is {live['id']}")
     return [line for line in lines if line]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible import constants
 from ansible_collections.flotilla.fleet.plugins.callback import deploy_lock as callback
-from ansible_collections.flotilla.fleet.plugins.modules import deploy_lock as module
+from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import read_beat
 from ansible_collections.flotilla.fleet.plugins.plugin_utils import lock_keeper
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.lock_keeper import LOST, Presence
 
@@ -108,7 +108,7 @@ def test_a_beat_tells_the_uptime_to_the_lock_of_its_run_alone(tmp_path: Path) ->
     name, at = (folder / "lock.beat").read_text().split()
     assert name == "run1"
     assert uptime() - 5 < float(at) <= uptime()
-    told, silent = module.read_beat(folder, owner(1))
+    told, silent = read_beat(folder, owner(1))
     assert told == f"run1 {at}"
     assert silent is not None
     assert 0 <= silent < 5

@@ -141,6 +141,7 @@ def found(host: str) -> dict[str, Any]:
         "systemd": True,
         "disks": {"/var/lib/docker": {"free": 50, "size": 100}},
         "lock": {},
+        "lock_silent": None,
         "clock": NOW - 5,
         "asked_at": NOW - 6,
         "firewall": {
@@ -159,7 +160,7 @@ def found(host: str) -> dict[str, Any]:
             "state": {**STATE, "version": "v1"},
             "served": "v1",
         }
-        result["files"][CONFIGURATION_FILE] = "f00:0640:0"
+        result["files"][CONFIGURATION_FILE] = "f00:0400:10002"
     for node in GROUPS["model_nodes"]:
         if machine(INVENTORY, node) == machine(INVENTORY, host):
             service = endpoint_service(INVENTORY, node, LIVE, "green")  # type: ignore[arg-type]
@@ -186,7 +187,7 @@ def fleet() -> dict[str, dict[str, Any]]:
         hostvars[host]["nginx_lb_wanted"] = {
             "services": [NGINX],
             "files": {},
-            "configuration": "f00",
+            "configuration": "f00:0400:10002",
             "serves": "v1",
         }
     builder = hostvars["lb1"]["flotilla_machine"]["images"]
@@ -199,10 +200,11 @@ def compared(
     *,
     state: dict[str, Any] | None = STATE,
     present: list[str] = HOSTS,
+    in_scope: list[str] = HOSTS,
     groups: dict[str, list[str]] = GROUPS,
 ) -> list[Difference]:
     """Compare a fleet."""
-    return differences(hostvars, groups, HOSTS, present, state, NOW)  # type: ignore[arg-type]
+    return differences(hostvars, groups, in_scope, present, state, NOW)  # type: ignore[arg-type]
 
 
 def days_from_now(days: int) -> datetime.datetime:

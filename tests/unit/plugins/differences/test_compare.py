@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import FIRST, JUMPS
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
@@ -76,7 +77,8 @@ def put(part: str, key: str, value: Any, host: str = "node1") -> Break:
 MEMORY = SPECS["model_endpoint"]["model_endpoint_memory"]["default"]
 FIREWALL_LINK = next(iter(LINKS))
 SERVER = "/etc/flotilla/endpoints/node1/server.pem"
-HOLDER = {"user": "alice", "controller": "desk", "playbook": "site.yml", "time": "2027-01-01T00:00:00"}
+HOLDER = {"user": "alice", "controller": "desk", "pid": 7, "playbook": "site.yml", "time": "2027-01-01T00:00"}
+RUN = "alice@desk (process 7, site.yml, since 2027-01-01T00:00)"
 UNEXPLAINED = {"running": True, "labels": {"flotilla.role": "endpoint"}, "settings": {"ports": []}}
 CASES: dict[str, tuple[Break, str, str, str, str]] = {
     "engine": (machine("node2", engine=False), "node2", "Docker engine", "no answer", SITE),
@@ -171,7 +173,7 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "node1",
         f"container {ENDPOINT}",
         "unhealthy",
-        "playbooks/logs.yml -e node=node1 shows why",
+        "playbooks/logs.yml -e node=node1, which shows why",
     ),
     "retired container": (
         lambda hostvars: put("containers", "flotilla-node1-blue", container(hostvars))(hostvars),
@@ -203,10 +205,24 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
     ),
     "Nginx away": (machine("lb2", served=""), "lb2", "configuration of Nginx", "serves nothing", SITE),
     "nginx.conf": (
-        put("files", CONFIGURATION_FILE, "other:0640:0", "lb2"),
+        put("files", CONFIGURATION_FILE, "other:0400:10002", "lb2"),
         "lb2",
         "configuration of Nginx",
-        "a changed file",
+        "content other",
+        SITE,
+    ),
+    "nginx.conf that everybody may read": (
+        put("files", CONFIGURATION_FILE, "f00:0644:0", "lb2"),
+        "lb2",
+        "configuration of Nginx",
+        "mode 0644, owner 0",
+        SITE,
+    ),
+    "nginx.conf away": (
+        drop("files", CONFIGURATION_FILE, "lb2"),
+        "lb2",
+        "configuration of Nginx",
+        "missing",
         SITE,
     ),
     "state": (machine("lb2", state={"serial": 3}), "lb2", "state of the fleet", "number 3", SITE),
@@ -232,10 +248,24 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "docker rm --force flotilla-gone-blue",
     ),
     "lock": (
+        machine("lb2", lock=HOLDER, lock_silent=49.0),
+        "lb2",
+        "deploy lock",
+        f"held by a run whose last sign of life is 49 s old: {RUN}",
+        "",
+    ),
+    "lock of a dead run": (
+        machine("lb2", lock=HOLDER, lock_silent=50.0),
+        "lb2",
+        "deploy lock",
+        f"held by a run that is dead or cut off, 50 s without a sign of life: {RUN}",
+        SITE,
+    ),
+    "lock of a run without signs of life": (
         machine("lb2", lock=HOLDER),
         "lb2",
         "deploy lock",
-        "held by alice@desk, site.yml, since 2027-01-01T00:00:00",
+        f"held by a run that gives no signs of life: {RUN}",
         "playbooks/unlock.yml, if that run is gone",
     ),
     "settings": (
@@ -328,6 +358,23 @@ def test_a_node_that_the_state_has_otherwise_than_the_inventory_is_named(
     state = {**STATE, "nodes": {node: entry for node, entry in merged.items() if entry}}
     (difference,) = compared(fleet(), state=state)
     assert (difference["host"], difference["found"]) == found
+
+
+def test_rules_that_a_machine_no_longer_needs_are_named() -> None:
+    hostvars, rule = fleet(), "-A FLOTILLA -p tcp -j DROP"
+    hostvars["lb2"]["flotilla_machine"]["firewall"] = {"rules": [rule], "jumps": dict.fromkeys(JUMPS, FIRST)}
+    found = {entry["thing"]: (entry["host"], entry["wanted"], entry["found"]) for entry in compared(hostvars)}
+    assert found["firewall: the rules of chain FLOTILLA"] == ("lb2", "no other rule", rule)
+    # They guard the ports of a node that has left until its container is gone.
+    left = {**UNEXPLAINED, "settings": {"ports": ["10.0.0.2:5001:5001/tcp"]}}
+    put("containers", "flotilla-gone-blue", left, "lb2")(hostvars)
+    assert [entry["thing"] for entry in compared(hostvars)] == ["container flotilla-gone-blue"]
+
+
+def test_with_a_limit_the_containers_of_a_machines_other_nodes_are_explained() -> None:
+    limited = [host for host in HOSTS if host != "cohosted"]
+    assert "flotilla-cohosted-green" in fleet()["node1"]["flotilla_machine"]["containers"]
+    assert compared(fleet(), present=limited, in_scope=limited) == []
 
 
 def test_what_a_node_left_is_removed_by_a_run_and_the_node_is_named_until_then() -> None:

@@ -32,6 +32,17 @@ def test_a_run_says_how_it_ended(fleet: Fleet) -> None:
     assert said(fleet.run("rollback")).startswith(f"rolled back: release {first} is live")
 
 
+def test_a_shadow_is_called_a_shadow(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    shadow = fleet.run(shadow_percent=10)
+    second = shadow.plan["target"]["id"]
+    assert said(shadow) == (
+        f"shadow: release {fleet.live} is live on 3 of 3 nodes; {second}, a shadow, gets copies of 10.0 % of the "
+        "requests"
+    )
+    assert fleet.run("rollback").plan["note"] == f"the shadow {second} is withdrawn"
+
+
 def test_a_run_that_failed_says_what_went_wrong(fleet: Fleet) -> None:
     run = fleet.run()
     run.hostvars["n2"]["release_not_stopped"] = "n2: b"

@@ -211,5 +211,13 @@ def test_the_user_is_told_what_goes_live_where(fleet: Fleet, empty: Fleet) -> No
         f"release {run.plan['target']['id']} goes live on n1, n2, n3 in the green slots",
         f"live until then is {first}",
     ]
+    for step, run in (
+        fleet.planned("deploy", shadow_percent=10),
+        fleet.planned("deploy", canary_percent=5),
+    ):
+        assert step["shown"] == [
+            f"release {run.plan['target']['id']} is started on n1, n2, n3 in the green slots",
+            f"{first} stays live",
+        ]
     (line,) = Fleet().planned("deploy")[0]["shown"]
     assert line.endswith("goes live on n1, n2, n3 in the blue slots")
