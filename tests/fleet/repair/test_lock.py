@@ -16,6 +16,7 @@ from fleet.playbook import Run
 
 FLOTILLA = "/var/lib/flotilla"
 ENVIRONMENT = "/etc/environment"
+SUDO = "/etc/sudoers.d/environment"
 DEAD_PROXY = "http://127.0.0.1:1"
 # A run that does nothing for a while in the middle, as one does that builds an image or bakes a release.
 SLOW = "Take one's time"
@@ -105,13 +106,15 @@ def test_a_live_run_keeps_its_lock_and_a_dead_one_loses_it_within_a_minute(
 
 @pytest.fixture
 def proxied(fleet: Fleet) -> Iterator[None]:
-    """Give every machine a proxy that nobody answers at, as operators do for all programs."""
+    """Give every machine a proxy that nobody answers at, as operators do for all programs, sudo's too."""
     before = {machine: machine.run("cat", ENVIRONMENT) for machine in fleet.machines}
     names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
     for machine in before:
         machine.run("tee", ENVIRONMENT, stdin="".join(f'{name}="{DEAD_PROXY}"\n' for name in names))
+        machine.run("tee", SUDO, stdin=f"Defaults env_file={ENVIRONMENT}\n")
     yield
     for machine, content in before.items():
+        machine.run("rm", SUDO)
         machine.run("tee", ENVIRONMENT, stdin=content)
 
 
