@@ -44,7 +44,7 @@ def break_all(fleet: Fleet) -> set[tuple[str, str]]:
     lb1, lb2 = fleet.load_balancers
     node1, node2 = fleet.machine("node1"), fleet.machine("node2")
     stopped, limited = live_container(fleet, node2), live_container(fleet, node1)
-    client_key = node2.run("sh", "-c", "ls /etc/docker/certs.d/*/client.key").strip()
+    client_key = f"/etc/docker/certs.d/{fleet.builder.address}:5000/client.key"
     server = "/etc/flotilla/endpoints/node1/server.pem"
     engine = "/etc/systemd/system/multi-user.target.wants/docker.service"
 

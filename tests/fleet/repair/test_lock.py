@@ -114,7 +114,7 @@ def proxied(fleet: Fleet) -> Iterator[None]:
         machine.run("tee", SUDO, stdin=f"Defaults env_file={ENVIRONMENT}\n")
     yield
     for machine, content in before.items():
-        machine.run("rm", SUDO)
+        machine.run("rm", "--force", SUDO)  # two hosts may be one machine
         machine.run("tee", ENVIRONMENT, stdin=content)
 
 
