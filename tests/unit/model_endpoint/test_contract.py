@@ -303,7 +303,7 @@ def test_a_bad_tensor_of_a_column_is_refused(
 
 
 def one_tensor(ask: FlaskClient, name: str, datatype: str, rows: Any, binary: bytes = b"") -> Any:
-    tensor = {"name": "input", "datatype": datatype, "shape": [1, 2]}
+    tensor: dict[str, Any] = {"name": "input", "datatype": datatype, "shape": [1, 2]}
     tensor |= {"parameters": {"binary_data_size": len(binary)}} if rows is None else {"data": rows}
     text = json.dumps({"inputs": [tensor]}).encode()
     headers = {"Inference-Header-Content-Length": str(len(text))}

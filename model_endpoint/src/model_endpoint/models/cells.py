@@ -221,7 +221,7 @@ def _date(feature: Feature, text: str | None, unit: str, zone: str, where: str) 
             f"{where}: {quoted(text)} has an offset, and training's dates have none; send it in UTC"
         )
     try:
-        return np.datetime64(_ticks(found, unit), unit)
+        return np.array(_ticks(found, unit)).view(f"M8[{unit}]")[()]
     except ValueError:
         raise RequestError(
             f"{where}: {quoted(text)} is no date that {feature.dtype or 'datetime64[ns]'} can hold"

@@ -166,7 +166,7 @@ def _one_tensor(tensor: dict[str, Any], model: Model, binary: memoryview) -> Col
             raise RequestError(
                 f"the body has {len(binary)} bytes after its JSON, which no input has as its binary_data_size"
             )
-        matrix = _nested(tensor.get("data"), shape)
+        matrix: list[list[Any]] | NDArray[Any] = _nested(tensor.get("data"), shape)
     else:
         matrix = _from_binary(tensor, size, datatype, shape, binary)
     arrays = []
