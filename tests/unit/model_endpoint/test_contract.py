@@ -337,9 +337,10 @@ def test_the_one_tensor_of_narrow_numbers_is_what_its_datatype_and_shape_say(
     assert (answer.status_code, message in answer.text) == (400, True)
 
 
-def test_a_column_may_be_named_input(tmp_path: Path) -> None:
-    frame = numbers().set_axis(["input", "size"], axis=1)
-    built("named", tmp_path, (Ridge().fit(frame, frame["size"]), frame), sample=5)
+@pytest.mark.parametrize("names", [["input", "size"], ["input"]])
+def test_a_column_may_be_named_input(names: list[str], tmp_path: Path) -> None:
+    frame = numbers(len(names)).set_axis(names, axis=1)
+    built("named", tmp_path, (Ridge().fit(frame, frame["input"]), frame), sample=5)
 
 
 def test_metadata_has_one_tensor_for_numbers_and_one_a_column_for_others(ask: FlaskClient) -> None:

@@ -283,6 +283,8 @@ def _tensor_form(tensor: dict[str, Any], width: int) -> tuple[str, list[int]]:
         known = ", ".join(tensors.NUMBERS)
         raise RequestError(f"inputs[0].datatype must be one of {known}, not {quoted(datatype)}")
     shape = tensor.get("shape")
+    if width == 1 and type(shape) is list and len(shape) == 1:
+        shape = [*shape, 1]
     if type(shape) is not list or len(shape) != 2 or any(type(size) is not int or size < 1 for size in shape):
         raise RequestError(
             f"inputs[0].shape must be [rows, {width}] with at least one row, not {quoted(shape)}"
