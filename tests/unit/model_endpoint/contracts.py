@@ -132,6 +132,15 @@ def dates() -> Made:
     return make_pipeline(encode, HistGradientBoostingRegressor(max_iter=3)).fit(frame, frame["c0"]), frame
 
 
+def fine_dates() -> Made:
+    """Dates by the nanosecond, which end in the year 2262."""
+    frame = pd.DataFrame(
+        {"day": pd.Series(pd.date_range("2024-01-01", periods=ROWS)).astype("datetime64[ns]")}
+    )
+    encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    return make_pipeline(encode, Ridge()).fit(frame, np.arange(ROWS)), frame
+
+
 def unread() -> Made:
     frame = numbers().assign(name="somebody")
     return make_pipeline(make_column_transformer((StandardScaler(), ["c1"])), Ridge()).fit(
@@ -165,7 +174,7 @@ KINDS: dict[str, Callable[[], Made]] = {
     made.__name__: made
     for made in (
         *(mixed, strict_text, category, text_category, texts, dicts, single_precision, booleans, nullable),
-        *(large_integers, dates, unread, postcode, empty_text, objects),
+        *(large_integers, dates, fine_dates, unread, postcode, empty_text, objects),
     )
 }
 

@@ -210,7 +210,10 @@ def test_a_date_is_one_whichever_way_rfc_3339_writes_it(ask: FlaskClient, day: s
         ("dates", [0.5, "2024-01-01", "2024-01-01"], "instances[0].unread must be a date"),
         ("single_precision", [1e39, 0], "instances[0].c0: 1e+39 is out of float32's range"),
         ("large_integers", [0.5, 2**63], "instances[0].account"),
+        ("dates", [0.5, "2024-01-01", "2024-01-01T00:00:00+99:99"], "instances[0].unread: '2024-01-01T00"),
+        ("fine_dates", "3000-01-01T00:00:00.5", "'3000-01-01T00:00:00.5' is no date that datetime64[ns] can"),
         ("texts", 7, "instances[0] must be a string, not 7"),
+        ("texts", {"text": "a"}, "instances[0]: the model's one column has no name; send its values"),
         ("texts", None, "instances[0] must be a string, not null"),
         ("dicts", {"age": 3, "color": "red"}, "instances[0]: 'color' is not a feature"),
     ],
@@ -229,6 +232,7 @@ def test_an_error_names_row_column_value_and_what_is_allowed(
         ("age,port,class\n,,2\n", None),
         ("age,port,class\n1,Q,\n", "line 2, class is empty and must be a whole number"),
         ("age,port,class\nNaN,Q,2\n", "line 2, age must be a number or null, not 'NaN'"),
+        ("age,port,class\nnull,Q,2\n", "line 2, age must be a number or null, not 'null'"),
         ("age,port,class\n1,Q,2,\n", "line 2 has 4 values, the header has 3"),
         ("age,port\n1,Q\n", "line 1: 'class' is missing"),
         ("age,port,class\n1,Q,2\n\n2,C,1\n", "line 3 has 0 values"),
@@ -258,6 +262,19 @@ def test_digits_stay_text_where_text_is_declared(ask: FlaskClient) -> None:
     [
         (lambda inputs: inputs.pop(), "a tensor named 'class' is missing"),
         (lambda inputs: inputs[0].update(name="x"), "inputs[0].name: 'x' is not a column of the model"),
+        (lambda inputs: inputs[0].update(name=[]), "inputs[0].name: [] is not a column of the model"),
+        (
+            lambda inputs: inputs[0].update(parameters={"content_type": {}}),
+            "content_type: {} is not taken",
+        ),
+        (
+            lambda inputs: inputs[1].update(datatype="FP32", data=[1, 1e300]),
+            "inputs[1] (age).data[1]: 1e+300 is out of FP32's range",
+        ),
+        (
+            lambda inputs: inputs[2].update(datatype="FP16", data=[1, 1e300]),
+            "inputs[2] (class).data[1]: 1e+300 is out of FP16's range",
+        ),
         (lambda inputs: inputs[0].update(shape=[3]), "inputs[0] (port).data has 2 values, its shape needs 3"),
         (lambda inputs: inputs[1].update(shape=[2, 2]), "inputs[1] (age).shape must be [rows] or [rows, 1]"),
         (
@@ -283,6 +300,47 @@ def test_a_bad_tensor_of_a_column_is_refused(
     answer = ask.post("/v2/models/mixed/infer", json={"inputs": inputs})
     assert answer.status_code == 400
     assert message in answer.get_json()["error"]
+
+
+def one_tensor(ask: FlaskClient, name: str, datatype: str, rows: Any, binary: bytes = b"") -> Any:
+    tensor: dict[str, Any] = {"name": "input", "datatype": datatype, "shape": [1, 2]}
+    tensor |= {"parameters": {"binary_data_size": len(binary)}} if rows is None else {"data": rows}
+    text = json.dumps({"inputs": [tensor]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(text))}
+    return ask.post(f"/v2/models/{name}/infer", data=text + binary, headers=headers)
+
+
+def test_the_one_tensor_of_numbers_takes_booleans_as_its_datatype_has_them(ask: FlaskClient) -> None:
+    right = predict(ask, "booleans", [0.5, True]).get_json()["predictions"]
+    binary = np.array([[0.5, 1]]).tobytes()
+    for rows, blob in (([[0.5, True]], b""), ([[0.5, 1]], b""), ([0.5, 1.0], b""), (None, binary)):
+        answer = one_tensor(ask, "booleans", "FP64", rows, blob).get_json()
+        assert answer["outputs"][0]["data"] == right
+    assert "member must be true or false, not 2" in one_tensor(ask, "booleans", "FP64", [0.5, 2]).text
+
+
+@pytest.mark.parametrize(
+    ("datatype", "rows", "binary", "message"),
+    [
+        ("INT8", [[1.5, 1]], b"", "inputs[0].data[0].c0 is 1.5, which is no INT8"),
+        ("INT8", [[1, 1000]], b"", "inputs[0].data[0].c1: 1000 is out of INT8's range"),
+        ("FP64", [[1, 1]], b"more", "the body has 4 bytes after its JSON"),
+        ("FP64", [1, 1, 1], b"", "inputs[0].data has 3 values, the shape [1, 2] needs 2"),
+        ("FP64", [[1, 1], [1, 1]], b"", "inputs[0].data has 2 rows, the shape [1, 2] needs 1"),
+        ("FP64", None, b"short", "inputs[0] has 5 bytes, the shape [1, 2] of FP64 needs 16"),
+    ],
+)
+def test_the_one_tensor_of_narrow_numbers_is_what_its_datatype_and_shape_say(
+    ask: FlaskClient, datatype: str, rows: Any, binary: bytes, message: str
+) -> None:
+    answer = one_tensor(ask, "single_precision", datatype, rows, binary)
+    assert (answer.status_code, message in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize("names", [["input", "size"], ["input"]])
+def test_a_column_may_be_named_input(names: list[str], tmp_path: Path) -> None:
+    frame = numbers(len(names)).set_axis(names, axis=1)
+    built("named", tmp_path, (Ridge().fit(frame, frame["input"]), frame), sample=5)
 
 
 def test_metadata_has_one_tensor_for_numbers_and_one_a_column_for_others(ask: FlaskClient) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
+import py_compile
 import signal
 import socket
 import subprocess
@@ -143,6 +145,49 @@ def test_own_code_is_refused_by_a_fleet_that_does_not_trust_it(own: tuple[Any, P
     (folder / "code" / "more.py").write_text("")
     with pytest.raises(BundleError, match=r"code/more\.py is not what the card says"):
         checking.check(folder, trust)
+
+
+@pytest.mark.parametrize("beside", ["bytecode", "link"])
+def test_nothing_that_lies_beside_trusted_code_runs_in_its_place(
+    beside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, harm = tmp_path / "shop" / "code", tmp_path / "harm.py"
+    (code / "shop").mkdir(parents=True)
+    (code / "shop" / "__init__.py").write_text("")
+    (code / "shop" / "part.py").write_text("SAYS = 'trusted'\n")
+    before = own_code.hashes(code.parent)
+    harm.write_text("SAYS = 'harm'\n")
+    if beside == "bytecode":
+        form = py_compile.PycInvalidationMode.UNCHECKED_HASH  # which Python runs without a look at the code
+        target = importlib.util.cache_from_source(str(code / "shop" / "part.py"))
+        py_compile.compile(str(harm), target, invalidation_mode=form)
+    else:  # a package is found before a module
+        (tmp_path / "part").mkdir()
+        harm.rename(tmp_path / "part" / "__init__.py")
+        (code / "shop" / "part").symlink_to(tmp_path / "part")
+    assert own_code.hashes(code.parent) == before
+
+    def says() -> str:
+        for name in ("shop", "shop.part"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        said: str = importlib.import_module("shop.part").SAYS
+        return said
+
+    monkeypatch.setitem(sys.modules, "shop", types.ModuleType("shop"))
+    monkeypatch.setitem(sys.modules, "shop.part", types.ModuleType("shop.part"))
+    with own_code.importable(code.parent):
+        assert says() == "trusted"
+    monkeypatch.syspath_prepend(code)
+    assert says() == "harm"  # so it is what lies there that would have run
+
+
+def test_code_is_not_unpacked_before_it_is_trusted(own: tuple[Any, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "shop"
+    pack(own[0], folder, code=[own[1]], trusted=tmp_path / "trusted.yml")
+    with pytest.raises(BundleError, match=r"the code shop\.py \(\w{64}\) is not trusted"):
+        image.build(folder.parent, tmp_path / "built" / "models")
+    assert not (tmp_path / "built").exists()
 
 
 def test_code_that_lacks_a_module_is_found_out_in_a_fresh_process(

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from sklearn.cluster import KMeans
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -298,3 +300,27 @@ def test_a_wrong_file_of_what_is_trusted_is_refused(text: str, message: str, tmp
     assert not Trust.read(tmp_path / "absent.yml", required=False).types
     with pytest.raises(BundleError, match=r"absent\.yml"):
         Trust.read(tmp_path / "absent.yml")
+
+
+def lose_a_column(boosting: Any) -> None:
+    boosting._preprocessor = make_column_transformer(("passthrough", [0])).fit(ROWS[:, :2])
+
+
+def lose_a_place(boosting: Any) -> None:
+    boosting._preprocessor._transformer_to_input_indices["encoder"] = []
+
+
+def add_a_function(boosting: Any) -> None:
+    boosting._preprocessor.transformers_[1][1].func = np.ravel
+
+
+@pytest.mark.parametrize("harm", [lose_a_column, lose_a_place, add_a_function])
+@pytest.mark.parametrize("numbers", [0, 1])
+def test_boosted_trees_get_all_their_columns(harm: Callable[[Any], None], numbers: int) -> None:
+    frame = pd.DataFrame({"kind": pd.Categorical(["a", "b", "c"] * 20)})
+    frame = frame.assign(**{f"x{at}": ROWS[:, at] for at in range(numbers)})
+    boosting = HistGradientBoostingClassifier(max_iter=2).fit(frame, LABELS)
+    assert check_content(boosting) is boosting
+    harm(boosting)
+    with pytest.raises(ValueError, match="HistGradientBoostingClassifier is broken"):
+        check_content(boosting)

@@ -23,7 +23,10 @@ Place = Callable[[int], str]
 MAX_SAFE_INTEGER = 2**53  # a float64 can't hold every integer above it
 SHOWN = 10  # categories that an error lists
 NUMBERS = frozenset({int, float})
-DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
+DATE = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
+)
+TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # in a second, by the unit of numpy's dates
 BOOLEANS = {"true": True, "false": False, "True": True, "False": False, "TRUE": True, "FALSE": False}
 NUMPY_NAMES = {"Int": "int", "UInt": "uint", "Float": "float"}  # of pandas' types that hold missing values
 
@@ -209,7 +212,7 @@ def _date(feature: Feature, text: str | None, unit: str, zone: str, where: str) 
     if text is None:
         return np.datetime64("NaT")
     found = DATE.fullmatch(text)
-    offset = found[3] if found else None
+    offset = found[4] if found else None
     if not found or (zone and not offset):
         more = " with its offset" if zone and found else ""
         raise RequestError(f"{where} must be {allowed(feature)}{more}, not {quoted(text)}")
@@ -218,21 +221,35 @@ def _date(feature: Feature, text: str | None, unit: str, zone: str, where: str) 
             f"{where}: {quoted(text)} has an offset, and training's dates have none; send it in UTC"
         )
     try:
-        instant = np.datetime64(
-            f"{found[1]}T{found[2] or '00:00:00'}", "ns" if found[2] and "." in found[2] else "s"
-        )
-        if offset and offset[0] in "+-":
-            minutes = int(offset[1:3]) * 60 + int(offset[4:6])
-            instant = instant - np.timedelta64(-minutes if offset[0] == "-" else minutes, "m")
-        narrow = instant.astype(f"M8[{unit}]")
-        exact = narrow.astype(instant.dtype) == instant
-    except (ValueError, OverflowError):
-        exact = False
-    if not exact:
+        return np.array(_ticks(found, unit)).view(f"M8[{unit}]")[()]
+    except ValueError:
         raise RequestError(
             f"{where}: {quoted(text)} is no date that {feature.dtype or 'datetime64[ns]'} can hold"
-        )
-    return narrow
+        ) from None
+
+
+def _ticks(found: re.Match[str], unit: str) -> int:
+    """A date in units since 1970, counted in Python's integers, since numpy's overflow without a word.
+
+    Raises ValueError for a day or hour that there is not, and for what the unit can't hold.
+    """
+    day, time, fraction, offset = found.groups()
+    seconds = int(np.datetime64(f"{day}T{time or '00:00:00'}", "s").astype(np.int64)) - _seconds_of(offset)
+    ticks, rest = divmod(int((fraction or "").ljust(9, "0")) * TICKS[unit], 10**9)
+    ticks += seconds * TICKS[unit]
+    if rest or not -(2**63) < ticks < 2**63:
+        raise ValueError
+    return ticks
+
+
+def _seconds_of(offset: str | None) -> int:
+    """An offset from UTC in seconds. Raises ValueError for one that RFC 3339 does not have."""
+    if not offset or offset in "Zz":
+        return 0
+    hours, minutes = int(offset[1:3]), int(offset[4:6])
+    if hours > 23 or minutes > 59:
+        raise ValueError(offset)
+    return (-60 if offset[0] == "-" else 60) * (hours * 60 + minutes)
 
 
 def _objects(feature: Feature, values: Sequence[Any], place: Place) -> NDArray[Any]:  # noqa: ARG001 - of a reader
@@ -264,7 +281,9 @@ def _parse_text(feature: Feature, text: str, at: int, place: Place) -> Any:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise RequestError(f"{place(at)} must be {allowed(feature)}, not {quoted(text)}") from None
+        value = None
+    if value is None:  # a missing value is an empty cell, and never the word null
+        raise RequestError(f"{place(at)} must be {allowed(feature)}, not {quoted(text)}")
     # orjson makes a float of an integer beyond 64 bits.
     return int(text) if type(value) is float and text.strip().removeprefix("-").isdecimal() else value
 

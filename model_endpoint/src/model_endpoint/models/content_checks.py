@@ -116,6 +116,8 @@ def _check_hist_gradient_boosting(model: Any) -> None:
         model,
         "its bins are incomplete",
     )
+    if getattr(model, "_preprocessor", None) is not None:
+        _check_preprocessor(model)
     for at in np.flatnonzero(categorical):
         known = np.asarray(mapper.bin_thresholds_[at], dtype=np.float64)
         _require(((known >= 0) & (known <= 255)).all(), model, "a category's code lies outside 0 to 255")
@@ -134,6 +136,28 @@ def _check_hist_gradient_boosting(model: Any) -> None:
         _require(bits.ndim == 2 and bits.shape[1] == 8, member, "its categories are incomplete")
         asked = nodes["bitset_idx"][inner & (nodes["is_categorical"] == 1)].astype(np.int64)
         _require((asked < len(bits)).all(), member, "a node asks for categories that it has not")
+
+
+def _check_preprocessor(model: Any) -> None:
+    """What scikit-learn puts before boosted trees keeps every column; without one, a node would ask beside the row."""
+    parts = getattr(model._preprocessor, "transformers_", [])
+    kinds = ["sklearn.preprocessing._encoders.OrdinalEncoder"]
+    kinds += ["sklearn.preprocessing._function_transformer.FunctionTransformer"]
+    same = (
+        _kind(model._preprocessor) == "sklearn.compose._column_transformer.ColumnTransformer"
+        and [_kind(part) for _, part, _ in parts[:2]] == kinds
+        and all(isinstance(part, str) and part == "drop" for _, part, _ in parts[2:])
+        and np.array_equal(parts[0][2], ~np.asarray(parts[1][2], dtype=bool))
+    )
+    _require(same, model, "what comes before its trees is not what scikit-learn puts there")
+    function = getattr(parts[1][1].func, "func", None)
+    named = f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', '')}"
+    _require(
+        named == "sklearn.utils.validation.check_array", model, "a function of its own comes before its trees"
+    )
+    places = model._preprocessor._transformer_to_input_indices
+    found = sorted(int(at) for part in parts[:2] for at in places[part[0]])
+    _require(found == list(range(model.n_features_in_)), model, "a column is lost before its trees")
 
 
 def _check_neighbours(model: Any) -> None:

@@ -79,6 +79,8 @@ def order(card: Card, columns: Any, where: str) -> list[int]:
     names = {feature.name for feature in card.features}
     places: dict[str, int] = {}
     for at, column in enumerate(columns):
+        if names == {""} and column != "":
+            raise RequestError(f"{where}: the model's one column has no name; send its values as they are")
         if type(column) is not str or column not in names:
             raise RequestError(
                 f"{where}: {quoted(column)} is not a feature of the model; its features are {_names(card)}"

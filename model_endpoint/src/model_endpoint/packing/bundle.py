@@ -106,29 +106,33 @@ def pack(
         asked = _without_uncompiled(estimator, found.asked)
         dump = dumping.dump(estimator, str(directory))
         versions = libraries(asked.form) if libraries else {one: installed_version(one) for one in LIBRARIES}
-        card = Card(
-            name=name,
-            version=version,
-            description=description,
-            features=found.features,
-            outputs=_outputs(asked.answers),
-            classes=_classes(estimator),
-            training_data_sha256=found.source.sha256(),
-            metrics=metrics or {},
-            libraries=dict(versions),
-            model_sha256=hashlib.sha256(dump).hexdigest(),
-            allowed_types=untrusted_types(dump),
-            code=own_code.hashes(directory),
-            form=asked.form,
-            dtype=asked.dtype,
-            depends_on_company=found.company,
-        )
+        about = {"name": name, "version": version, "description": description, "metrics": metrics or {}}
+        card = _card(estimator, found, asked, {**about, "libraries": dict(versions)}, dump, directory)
         Card.from_values(card.values())
         verified = varied(estimator, found.source, found.verification, card, asked)
         rows, answers = _verified(estimator, dump, card, verified, asked)
         golden = _golden(estimator, found.verification, card, asked)
         _write(directory, card, dump, rows, answers, golden)
     return card
+
+
+def _card(
+    estimator: Any, found: _Contract, asked: Asked, about: dict[str, Any], dump: bytes, directory: Path
+) -> Card:
+    """The card, with what the user says of the model in `about`."""
+    return Card(
+        **about,
+        features=found.features,
+        outputs=_outputs(asked.answers),
+        classes=_classes(estimator),
+        training_data_sha256=found.source.sha256(),
+        model_sha256=hashlib.sha256(dump).hexdigest(),
+        allowed_types=untrusted_types(dump),
+        code=own_code.hashes(directory),
+        form=asked.form,
+        dtype=asked.dtype,
+        depends_on_company=found.company,
+    )
 
 
 @dataclass(frozen=True, slots=True)

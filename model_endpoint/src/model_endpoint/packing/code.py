@@ -9,6 +9,7 @@ import ast
 import hashlib
 import shutil
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -85,15 +86,20 @@ def check(bundle: Path, expected: Mapping[str, str]) -> None:
 
 @contextmanager
 def importable(bundle: Path) -> Iterator[None]:
-    """Put the bundle's code first on Python's path while the context lasts, without writing bytecode into it."""
-    folder, before = bundle / CODE_FOLDER, (sys.path[:], sys.dont_write_bytecode)
-    if folder.is_dir():
-        sys.path[:0] = [str(folder), *map(str, sorted(folder.glob("*.whl")))]
+    """Put the bundle's code first on Python's path while the context lasts, as the image has it.
+
+    The path has a copy of the files that have a hash: beside them may lie bytecode or a link to a folder, which Python
+    would run in their place.
+    """
+    before = sys.path[:], sys.dont_write_bytecode
+    with tempfile.TemporaryDirectory(prefix="flotilla-code-") as folder:
+        unpack(bundle, Path(folder))
+        sys.path.insert(0, folder)
         sys.dont_write_bytecode = True
-    try:
-        yield
-    finally:
-        sys.path[:], sys.dont_write_bytecode = before
+        try:
+            yield
+        finally:
+            sys.path[:], sys.dont_write_bytecode = before
 
 
 def unpack(bundle: Path, target: Path) -> None:

@@ -61,7 +61,11 @@ def build_all(directories: Sequence[Path], served: Path, trust: Trust) -> bool:
     Returns whether any model needs the libraries of the build. Raises BundleError.
     """
     for directory in directories:  # before any is imported, since a process has one module of a name
-        own_code.unpack(directory, served.parent / own_code.CODE_FOLDER)
+        code = own_code.hashes(directory)
+        if code and (directory / bundle.CARD_FILE).is_file():
+            own_code.check(directory, bundle.read_card(directory).code)
+            trust.check_code(str(directory), code)
+            own_code.unpack(directory, served.parent / own_code.CODE_FOLDER)
     kinds = [KINDS[_build_one(directory, served / directory.name, trust)] for directory in directories]
     return any(kind.build_libraries for kind in kinds)
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from model_endpoint.models.cells import MAX_SAFE_INTEGER
 from model_endpoint.models.contract import DICTS, TEXTS
 from model_endpoint.models.errors import BundleError, RequestError
 from model_endpoint.models.golden import same, tolerance
@@ -125,6 +126,8 @@ def _forms(model: Model) -> dict[str, Form]:
         return forms
     forms["a tensor for each column"] = _as_tensors
     forms["binary tensors"] = _as_binary
+    if model.card.numeric:
+        forms |= {"one tensor": _as_one_tensor, "one binary tensor": _as_one_binary}
     if model.card.form != TEXTS:
         forms |= {"objects": _as_objects, "CSV": _as_csv}
     return forms
@@ -182,6 +185,27 @@ def _as_binary(model: Model, rows: list[Any]) -> Answers:
         inputs.append(tensor | {"parameters": {"binary_data_size": len(blob)}})
     text = orjson.dumps({"inputs": inputs})
     return _inferred(v2.infer(model, text + b"".join(blobs), str(len(text))).body)
+
+
+def _as_one_tensor(model: Model, rows: list[Any]) -> Answers:
+    tensor = {"name": v2.INPUT, "datatype": "FP64", "shape": [len(rows), model.width], "data": rows}
+    return _inferred(v2.infer(model, orjson.dumps({"inputs": [tensor]})).body)
+
+
+def _as_one_binary(model: Model, rows: list[Any]) -> Answers:
+    cells = [cell for row in rows for cell in row]
+    if any(type(cell) is int and abs(cell) > MAX_SAFE_INTEGER for cell in cells):
+        return {}  # a float64 has not all of its digits
+    blob = _blob("FP64", cells) or b""
+    parameters = {"binary_data_size": len(blob)}
+    tensor = {
+        "name": v2.INPUT,
+        "datatype": "FP64",
+        "shape": [len(rows), model.width],
+        "parameters": parameters,
+    }
+    text = orjson.dumps({"inputs": [tensor]})
+    return _inferred(v2.infer(model, text + blob, str(len(text))).body)
 
 
 def _blob(datatype: str, values: list[Any]) -> bytes | None:

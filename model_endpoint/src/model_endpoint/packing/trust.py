@@ -60,7 +60,14 @@ class Trust:
 
         Raises ValueError when `dump` can't be read.
         """
-        added = self.missing(untrusted_types(dump), code)
+        self._require(where, untrusted_types(dump), code)
+
+    def check_code(self, where: str, code: Mapping[str, str]) -> None:
+        """Raise BundleError unless all `code`, hashes by name, is trusted."""
+        self._require(where, (), code)
+
+    def _require(self, where: str, types: Collection[str], code: Mapping[str, str]) -> None:
+        added = self.missing(types, code)
         if added.types or added.code:
             raise BundleError(
                 f"{where}: {added.in_words()} not trusted{f' by {self.path}' if self.path else ''}; if you know what "

@@ -49,7 +49,7 @@ def read(card: Card, tensors: list[Any], binary: memoryview) -> Columns:
     start, rows = 0, None
     for at, (name, tensor) in enumerate(zip(names, tensors, strict=True)):
         if type(name) is not str or name not in features or name in found:
-            twice = "appears twice" if name in found else "is not a column of the model"
+            twice = "appears twice" if type(name) is str and name in found else "is not a column of the model"
             known = ", ".join(list(features)[:50])
             raise RequestError(f"inputs[{at}].name: {quoted(name)} {twice}; its columns are {known}")
         where = f"inputs[{at}] ({name})"
@@ -78,7 +78,7 @@ def read(card: Card, tensors: list[Any], binary: memoryview) -> Columns:
 def refuse_content_type(parameters: dict[str, Any], where: str) -> None:
     """Raise RequestError for a content type that asks for another reading than the contract's."""
     content_type = parameters.get("content_type")
-    if content_type is not None and content_type not in CONTENT_TYPES:
+    if content_type is not None and (type(content_type) is not str or content_type not in CONTENT_TYPES):
         known = ", ".join(sorted(CONTENT_TYPES))
         raise RequestError(
             f"{where}parameters.content_type: {quoted(content_type)} is not taken; send one of {known}"
@@ -132,19 +132,27 @@ def _from_json(feature: Feature, tensor: Tensor, count: int, where: str) -> NDAr
         values = [value[0] for value in values]
     if len(values) != count:
         raise RequestError(f"{where}.data has {len(values)} values, its shape needs {count}")
+    return cells.read(feature, of_datatype(values, datatype, _place(where)), _place(where))
+
+
+def of_datatype(values: list[Any], datatype: str, place: Place) -> list[Any]:
+    """The values as the datatype has them, None for a missing one. Raises RequestError for one that it has not."""
     numbers: set[type] = {int, float} if datatype.startswith("FP") else {int}
     right = {bool} if datatype == BOOL else {str} if datatype == BYTES else numbers
     for at, value in enumerate(values):
         if value is not None and type(value) not in right:
-            raise RequestError(f"{where}.data[{at}] is {cells.shown(value)}, which is no {datatype}")
-    if datatype in ("FP32", "FP16"):
-        values = [None if value is None else float(NUMBERS[datatype].type(value)) for value in values]
-    elif datatype in NUMBERS and datatype != "FP64":
-        limits = np.iinfo(NUMBERS[datatype])
-        for at, value in enumerate(values):
-            if value is not None and not limits.min <= value <= limits.max:
-                raise RequestError(f"{where}.data[{at}]: {value} is out of {datatype}'s range")
-    return cells.read(feature, values, _place(where))
+            raise RequestError(f"{place(at)} is {cells.shown(value)}, which is no {datatype}")
+    if datatype not in NUMBERS or datatype == "FP64":
+        return values
+    dtype = NUMBERS[datatype]
+    limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    low, high = (float(limits.min), float(limits.max)) if dtype.kind == "f" else (limits.min, limits.max)
+    for at, value in enumerate(values):
+        if value is not None and not low <= value <= high:
+            raise RequestError(f"{place(at)}: {value} is out of {datatype}'s range")
+    if dtype.kind == "f":
+        return [None if value is None else float(dtype.type(value)) for value in values]
+    return values
 
 
 def _from_binary(feature: Feature, tensor: Tensor, count: int, data: memoryview, where: str) -> NDArray[Any]:

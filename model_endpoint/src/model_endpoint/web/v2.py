@@ -141,40 +141,83 @@ def _columns(request: dict[str, Any], model: Model, binary: memoryview) -> Colum
             f"with one tensor, named {INPUT!r}" if model.card.numeric else "of tensors, one for each column"
         )
         raise RequestError(f"inputs must be an array {words}")
-    columns = {name_of(feature) for feature in model.card.features}
-    names = [tensor.get("name") for tensor in inputs]
-    if not model.card.numeric or (names[0] in columns - {INPUT} or (len(names) > 1 and INPUT not in names)):
-        return column_tensors.read(model.card, inputs, binary)
     tensor = inputs[0]
-    if len(inputs) > 1:
+    name = name if type(name := tensor.get("name")) is str else None
+    columns = {name_of(feature) for feature in model.card.features}
+    if not model.card.numeric or len(inputs) > 1 or name in columns - {INPUT}:
+        return column_tensors.read(model.card, inputs, binary)
+    if name != INPUT:
         raise RequestError(
-            f"inputs must be an array with one tensor, named {INPUT!r}, or with one for each column"
+            f"inputs[0].name: the model's input is {INPUT!r}, not {quoted(tensor.get('name'))}; or send a tensor for "
+            "each column"
         )
-    if names[0] != INPUT:
-        raise RequestError(
-            f"inputs[0].name: the model's input is {INPUT!r}, not {quoted(names[0])}; or send a tensor for each column"
-        )
+    return _one_tensor(tensor, model, binary)
+
+
+def _one_tensor(tensor: dict[str, Any], model: Model, binary: memoryview) -> Columns:
+    """Read the one tensor of a model of numbers of which some may be missing, narrow, whole or booleans.
+
+    A boolean may be 1 or 0, as the tensor's datatype has it. Raises RequestError.
+    """
     datatype, shape = _tensor_form(tensor, model.width)
     size = _parameters(tensor, "inputs[0].").get("binary_data_size")
     if size is None:
-        data = tensor.get("data")
-        if type(data) is list and data and type(data[0]) is not list:
-            data = [data[at : at + shape[1]] for at in range(0, len(data), shape[1])]
-        found = contract_rows.from_rows(model.card, data, "inputs[0].data")
-        if len(found) != shape[0]:
-            raise RequestError(f"inputs[0].data has {len(found)} rows, the shape {shape} needs {shape[0]}")
-        return found
+        if len(binary):
+            raise RequestError(
+                f"the body has {len(binary)} bytes after its JSON, which no input has as its binary_data_size"
+            )
+        matrix: list[list[Any]] | NDArray[Any] = _nested(tensor.get("data"), shape)
+    else:
+        matrix = _from_binary(tensor, size, datatype, shape, binary)
+    arrays = []
+    for at, feature in enumerate(model.card.features):
+
+        def place(row: int, label: str = feature.label) -> str:
+            return f"inputs[0].data[{row}].{label}"
+
+        if isinstance(matrix, np.ndarray) and feature.type != "boolean":
+            arrays.append(cells.read_array(feature, matrix[:, at], place))
+            continue
+        values = [row[at] for row in matrix]
+        if feature.type == "boolean":
+            values = [bool(value) if value in (0, 1) else value for value in values]
+        else:
+            values = column_tensors.of_datatype(values, datatype, place)
+        arrays.append(cells.read(feature, values, place))
+    return Columns(arrays)
+
+
+def _nested(data: Any, shape: list[int]) -> list[list[Any]]:
+    """The rows of a tensor's data in JSON, which may be flat. Raises RequestError."""
+    count, width = shape
+    if type(data) is not list:
+        raise RequestError(f"inputs[0].data must be an array, not {kind(data)}")
+    if data and type(data[0]) is not list:
+        if len(data) != count * width:
+            raise RequestError(
+                f"inputs[0].data has {len(data)} values, the shape {shape} needs {count * width}"
+            )
+        return [data[at : at + width] for at in range(0, len(data), width)]
+    if len(data) != count:
+        raise RequestError(f"inputs[0].data has {len(data)} rows, the shape {shape} needs {count}")
+    for at, row in enumerate(data):
+        if type(row) is not list or len(row) != width:
+            raise RequestError(f"inputs[0].data[{at}] must be a row of {width} values")
+    return data
+
+
+def _from_binary(
+    tensor: dict[str, Any], size: Any, datatype: str, shape: list[int], binary: memoryview
+) -> NDArray[Any]:
     dtype = tensors.NUMBERS[datatype]
-    if size != len(binary) or size != shape[0] * shape[1] * dtype.itemsize or "data" in tensor:
-        needed = shape[0] * shape[1] * dtype.itemsize
+    needed = shape[0] * shape[1] * dtype.itemsize
+    if "data" in tensor:
+        raise RequestError("inputs[0].data: give the data as JSON or as binary, not both")
+    if size != len(binary) or size != needed:
         raise RequestError(
             f"inputs[0] has {len(binary)} bytes, the shape {shape} of {datatype} needs {needed}"
         )
-    matrix = np.frombuffer(binary, dtype).reshape(shape)
-    arrays = []
-    for at, feature in enumerate(model.card.features):
-        arrays.append(cells.read_array(feature, matrix[:, at], lambda row, at=at: f"inputs[0][{row}, {at}]"))  # type: ignore[misc]
-    return Columns(arrays)
+    return np.frombuffer(binary, dtype).reshape(shape)
 
 
 def _respond(
@@ -240,6 +283,8 @@ def _tensor_form(tensor: dict[str, Any], width: int) -> tuple[str, list[int]]:
         known = ", ".join(tensors.NUMBERS)
         raise RequestError(f"inputs[0].datatype must be one of {known}, not {quoted(datatype)}")
     shape = tensor.get("shape")
+    if width == 1 and type(shape) is list and len(shape) == 1:
+        shape = [*shape, 1]
     if type(shape) is not list or len(shape) != 2 or any(type(size) is not int or size < 1 for size in shape):
         raise RequestError(
             f"inputs[0].shape must be [rows, {width}] with at least one row, not {quoted(shape)}"
