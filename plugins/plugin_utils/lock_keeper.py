@@ -31,6 +31,8 @@ WATCH_SECONDS = 20.0
 """If it gives none in so long either, it is dead. Its load balancer may just have become reachable for it again."""
 POLL_SECONDS = 0.25
 RELEASE_SECONDS = 60.0
+INTERRUPT_SECONDS = 10.0
+"""How long a run has to end when it is interrupted, before it is ended."""
 """How long a keeper tries to free a lock; by then other runs take it over."""
 
 LOST = 3
@@ -148,6 +150,17 @@ def _attempt(execute: Execute, command: str) -> int:
         return 255
 
 
+def _end(presence: Presence, run: int) -> None:
+    """Interrupt the run, and end it where interrupts are ignored, as in the background of a shell's script."""
+    lives, deadline = presence.watch(), time.monotonic() + INTERRUPT_SECONDS
+    os.kill(run, signal.SIGINT)
+    while lives():
+        if time.monotonic() > deadline:
+            os.kill(run, signal.SIGTERM)
+            return
+        time.sleep(POLL_SECONDS)
+
+
 def start(presence: Presence, host: str, run: int, keeper: Callable[[], bool], lost: str) -> None:
     """Run `keeper` in a process of its own, that no process of the run waits for, unless `host` has one.
 
@@ -170,6 +183,6 @@ def start(presence: Presence, host: str, run: int, keeper: Callable[[], bool], l
                 with contextlib.suppress(OSError):
                     presence.lost.write_text(lost, encoding="utf-8")
                     mark.unlink(missing_ok=True)
-                    os.kill(run, signal.SIGINT)
+                    _end(presence, run)
     finally:
         os._exit(0)

@@ -53,7 +53,7 @@ def test_health_and_server_metadata_are_served(client: FlaskClient, path: str) -
     [
         ({}, "inputs must be an array with one tensor"),
         ({"inputs": []}, "inputs must be an array with one tensor"),
-        ({"inputs": [tensor(), tensor()]}, "inputs must be an array with one tensor"),
+        ({"inputs": [tensor(), tensor()]}, "inputs[0].name: 'input' is not a column of the model"),
         ({"inputs": [tensor()], "id": 7}, "id must be a string"),
         (
             {"inputs": [tensor()], "outputs": [{"name": "x"}]},

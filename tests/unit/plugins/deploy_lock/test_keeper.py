@@ -41,14 +41,16 @@ def presence(tmp_path: Path) -> Presence:
     return Presence(tmp_path / "run")
 
 
-@pytest.fixture
-def run(presence: Presence) -> Iterator[subprocess.Popen[str]]:
-    """A run, as far as its keepers see it."""
+@pytest.fixture(params=["interrupted"])
+def run(presence: Presence, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """A run, as far as its keepers see it; its parameter tells what an interrupt is to it."""
+    at_interrupt = signal.SIG_IGN if request.param == "ignored" else signal.SIG_DFL
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, str(presence.folder)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, at_interrupt),
     )
     assert process.stdout
     assert process.stdout.readline() == "began\n"
@@ -195,14 +197,17 @@ def test_a_keeper_frees_the_lock_though_the_run_has_removed_its_folder(
     assert balancer.commands == ["beat", "release"]
 
 
-def test_a_run_whose_lock_another_one_has_is_interrupted(
-    presence: Presence, run: subprocess.Popen[str]
+@pytest.mark.parametrize("run", ["interrupted", "ignored"], indirect=True)
+def test_a_run_whose_lock_another_one_has_is_ended(
+    presence: Presence, run: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lock_keeper, "INTERRUPT_SECONDS", 2.0)
+
     def keeper() -> bool:
         return lock_keeper.keep(presence, "lb1", lambda _: LOST, "beat", "release")
 
     lock_keeper.start(presence, "lb1", run.pid, keeper, "lb1: another run")
-    assert run.wait(timeout=10) in (-signal.SIGINT, 130)
+    assert run.wait(timeout=30) in (-signal.SIGINT, 130, -signal.SIGTERM)
     assert presence.lost.read_text() == "lb1: another run"
     assert presence.held() == []
 
