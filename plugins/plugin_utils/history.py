@@ -6,6 +6,9 @@ import base64
 import json
 from collections.abc import Iterable, Mapping
 
+KEYS = frozenset({"time", "user", "controller", "playbook", "result", "message"})
+"""What each line of a log has."""
+
 
 def history_lines(files: Iterable[Mapping[str, object]], entries: int | str) -> list[str]:
     """Return the last `entries` runs, each once, the last first.
@@ -35,4 +38,6 @@ def _entry(line: bytes) -> dict[str, str] | None:
         entry: object = json.loads(line)
     except ValueError:
         return None
-    return {str(key): str(value) for key, value in entry.items()} if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not entry.keys() >= KEYS:
+        return None
+    return {str(key): str(value) for key, value in entry.items()}

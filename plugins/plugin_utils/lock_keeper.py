@@ -31,9 +31,9 @@ WATCH_SECONDS = 20.0
 """If it gives none in so long either, it is dead. Its load balancer may just have become reachable for it again."""
 POLL_SECONDS = 0.25
 RELEASE_SECONDS = 60.0
+"""How long a keeper tries to free a lock; by then other runs take it over."""
 INTERRUPT_SECONDS = 10.0
 """How long a run has to end when it is interrupted, before it is ended."""
-"""How long a keeper tries to free a lock; by then other runs take it over."""
 
 LOST = 3
 """The exit code of `beat_command` where another run holds the lock."""

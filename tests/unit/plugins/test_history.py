@@ -55,6 +55,11 @@ def test_a_line_that_was_cut_short_hides_no_other() -> None:
     assert [line.rpartition(" ")[2] for line in found] == ["two", "one"]
 
 
+def test_a_line_of_another_kind_hides_no_other() -> None:
+    found = history_lines([log(entry(1, "one"), end=b'{"written": "by somebody else"}')], 20)
+    assert [line.rpartition(" ")[2] for line in found] == ["one"]
+
+
 def test_a_load_balancer_without_a_log_has_no_history() -> None:
     assert history_lines([{}, log()], 20) == []
 
