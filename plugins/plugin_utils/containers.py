@@ -54,15 +54,8 @@ def container_differences(
     service: Mapping[str, Any],
     builder_images: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Return the names of the container_deviations, sorted; none where the container is as it should be.
-
-    Raises:
-        AnsibleFilterError: when the service has a memory limit that is no size.
-    """
-    try:
-        return [deviation.name for deviation in container_deviations(machine, service, builder_images)]
-    except ValueError as error:
-        raise AnsibleFilterError(f"{service['name']}: {error}") from error
+    """Return the names of the container_deviations, sorted; none where the container is as it should be."""
+    return [deviation.name for deviation in container_deviations(machine, service, builder_images)]
 
 
 def container_deviations(
@@ -77,12 +70,15 @@ def container_deviations(
     image that the service names by its tag.
 
     Raises:
-        ValueError: when the service has a memory limit that is no size.
+        AnsibleFilterError: when the service has a memory limit that is no size.
     """
     found = machine["containers"].get(service["name"])
     if found is None:
         return [Deviation("missing", "running", "missing")]
-    wanted, present = wanted_settings(service), found["settings"]
+    try:
+        wanted, present = wanted_settings(service), found["settings"]
+    except ValueError as error:
+        raise AnsibleFilterError(f"{service['name']}: {error}") from error
     settings: Mapping[str, Any] = {**wanted}
     deviations = [
         Deviation(name, f"{name} {settings[name]}", f"{name} {present.get(name)}")

@@ -9,7 +9,11 @@ from typing import Any, TypedDict, TypeVar
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.certificates import (
     CLIENTS_WARNED_DAYS,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.health import Seen, seen_endpoints
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.health import (
+    Seen,
+    faults_of,
+    seen_endpoints,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import Container, State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
@@ -211,13 +215,7 @@ def _health(seen: Mapping[str, Mapping[str, Seen]], *, takes_traffic: bool) -> s
     """Return how the endpoints of a node are, as the load balancers see them now."""
     if not seen:
         return NOT_LOOKED_AT if takes_traffic else ""
-    faults = [
-        f"{balancer}: {found.get('error') or 'not ready'}"
-        for views in seen.values()
-        for balancer, found in views.items()
-        if not found.get("ready")
-    ]
-    return "; ".join(faults) or "ready"
+    return "; ".join(fault for views in seen.values() for fault in faults_of(views)) or "ready"
 
 
 def _balancer_status(hostvars: HostVars, name: str, reached: bool) -> BalancerStatus:

@@ -59,21 +59,11 @@ KINDS: tuple[Callable[[Fleet], Iterator[Difference]], ...] = (
 )
 
 
-def differences(
-    hostvars: HostVars,
-    groups: Groups,
-    in_scope: Sequence[str],
-    present: Sequence[str],
-    state: State | None,
-    now: float,
-) -> list[Difference]:
+def differences(fleet: Fleet) -> list[Difference]:
     """Return in what the fleet differs from what the inventory and the state want.
 
-    `in_scope` are the hosts that the run is about, `present` those of them that were inspected, `state` is the newest
-    that a load balancer holds (None where none could be asked), and `now` the controller's time. What the roles want
-    of Nginx, the registry and keepalived they tell by their entry points `wanted`, as facts.
+    What the roles want of Nginx, the registry and keepalived they tell by their entry points `wanted`, as facts.
     """
-    fleet = Fleet.of(hostvars, groups, in_scope, present, state, now)
     return [difference for kind in KINDS for difference in kind(fleet)]
 
 
@@ -86,4 +76,4 @@ def differences_step(
     state: State | None = planned["state"] if planned else None
     if state is None and present_balancers(facts, groups, present):
         state = found_state(facts, groups, present)
-    return differences(hostvars, groups, in_scope, present, state, now)
+    return differences(Fleet.of(hostvars, groups, in_scope, present, state, now))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import container_deviations
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.containers import (
     container_difference,
 )
@@ -14,8 +13,13 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content imp
     CONTAINER_SETTINGS,
     release_settings,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import RECIPE, endpoint_service
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars, Release, State
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import endpoint_deviations
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
+    HostVars,
+    Machine,
+    Release,
+    State,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import container_name, other_slot
 
@@ -84,18 +88,12 @@ def _settings(fleet: Fleet, node: str, live: Release) -> Iterator[Difference]:
 
 
 def _container(fleet: Fleet, node: str, release: Release, slot: str) -> Iterator[Difference]:
-    """Yield the container of `release` on `node`, where it differs from what is wanted or is not healthy.
-
-    What another version of Flotilla made was made by other rules: only whether it runs is compared.
-    """
-    machine, name = fleet.found(node), container_name(node, slot)
-    service = endpoint_service(cast("HostVars", fleet.hostvars), node, release, slot)
-    deviations = container_deviations(machine, service)
-    if release_settings(release, node).get("recipe") != RECIPE:
-        deviations = [found for found in deviations if found.name in ("missing", "stopped")]
-    if deviations:
+    """Yield the container of `release` on `node`, where it differs from what is wanted or is not healthy."""
+    name, hostvars = container_name(node, slot), cast("HostVars", fleet.hostvars)
+    machine = cast("Machine", fleet.found(node))
+    if deviations := endpoint_deviations(hostvars, machine, node, slot, release):
         yield container_difference(node, name, deviations)
-    elif machine["containers"][name]["health"] == "unhealthy":
+    elif fleet.found(node)["containers"][name]["health"] == "unhealthy":
         yield {
             "host": node,
             "thing": f"container {name}",

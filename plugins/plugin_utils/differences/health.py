@@ -80,10 +80,7 @@ def health_differences(fleet: Fleet) -> Iterator[Difference]:
     seen = seen_endpoints(fleet.hostvars, fleet.members("load_balancers"))
     for node, releases in seen.items():
         for release, views in releases.items():
-            faults = [
-                f"{balancer}: {_fault(found)}" for balancer, found in views.items() if not found.get("ready")
-            ]
-            if faults:
+            if faults := faults_of(views):
                 yield {
                     "host": node,
                     "thing": f"endpoint of {release}",
@@ -94,5 +91,10 @@ def health_differences(fleet: Fleet) -> Iterator[Difference]:
                 }
 
 
-def _fault(found: Seen) -> str:
-    return found.get("error") or "not ready"
+def faults_of(views: Mapping[str, Seen]) -> list[str]:
+    """Return what load balancers find wrong with an endpoint, of which `views` has what each of them saw."""
+    return [
+        f"{balancer}: {found.get('error') or 'not ready'}"
+        for balancer, found in views.items()
+        if not found.get("ready")
+    ]

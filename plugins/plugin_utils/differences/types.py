@@ -132,25 +132,43 @@ class Fleet:
         return cast("FoundMachine", self.hostvars[host]["flotilla_machine"])
 
     @cached_property
-    def machines(self) -> dict[str, list[str]]:
-        """The hosts of each machine that was inspected, by the first of them."""
-        places: dict[str, list[str]] = {}
+    def _places(self) -> dict[str, str]:
+        """The machine of each host of the inventory."""
+        return {host: machine(self.hostvars, host) for host in fleet_hosts(self.groups)}
+
+    @cached_property
+    def _hosts(self) -> dict[str, list[str]]:
+        """The hosts that the inventory has on each machine, by the machine."""
+        found: dict[str, list[str]] = {}
+        for host, place in self._places.items():
+            found.setdefault(place, []).append(host)
+        return found
+
+    @cached_property
+    def _first_hosts(self) -> dict[str, str]:
+        """The first of the hosts of each machine that were inspected, by the machine."""
+        found: dict[str, str] = {}
         for host in sorted(self.present):
-            places.setdefault(machine(self.hostvars, host), []).append(host)
-        return {hosts[0]: hosts for hosts in places.values()}
+            found.setdefault(self._places[host], host)
+        return found
+
+    @property
+    def machines(self) -> list[str]:
+        """The machines that were inspected, each by the first of its hosts."""
+        return list(self._first_hosts.values())
 
     def first_host(self, host: str) -> str:
         """Return the first host of the machine of `host`, which is present."""
-        return next(first for first, hosts in self.machines.items() if host in hosts)
+        return self._first_hosts[self._places[host]]
 
     def hosts_of(self, host: str) -> list[str]:
         """Return all hosts that the inventory has on the machine of `host`, whether the run is about them or not."""
-        place = machine(self.hostvars, host)
-        return [other for other in fleet_hosts(self.groups) if machine(self.hostvars, other) == place]
+        return self._hosts[self._places[host]]
 
     def members(self, group: str) -> list[str]:
         """Return the hosts of `group` that were inspected."""
-        return [host for host in self.groups.get(group, ()) if host in self.present]
+        present = set(self.present)
+        return [host for host in self.groups.get(group, ()) if host in present]
 
     def fact(self, name: str) -> object:
         """Return a fact that was set for the whole fleet, None where there is none."""

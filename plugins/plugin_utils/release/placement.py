@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import container_differences
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import (
+    Deviation,
+    container_deviations,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import release_settings
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import (
     machine_of,
@@ -35,20 +38,30 @@ def container_state(
     container = machine["containers"].get(container_name(node, slot)) if machine else None
     if not container or not machine or container["labels"].get("flotilla.release") != release["id"]:
         return "missing"
-    if deviations(hostvars, machine, node, slot, release):
+    if differing_settings(hostvars, machine, node, slot, release):
         return "missing"
     return "running" if container["running"] else "stopped"
 
 
-def deviations(hostvars: HostVars, machine: Machine, node: str, slot: str, release: Release) -> list[str]:
-    """Return in what `node`'s container of `release` in `slot`, which the machine has, is not as the release wants.
+def endpoint_deviations(
+    hostvars: HostVars, machine: Machine, node: str, slot: str, release: Release
+) -> list[Deviation]:
+    """Return in what `node`'s container in `slot` is not as `release` wants it.
 
-    Whether it runs does not count. What another version of Flotilla made is not compared: it was made by other rules.
+    What another version of Flotilla made was made by other rules: of that, only whether it runs is compared.
     """
-    if release_settings(release, node).get("recipe") != RECIPE:
-        return []
-    service = endpoint_service(hostvars, node, release, slot)
-    return [name for name in container_differences(machine, service) if name != "stopped"]
+    found = container_deviations(machine, endpoint_service(hostvars, node, release, slot))
+    if release_settings(release, node).get("recipe") == RECIPE:
+        return found
+    return [deviation for deviation in found if deviation.name in ("missing", "stopped")]
+
+
+def differing_settings(
+    hostvars: HostVars, machine: Machine, node: str, slot: str, release: Release
+) -> list[str]:
+    """Return the names of the endpoint_deviations of a container that the machine has, but for being stopped."""
+    found = endpoint_deviations(hostvars, machine, node, slot, release)
+    return [deviation.name for deviation in found if deviation.name != "stopped"]
 
 
 def out_of_scope(plan: Plan, node: str) -> bool:
@@ -106,7 +119,7 @@ def reasons_to_restage(
             continue
         machine, name = machine_of(hostvars, node), container_name(node, slot)
         if _serves(state, live, machine, node):
-            if found := deviations(hostvars, machine, node, slot, live):
+            if found := differing_settings(hostvars, machine, node, slot, live):
                 reasons.append(f"{node}: {name} is not as its release wants it ({', '.join(found)})")
         elif node not in state["nodes"]:
             taker = taken_by(machine, published_address(hostvars, wanted, node, slot), name)

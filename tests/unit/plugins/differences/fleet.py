@@ -24,7 +24,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
     machine_certificates,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.compare import differences
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import ENGINE_LINK
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import (
     WantedFirewall,
@@ -204,7 +204,7 @@ def compared(
     groups: dict[str, list[str]] = GROUPS,
 ) -> list[Difference]:
     """Compare a fleet."""
-    return differences(hostvars, groups, in_scope, present, state, NOW)  # type: ignore[arg-type]
+    return differences(Fleet.of(hostvars, groups, in_scope, present, state, NOW))  # type: ignore[arg-type]
 
 
 def days_from_now(days: int) -> datetime.datetime:
