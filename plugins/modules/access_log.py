@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flotilla.fleet.plugins.module_utils.request_log import lines_since, log_files
 
 DOCUMENTATION = r"""
 module: access_log
@@ -52,9 +53,6 @@ sample:
 """
 
 STEP = 1.02
-ROTATED_LOGS = 3  # as in access_log.js of role nginx_lb
-# Most lines are too old, and parsing a line as JSON takes seven times as long as this.
-AT = re.compile(r'"at":(\d+\.\d+)')
 
 
 def bucket(seconds: float) -> int:
@@ -132,16 +130,13 @@ def recent(path: pathlib.Path, since: float) -> Iterator[str]:
     """
     seen = set()
     # The newest log first: a log that is rotated meanwhile is found again under its new name, and no log is missed.
-    for name in [path.name, *(f"{path.name}.{number}" for number in range(1, 1 + ROTATED_LOGS))]:
-        with contextlib.suppress(FileNotFoundError), path.with_name(name).open(errors="replace") as log:
+    for place in log_files(path):
+        with contextlib.suppress(FileNotFoundError), place.open(errors="replace") as log:
             file = os.fstat(log.fileno())
             if file.st_ino in seen or file.st_mtime < since:
                 continue
             seen.add(file.st_ino)
-            for line in log:
-                at = AT.search(line)
-                if at and float(at[1]) >= since:
-                    yield line
+            yield from lines_since(log, since)
 
 
 def main() -> None:

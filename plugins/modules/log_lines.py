@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flotilla.fleet.plugins.module_utils.request_log import lines_since, log_files
 
 DOCUMENTATION = r"""
 module: log_lines
@@ -62,9 +63,7 @@ logs:
   elements: dict
 """
 
-ROTATED_LOGS = 3  # as in access_log.js of role nginx_lb
 TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\dT[0-9:.]+Z ")
-AT = re.compile(r'"at":(\d+\.\d+)')
 
 
 class Wanted:
@@ -100,12 +99,10 @@ def logged_requests(path: pathlib.Path, since: float) -> Iterator[str]:
     Raises:
         OSError: when a log can't be read.
     """
-    for name in [*(f"{path.name}.{number}" for number in range(ROTATED_LOGS, 0, -1)), path.name]:
-        with contextlib.suppress(FileNotFoundError), path.with_name(name).open(errors="replace") as log:
-            for line in log:
-                at = AT.search(line)
-                if at and float(at[1]) >= since:
-                    yield line.rstrip("\n")
+    for place in reversed(log_files(path)):
+        with contextlib.suppress(FileNotFoundError), place.open(errors="replace") as log:
+            for line in lines_since(log, since):
+                yield line.rstrip("\n")
 
 
 def container_lines(name: str, since: float) -> Iterator[str]:

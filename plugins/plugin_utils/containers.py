@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleFilterError
@@ -131,6 +131,14 @@ def _is_image(
 def _ids(image: str, images: Mapping[str, str]) -> set[str]:
     """Return the ids of `image` among `images`, with or without a registry's name before it."""
     return {known for name, known in images.items() if name == image or name.endswith(f"/{image}")}
+
+
+def published_ports(container: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield the addresses and ports of its machine that a container publishes, running or not."""
+    for entry in container["settings"].get("ports", ()):
+        address, _, port = entry.rpartition(":")[0].rpartition(":")
+        if port:  # else the engine chose one
+            yield address.strip("[]"), int(port)
 
 
 def containers_of(machine: Mapping[str, Any], role: str) -> list[str]:

@@ -20,7 +20,8 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules impo
     normal,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import literal
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import published_ports
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import File, out_of_date
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
@@ -179,13 +180,11 @@ def _ipv4(host: str, address: str) -> ipaddress.IPv4Address:
 def _published(found: Mapping[str, Any]) -> set[tuple[str, int]]:
     """Return the addresses and ports that the endpoints' containers of an inspected machine publish."""
     return {
-        (address.strip("[]"), int(port))
+        (address, port)
         for container in found.get("containers", {}).values()
         if container["labels"].get("flotilla.role") == "endpoint"
-        for address, _, port in (
-            entry.rpartition(":")[0].rpartition(":") for entry in container["settings"]["ports"]
-        )
-        if literal(address.strip("[]"))
+        for address, port in published_ports(container)
+        if literal(address)
     }
 
 
@@ -249,7 +248,7 @@ def firewall_differences(found: Mapping[str, Any], wanted: WantedFirewall, host:
                 "thing": thing,
                 "wanted": want,
                 "found": find,
-                "mended_by": "site.yml",
+                "mended_by": SITE,
                 "change": change,
             }
         )

@@ -197,6 +197,10 @@ def container_name(node: str, slot: str) -> str:
     return f"flotilla-{node}-{slot}"
 
 
+SLOTS = ("blue", "green")
+"""The two places for an endpoint's container on a node."""
+
+
 def other_slot(slot: str) -> str:
     """Return the slot that `slot` is not."""
     return "green" if slot == "blue" else "blue"

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    SLOTS,
     container_name,
     image_builder,
     virtual_address,
 )
-
-SLOTS = ("blue", "green")
 
 
 def unexplained_differences(fleet: Fleet) -> Iterator[Difference]:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import ENDPOINTS_FOLDER
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import (
-    nodes_on,
-    ports_of,
-)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import published_ports
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import nodes_on
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     is_live,
     kept_releases,
@@ -24,6 +22,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    SLOTS,
     container_name,
     endpoint_address,
     machine,
@@ -161,10 +160,12 @@ def _unguarded(
     gone = [name for node in left for name in nodes_on(seen).get(node, [])]
     if plan["target"]:
         gone += [container_name(node, plan["target_slot"]) for node in own]
-    published = {name: set(ports_of(seen["containers"][name])) for name in gone if name in seen["containers"]}
+    published = {
+        name: set(published_ports(seen["containers"][name])) for name in gone if name in seen["containers"]
+    }
     if not published:
         return []
-    addresses = [endpoint_address(hostvars, node, slot) for node in own for slot in ("blue", "green")]
+    addresses = [endpoint_address(hostvars, node, slot) for node in own for slot in SLOTS]
     wanted = {(address["address"], address["port"]) for address in addresses}
     return [name for name, ports in published.items() if ports - wanted]
 

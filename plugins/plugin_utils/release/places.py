@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import published_ports
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import release_settings
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
-    Container,
     HostVars,
     Machine,
     Release,
@@ -96,23 +96,16 @@ def _found_place(release: Release, slot: str, hostvars: HostVars, node: str) -> 
     for host in [node] if node in hostvars else hostvars:
         container = machine_of(hostvars, host)["containers"].get(name)
         if container and container["labels"].get("flotilla.release") == release["id"]:
-            for address, port in ports_of(container):
+            for address, port in published_ports(container):
                 return {"name": node, "address": address, "port": port}
     return None
-
-
-def ports_of(container: Container) -> Iterator[tuple[str, int]]:
-    """Yield the addresses and ports of its machine that a container publishes, running or not."""
-    for entry in container["settings"].get("ports", ()):
-        address, _, port = entry.rpartition(":")[0].rpartition(":")
-        yield address.strip("[]"), int(port)
 
 
 def taken_by(machine: Machine, wanted: EndpointAddress, name: str) -> str:
     """Return the running container, other than `name`, that has the address and port `wanted`; empty for none."""
     place = wanted["address"], wanted["port"]
     for other, container in machine["containers"].items():
-        if other != name and container["running"] and place in ports_of(container):
+        if other != name and container["running"] and place in published_ports(container):
             return other
     return ""
 

@@ -10,8 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-STATE_FILE = "/var/lib/flotilla/state.json"
-"""Where load balancers keep the state."""
+from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import STATE_FILE
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Knowledge:
             self._learn_facts(facts)
         elif isinstance(state := result.get("state"), Mapping) and "served" in result:
             self._learn_found(state)
-        elif result.get("source") == STATE_FILE:
+        elif result.get("source") == str(STATE_FILE):
             self._learn_found(_parsed(str(result.get("content", ""))))
 
     def _learn_found(self, state: Mapping[str, object]) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flotilla.fleet.plugins.module_utils.request_log import ROTATED_LOGS
 from ansible_collections.flotilla.fleet.plugins.modules.access_log import (
-    ROTATED_LOGS,
     bucket,
     count,
     recent,
