@@ -13,7 +13,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +29,7 @@ from ansible_collections.flotilla.fleet.plugins.modules.debian_image import mmde
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import endpoint_name
 
 from certificates import pem
+from plays import results_of
 
 ROOT = Path(__file__).resolve().parents[1]
 ROLE = ROOT / "roles" / "nginx_lb"
@@ -87,19 +87,7 @@ def run_play(folder: Path, tasks: list[dict[str, Any]], endpoint_port: int) -> l
     groups = {"load_balancers": {"hosts": {"lb": balancer}}, "model_nodes": {"hosts": {NODE: node}}}
     (folder / "render.json").write_text(json.dumps([play]))
     (folder / "hosts.json").write_text(json.dumps({"all": {"children": groups}}))
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "hosts.json")]
-    process = subprocess.run(
-        [*command, str(folder / "render.json")],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    if process.returncode:
-        raise RuntimeError(process.stdout + process.stderr)
-    return [task["hosts"]["lb"] for task in json.loads(process.stdout)["plays"][0]["tasks"]]
+    return results_of(folder / "render.json", folder / "hosts.json", "lb")
 
 
 def render(

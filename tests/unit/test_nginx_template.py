@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,8 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
 from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import file_state
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import certificate_pem, make_authority
 from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
+
+from plays import results_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "nginx_lb"
@@ -161,18 +160,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("nginx")
     (folder / "render.json").write_text(json.dumps([render_play()]))
     (folder / "hosts.ini").write_text(HOSTS)
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "hosts.ini")]
-    process = subprocess.run(
-        [*command, str(folder / "render.json")],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
-    return [task["hosts"]["lb"] for task in json.loads(process.stdout)["plays"][0]["tasks"]]
+    return results_of(folder / "render.json", folder / "hosts.ini", "lb")
 
 
 @pytest.fixture(scope="module")

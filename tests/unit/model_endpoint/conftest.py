@@ -9,6 +9,9 @@ os.environ |= {
     "OPENBLAS_NUM_THREADS": "1",
 }  # read when the libraries below are loaded
 
+import importlib
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ from model_endpoint.runtime.request_log import RequestLog
 from model_endpoint.runtime.settings import Settings
 from model_endpoint.web.app import create_app
 from model_endpoint.web.service import Service
+from unit.model_endpoint.own_code import SHOP
 
 BUNDLES = Path(__file__).parents[3] / "model_endpoint" / "models"
 
@@ -63,3 +67,17 @@ def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """20,000 random rows are for the image's build; the tests have many models instead."""
     monkeypatch.setattr(proof, "RANDOM_ROWS", 1000)
     monkeypatch.setattr(proof, "SINGLE_ROWS", 20)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module of own code, which is forgotten after the test."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "shop.py").write_text(SHOP)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setitem(sys.modules, "shop", types.ModuleType("shop"))
+    monkeypatch.delitem(sys.modules, "shop")
+    importlib.invalidate_caches()
+    return folder / "shop.py"

@@ -6,14 +6,12 @@ import importlib
 import json
 import pickle
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 import joblib
-import numpy as np
 import pytest
 import skops.io
 import yaml
@@ -24,40 +22,9 @@ from sklearn.preprocessing import FunctionTransformer
 
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing.estimators import load_estimator
+from unit.model_endpoint.own_code import ROWS, SHOP, own_model
 
-ROWS = np.random.default_rng(0).normal(size=(40, 2))
 LINE = LinearRegression().fit(ROWS, ROWS @ [1.0, 2.0])
-SHOP = """
-import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
-
-class Ratio(TransformerMixin, BaseEstimator):
-    def fit(self, rows, labels=None):
-        return self
-
-    def transform(self, rows):
-        return np.asarray(rows) / 2
-"""
-
-
-@pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module of own code, which is forgotten after the test."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    (folder / "shop.py").write_text(SHOP)
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setitem(sys.modules, "shop", types.ModuleType("shop"))
-    monkeypatch.delitem(sys.modules, "shop")
-    importlib.invalidate_caches()
-    return folder / "shop.py"
-
-
-def own_model(shop: Path) -> Any:
-    sys.path.insert(0, str(shop.parent))
-    module = importlib.import_module("shop")
-    return make_pipeline(module.Ratio(), LinearRegression()).fit(ROWS, ROWS @ [1.0, 2.0])
 
 
 def forget(shop: Path) -> None:

@@ -17,12 +17,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsRegressor
-from sklearn.pipeline import make_pipeline
 
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import checking, image, libraries, packer
@@ -30,20 +28,8 @@ from model_endpoint.packing import code as own_code
 from model_endpoint.packing.cli import main
 from model_endpoint.packing.libraries import LockError
 from model_endpoint.packing.trust import Trust
+from unit.model_endpoint.own_code import ROWS, SHOP, own_model
 from unit.model_endpoint.server import SOURCE, wait_until
-
-ROWS = np.random.default_rng(0).normal(size=(40, 2))
-SHOP = """
-import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
-
-class Ratio(TransformerMixin, BaseEstimator):
-    def fit(self, rows, labels=None):
-        return self
-
-    def transform(self, rows):
-        return np.asarray(rows) / 2
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -60,17 +46,9 @@ def index(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Path]:
+def own(shop: Path) -> tuple[Any, Path]:
     """An estimator with own code, and the module."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    (folder / "shop.py").write_text(SHOP)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setitem(sys.modules, "shop", types.ModuleType("shop"))
-    del sys.modules["shop"]
-    monkeypatch.syspath_prepend(folder)
-    module = importlib.import_module("shop")
-    return make_pipeline(module.Ratio(), LinearRegression()).fit(ROWS, ROWS @ [1.0, 2.0]), folder / "shop.py"
+    return own_model(shop), shop
 
 
 def pack(estimator: Any, folder: Path, version: str = "1", **options: Any) -> str:

@@ -27,18 +27,10 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.lines import
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.progress import Progress, Ticker
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.results import changed_items, last_words
 
+from unit.plugins.small_fleet import write_fleet
+
 ROOT = Path(__file__).parents[3]
 SECRET = "open-sesame"
-INVENTORY = f"""
-[here]
-node1
-node2
-[here:vars]
-ansible_connection=local
-ansible_python_interpreter={sys.executable}
-[away]
-node3 ansible_host=192.0.2.3
-"""
 Tasks = list[dict[str, Any]]
 Run = Callable[..., tuple[int, list[str]]]
 
@@ -75,10 +67,7 @@ def play(name: str, tasks: Tasks, hosts: str = "here") -> dict[str, Any]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    ssh = tmp_path / "ssh"
-    ssh.write_text("#!/bin/sh\necho 'No route to host' >&2; exit 255\n")
-    ssh.chmod(0o755)
-    (tmp_path / "hosts.ini").write_text(INVENTORY)
+    ssh = write_fleet(tmp_path, "No route to host")
 
     def run_plays(
         *plays: Mapping[str, Any], options: tuple[str, ...] = (), terminal: bool = False, **environment: str

@@ -16,19 +16,10 @@ from ansible_collections.flotilla.fleet.plugins.callback.verdict import conclude
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.lines import one_line
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.seen import Knowledge, Seen
 
+from unit.plugins.small_fleet import write_fleet
+
 ROOT = Path(__file__).parents[3]
 SECRET = "open-sesame"
-INVENTORY = f"""
-[here]
-node1
-node2
-[here:vars]
-ansible_connection=local
-ansible_python_interpreter={sys.executable}
-secret={SECRET}
-[away]
-node3 ansible_host=192.0.2.3
-"""
 
 Run = Callable[..., "Outcome"]
 
@@ -47,10 +38,7 @@ class Outcome:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    ssh = tmp_path / "ssh"
-    ssh.write_text("#!/bin/sh\nexit 255\n")
-    ssh.chmod(0o755)
-    (tmp_path / "hosts.ini").write_text(INVENTORY)
+    ssh = write_fleet(tmp_path, variables=f"secret={SECRET}")
     verdict = tmp_path / "a" / "verdict.json"
 
     def run_tasks(

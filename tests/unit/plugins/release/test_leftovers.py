@@ -22,21 +22,6 @@ from unit.plugins.release.fleet import Fleet, Run
 NAME = "registry:5000/flotilla/model-endpoint@sha256"
 
 
-@pytest.fixture
-def shared() -> Fleet:
-    """A fleet whose nodes a and b share a machine; node c has its own."""
-    fleet = Fleet(
-        {
-            "lb": {},
-            "a": {"ansible_host": "10.0.0.1"},
-            "b": {"ansible_host": "10.0.0.1", "model_endpoint_port": 5003},
-            "c": {"ansible_host": "10.0.0.3"},
-        }
-    )
-    fleet.run()
-    return fleet
-
-
 def leftovers(run: Run) -> Any:
     return run.facts["release_commit"]["leftovers"]
 

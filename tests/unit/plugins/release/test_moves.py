@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import pytest
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import (
     published_address,
     with_found_places,
@@ -13,21 +12,6 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places impo
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.traffic import upstream_servers
 
 from unit.plugins.release.fleet import Fleet
-
-
-@pytest.fixture
-def shared() -> Fleet:
-    """A fleet whose nodes a and b share a machine; node c has its own."""
-    fleet = Fleet(
-        {
-            "lb": {},
-            "a": {"ansible_host": "10.0.0.1"},
-            "b": {"ansible_host": "10.0.0.1", "model_endpoint_port": 5003},
-            "c": {"ansible_host": "10.0.0.3"},
-        }
-    )
-    fleet.run()
-    return fleet
 
 
 def ports(fleet: Fleet) -> dict[str, list[int]]:
