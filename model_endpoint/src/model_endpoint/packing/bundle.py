@@ -345,7 +345,7 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
     except RequestError as error:
         raise BundleError(f"{directory}: {GOLDEN_FILE} can't be used: {error.message}") from None
     except Exception as error:  # a model that was tampered with raises any
-        raise BundleError(f"{directory}: {ROWS_FILE} or {GOLDEN_FILE} can't be used: {error}") from None
+        raise BundleError(f"{directory}: {GOLDEN_FILE} can't be used: {error}") from None
     return Bundle(card, dump, estimator, rows, answers, golden)
 
 
