@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import (
+    SPECS,
     Option,
     entry_points,
     parameters_in,
@@ -54,3 +56,17 @@ def test_the_options_of_main_are_settings_and_those_of_other_entry_points_parame
     roles = entry_points(tmp_path)
     assert settings_in(roles) == {"box": {"box_a": {}}, "lid": {"lid_c": {}}, "nail": {}}
     assert parameters_in(roles) == {"box_b": "box", "nail_d": "nail"}
+
+
+def test_what_is_named_like_a_secret_is_shown_by_no_output() -> None:
+    secret = re.compile("passphrase|password|secret|token|_keys?$")
+    # Names a header of the request, which is no secret.
+    open_names = {"release_canary_key"}
+    named = {
+        name: option
+        for options in SPECS.values()
+        for name, option in options.items()
+        if secret.search(name) and name not in open_names
+    }
+    assert {"internal_ca_passphrase", "nginx_lb_api_keys", "nginx_lb_tls_key"} <= named.keys()
+    assert [name for name, option in named.items() if not option.get("no_log")] == []
