@@ -173,7 +173,7 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "node1",
         f"container {ENDPOINT}",
         "unhealthy",
-        "playbooks/logs.yml -e node=node1, which shows why",
+        SITE,
     ),
     "retired container": (
         lambda hostvars: put("containers", "flotilla-node1-blue", container(hostvars))(hostvars),
