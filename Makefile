@@ -93,7 +93,7 @@ unit: .venv/test
 .PHONY: bench-serve
 bench-serve: .venv/test ## Compare the endpoint with its peers, in CPU time per request
 	tools/debian_packages.sh wrk
-	python bench/serving.py
+	PYTHONPATH=model_endpoint/src python bench/serving.py
 
 .PHONY: bench-deploy
 bench-deploy: .venv/test engine ## Time deployments beside those by a plain playbook, over 3 and 10 nodes

@@ -18,6 +18,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import end
 from certificates import pem
 from playbooks import run_playbook
 from report import Figures
+from served import SHIPPED_FOLDER
 from servers import OWN_COMMAND, OWN_LOCK, Running, Server, start
 
 BALANCER = "lb1"
@@ -44,7 +45,7 @@ class Endpoints:
         name = f"endpoint{port}"
         environ = {"FLOTILLA_ENDPOINT": name, "FLOTILLA_TLS": str(self._certificates / name)}
         server = Server("Flotilla", OWN_LOCK, OWN_COMMAND, environ=environ, client=self._client)
-        self._running[port] = start(server, port, "iris", self._folder)
+        self._running[port] = start(server, port, "iris", self._folder, SHIPPED_FOLDER)
 
     def restart_all(self) -> None:
         """Restart one after another, each once the one before answers again."""

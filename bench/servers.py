@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -18,14 +17,13 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import served
 from report import say
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"
 ENDPOINT = HERE.parent / "model_endpoint"
-MODELS = ENDPOINT / "models"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flotilla" / "bench"
 TICKS = os.sysconf("SC_CLK_TCK")
 # How Flotilla's endpoint is started.
@@ -37,8 +35,9 @@ OWN_COMMAND = "{python} -m model_endpoint"
 class Server:
     """One way to serve: its lock, how to start it, and where and how it is asked.
 
-    `command` and `prepare`, run without a shell, may hold {python}, {bin}, {port}, {folder} and {model}. A server of
-    `one_model` is started once for each model. One that speaks TLS is asked with `client`.
+    `command` and `prepare`, run without a shell, may hold {python}, {bin}, {port}, {folder} and {model}. A server is
+    asked on `path`, for a model in `own_paths` on that path. It serves `models`; one of `one_model` is started once for
+    each of them. A server that speaks TLS is asked with `client`.
     """
 
     name: str
@@ -46,20 +45,12 @@ class Server:
     command: str
     prepare: str = ""
     path: str = "/predict"
+    own_paths: Mapping[str, str] = field(default_factory=dict)
     form: str = "instances"
+    models: tuple[str, ...] = served.ALL
     environ: dict[str, str] = field(default_factory=dict)
     one_model: bool = False
     client: ssl.SSLContext | None = None
-
-    def body(self, model: str, rows: list[list[float]]) -> bytes:
-        content: dict[str, Any] = {"model": model, "instances": rows}
-        if self.form == "v2":
-            flat = [value for row in rows for value in row]
-            tensor = {"name": "input", "shape": [len(rows), len(rows[0])], "datatype": "FP64", "data": flat}
-            content = {"inputs": [tensor]}
-        elif self.form == "mlflow":
-            content = {"instances": rows}
-        return json.dumps(content).encode()
 
 
 def environment(lock: Path) -> Path:
@@ -91,7 +82,8 @@ class Running:
 
     def url(self, model: str) -> str:
         scheme = "https" if self.server.client else "http"
-        return f"{scheme}://127.0.0.1:{self.port}{self.server.path.format(model=model)}"
+        path = self.server.own_paths.get(model, self.server.path)
+        return f"{scheme}://127.0.0.1:{self.port}{path.format(model=served.place(model))}"
 
     def cpu_seconds(self) -> float:
         return cpu_seconds(self.process.pid)
@@ -151,18 +143,21 @@ def _fields(stat: Path) -> list[str]:
     return stat.read_text().rpartition(")")[2].split()
 
 
-def start(server: Server, port: int, model: str, folder: Path) -> Running:
-    """Start a server and wait until it answers right. Raises RuntimeError with the end of its output."""
+def start(server: Server, port: int, model: str, folder: Path, models: Path) -> Running:
+    """Start a server of the models in `models` and wait until it answers right.
+
+    Raises RuntimeError with the end of its output.
+    """
     bin_folder = environment(server.lock)
-    environ = variables(server, port, bin_folder, folder / "ours")
+    environ = variables(server, port, bin_folder, models, folder / "ours")
     if server.lock == OWN_LOCK and not (folder / "ours").exists():
-        build_models(bin_folder, folder / "ours", environ)
+        build_models(models, folder / "ours", environ)
     place = {
         "python": str(bin_folder / "python"),
         "bin": str(bin_folder),
         "port": str(port),
         "folder": str(folder / f"served-{port}"),
-        "model": model,
+        "model": served.place(model),
     }
     prepare, command = (
         [word.format(**place) for word in shlex.split(line)] for line in (server.prepare, server.command)
@@ -177,7 +172,7 @@ def start(server: Server, port: int, model: str, folder: Path) -> Running:
         process = subprocess.Popen(command, env=environ, cwd=PEERS, stdout=output, stderr=output)
     running = Running(server, process, port, 0.0)
     try:
-        if answers_right(running, model, began + 120):
+        if answers_right(running, model, models, began + 120):
             running.seconds = time.monotonic() - began
             return running
     except KeyboardInterrupt:
@@ -188,15 +183,15 @@ def start(server: Server, port: int, model: str, folder: Path) -> Running:
     raise RuntimeError(f"{server.name} did not answer right: {end}")
 
 
-def variables(server: Server, port: int, bin_folder: Path, served: Path) -> dict[str, str]:
-    """Return the environment variables of a server; Flotilla's endpoint serves the models in `served`."""
+def variables(server: Server, port: int, bin_folder: Path, models: Path, ours: Path) -> dict[str, str]:
+    """Return the environment variables of a server of `models`; Flotilla's endpoint has them built in `ours`."""
     return os.environ | {
         "PATH": f"{bin_folder}:{os.environ['PATH']}",
-        "BENCH_MODELS": str(MODELS),
+        "BENCH_MODELS": str(models),
         "PYTHONPATH": f"{ENDPOINT / 'src'}:{PEERS}",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "FLOTILLA_MODELS": str(served),
+        "FLOTILLA_MODELS": str(ours),
         "FLOTILLA_ADDRESS": "127.0.0.1",
         "FLOTILLA_PORT": str(port),
         "FLOTILLA_WORKERS": "2",
@@ -205,20 +200,21 @@ def variables(server: Server, port: int, bin_folder: Path, served: Path) -> dict
     }
 
 
-def build_models(bin_folder: Path, served: Path, environ: dict[str, str]) -> None:
-    """Write what Flotilla's image holds of the models."""
+def build_models(models: Path, ours: Path, environ: dict[str, str]) -> None:
+    """Write what Flotilla's image holds of the models, with this environment's libraries, which made them."""
     build = "import sys; from pathlib import Path; from model_endpoint.packing import image; "
     build += "image.build(*map(Path, sys.argv[1:]))"
-    command = [str(bin_folder / "python"), "-c", build, str(MODELS), str(served)]
+    command = [sys.executable, "-c", build, str(models), str(ours)]
     subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
 
 
-def answers_right(running: Running, model: str, deadline: float) -> bool:
+def answers_right(running: Running, model: str, models: Path, deadline: float) -> bool:
     """Ask a server until its first answer and tell whether that is right; no answer by the deadline is not."""
-    body = running.server.body(model, rows_of(model, 1))
+    body = served.body(running.server.form, model, served.rows_of(models, model, 1))
     while time.monotonic() < deadline and running.process.poll() is None:
         try:
-            return expected(model) in ask(running.url(model), body, running.server.client)
+            answer = ask(running.url(model), body, running.server.client)
+            return served.expected(models, model) in "".join(answer.split())
         except OSError:
             time.sleep(0.02)
     return False
@@ -229,18 +225,6 @@ def ask(url: str, body: bytes, client: ssl.SSLContext | None = None) -> str:
     with urllib.request.urlopen(request, timeout=20, context=client) as answer:  # noqa: S310
         text: str = answer.read().decode()
     return text
-
-
-def rows_of(model: str, count: int) -> list[list[float]]:
-    golden = json.loads((MODELS / model / "golden.json").read_text())
-    rows = [request["rows"][0] for request in golden]
-    return [rows[index % len(rows)] for index in range(count)]
-
-
-def expected(model: str) -> str:
-    golden = json.loads((MODELS / model / "golden.json").read_text())
-    label: str = golden[0]["outputs"]["predict"][0]
-    return "setosa" if model == "iris" else label
 
 
 def load(

@@ -20,9 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import make_models
+import served
 from chart import Bar, bars
 from report import exit_code, medians, option_parser, say, verdict, write_results
-from servers import HERE, OWN_COMMAND, OWN_LOCK, Running, Server, load, rows_of, start
+from servers import HERE, OWN_COMMAND, OWN_LOCK, Running, Server, load, start
 
 OURS, OURS_FLASK = "Flotilla, fast path", "Flotilla, Flask view"
 CONSTANT, CONSTANT_FLASK = "constant reply", "constant reply from Flask"
@@ -30,17 +32,38 @@ CASES = {
     "iris, 1 row": ("iris", 1),
     "forest, 1 row": ("breast_cancer", 1),
     "forest, 100 rows": ("breast_cancer", 100),
+    "mixed, 1 row": ("mixed", 1),
+    "mixed boosting, 1 row": ("mixed boosting", 1),
+    "text, 1 row": ("text", 1),
+    "XGBoost, 1 row": ("xgboost", 1),
 }
+Goals = dict[str, tuple[float, float]]
 # What the peers' CPU time per request is to be at least, in ours: with the Flask view, with the fast path.
-FRAMEWORKS = ((8, 30, 8), (30, 100, 8))
-GOALS = {
-    "FastAPI": ((2.5, 20, 5), (8, 60, 5)),
-    "BentoML": FRAMEWORKS,
-    "MLServer": FRAMEWORKS,
-    "LitServe": FRAMEWORKS,
-    "MLflow": FRAMEWORKS,
-    "Flask development server": ((8, 40, 10), (30, 120, 10)),
-    CONSTANT: ((0.75, None, None), (0.6, None, None)),
+_SHIPPED_MODELS: Goals = {"iris, 1 row": (8, 30), "forest, 1 row": (30, 100), "forest, 100 rows": (8, 8)}
+_SMALL_MODELS: Goals = {"text, 1 row": (4, 8), "XGBoost, 1 row": (3, 7)}
+_FRAMES: Goals = {"mixed, 1 row": (30, 80), "mixed boosting, 1 row": (50, 120)}
+GOALS: dict[str, Goals] = {
+    "FastAPI": {
+        "iris, 1 row": (2.5, 8),
+        "forest, 1 row": (20, 60),
+        "forest, 100 rows": (5, 5),
+        "mixed, 1 row": (20, 50),
+        "mixed boosting, 1 row": (50, 120),
+        **_SMALL_MODELS,
+    },
+    **dict.fromkeys(("BentoML", "MLServer", "MLflow"), _SHIPPED_MODELS | _FRAMES | _SMALL_MODELS),
+    "LitServe": _SHIPPED_MODELS,
+    "Flask development server": {
+        "iris, 1 row": (8, 30),
+        "forest, 1 row": (40, 120),
+        "forest, 100 rows": (10, 10),
+    },
+    CONSTANT: {"iris, 1 row": (0.75, 0.6)},
+}
+# The routes for a frame and for texts, of the peers that ask for a type each.
+OWN_PATHS = {
+    **dict.fromkeys(served.FRAMES, "/predict_frame"),
+    **dict.fromkeys(served.TEXTS, "/predict_texts"),
 }
 
 
@@ -50,17 +73,19 @@ def servers() -> list[Server]:
     return [
         Server(OURS, OWN_LOCK, OWN_COMMAND),
         Server(OURS_FLASK, OWN_LOCK, OWN_COMMAND, environ={"FLOTILLA_FAST_PATH": "false"}),
-        Server(CONSTANT, OWN_LOCK, "{python} constant.py {port} wsgi"),
-        Server(CONSTANT_FLASK, OWN_LOCK, "{python} constant.py {port} flask"),
+        Server(CONSTANT, OWN_LOCK, "{python} constant.py {port} wsgi", models=served.SHIPPED),
+        Server(CONSTANT_FLASK, OWN_LOCK, "{python} constant.py {port} flask", models=served.SHIPPED),
         Server(
             "FastAPI",
             locks / "fastapi.txt",
             "{python} -m uvicorn fastapi_app:app --port {port} --workers 2 --no-access-log",
+            own_paths=OWN_PATHS,
         ),
         Server(
             "BentoML",
             locks / "bentoml.txt",
             "{bin}/bentoml serve bentoml_app:Bench --host 127.0.0.1 --port {port}",
+            own_paths=OWN_PATHS,
         ),
         Server(
             "MLServer",
@@ -70,7 +95,7 @@ def servers() -> list[Server]:
             path="/v2/models/{model}/infer",
             form="v2",
         ),
-        Server("LitServe", locks / "litserve.txt", "{python} litserve_app.py {port}"),
+        Server("LitServe", locks / "litserve.txt", "{python} litserve_app.py {port}", models=served.SHIPPED),
         Server(
             "MLflow",
             locks / "mlflow.txt",
@@ -80,20 +105,20 @@ def servers() -> list[Server]:
             form="mlflow",
             one_model=True,
         ),
-        Server("Flask development server", OWN_LOCK, "{python} flask_app.py {port}"),
+        Server("Flask development server", OWN_LOCK, "{python} flask_app.py {port}", models=served.SHIPPED),
     ]
 
 
-def measure(running: Running, case: str, seconds: float, folder: Path) -> dict[str, float]:
+def measure(running: Running, case: str, seconds: float, folder: Path, models: Path) -> dict[str, float]:
     """Put load on a server for a while and say what a request cost it; see `load`."""
     model, count = CASES[case]
-    body = running.server.body(model, rows_of(model, count)).decode()
+    body = served.body(running.server.form, model, served.rows_of(models, model, count)).decode()
     return load(running.url(model), body, seconds, folder, {"cpu": running.cpu_seconds})
 
 
 @contextlib.contextmanager
 def all_running(
-    chosen: list[Server], folder: Path, missing: dict[str, str]
+    chosen: list[Server], folder: Path, models: Path, missing: dict[str, str]
 ) -> Iterator[dict[tuple[str, str], Running]]:
     """Start all servers, by name and model; those that can't be are named in `missing` with the reason."""
     running: dict[tuple[str, str], Running] = {}
@@ -101,10 +126,10 @@ def all_running(
     try:
         for server in chosen:
             try:
-                for model in ("iris", "breast_cancer"):
+                for model in server.models:
                     if server.one_model or not any(name == server.name for name, _ in running):
                         port += 10
-                        running[server.name, model] = start(server, port, model, folder)
+                        running[server.name, model] = start(server, port, model, folder, models)
                     else:
                         running[server.name, model] = running[server.name, "iris"]
                 say(f"{server.name}: ready after {running[server.name, 'iris'].seconds:.2f} s")
@@ -122,15 +147,16 @@ def run(chosen: list[Server], rounds: int, seconds: float) -> dict[str, Any]:
     missing: dict[str, str] = {}
     samples: dict[str, dict[str, list[dict[str, float]]]] = {}
     with tempfile.TemporaryDirectory(prefix="flotilla-bench-") as name:
-        folder = Path(name)
-        with all_running(chosen, folder, missing) as running:
+        folder, models = Path(name), Path(name) / "models"
+        make_models.make(models)
+        with all_running(chosen, folder, models, missing) as running:
             for number in range(rounds):
                 for case, (model, _) in CASES.items():
                     for server in chosen:
-                        if server.name in missing:
+                        if server.name in missing or model not in server.models:
                             continue
                         try:
-                            sample = measure(running[server.name, model], case, seconds, folder)
+                            sample = measure(running[server.name, model], case, seconds, folder, models)
                         except (RuntimeError, subprocess.SubprocessError) as error:
                             missing[server.name] = f"{case}: {error}"
                             continue
@@ -163,40 +189,30 @@ def ratios(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Each peer's CPU time per request in ours, beside the goal."""
     rows = []
     for peer, goals in GOALS.items():
-        for ours, goal in zip((OURS_FLASK, OURS), goals, strict=True):
-            other = CONSTANT_FLASK if peer == CONSTANT and ours == OURS_FLASK else peer
-            if other not in results or ours not in results:
-                continue
-            for case, wanted in zip(CASES, goal, strict=True):
-                if wanted is None:
+        for case, wanted in goals.items():
+            for ours, goal in zip((OURS_FLASK, OURS), wanted, strict=True):
+                other = CONSTANT_FLASK if peer == CONSTANT and ours == OURS_FLASK else peer
+                if other not in results or ours not in results:
                     continue
                 theirs = results[other][case]["cpu_seconds_per_1000"]
                 ratio = theirs / results[ours][case]["cpu_seconds_per_1000"]
-                rows.append(
-                    {
-                        "peer": other,
-                        "ours": ours,
-                        "case": case,
-                        "ratio": ratio,
-                        "goal": wanted,
-                        "met": ratio >= wanted,
-                    }
-                )
+                row = {"peer": other, "ours": ours, "case": case, "ratio": ratio, "goal": goal}
+                rows.append(row | {"met": ratio >= goal})
     return rows
 
 
 def table(outcome: dict[str, Any]) -> str:
-    lines = [f"{'':26} {'case':18} {'CPU s / 1,000':>14} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8}"]
+    lines = [f"{'':26} {'case':22} {'CPU s / 1,000':>14} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8}"]
     for server, cases in outcome["results"].items():
         for case, value in cases.items():
             lines.append(
-                f"{server:26} {case:18} {value['cpu_seconds_per_1000']:14.3f} {value['requests_per_second']:11.0f} "
+                f"{server:26} {case:22} {value['cpu_seconds_per_1000']:14.3f} {value['requests_per_second']:11.0f} "
                 f"{value['p50_ms']:8.2f} {value['p99_ms']:8.2f}"
             )
     lines.append("")
     for row in outcome["ratios"]:
         against = f"goal {row['goal']:6}: {verdict(row['met'])}"
-        lines.append(f"{row['peer']:26} in {row['ours']:21} {row['case']:18} {row['ratio']:7.2f}, {against}")
+        lines.append(f"{row['peer']:26} in {row['ours']:21} {row['case']:22} {row['ratio']:7.2f}, {against}")
     for server, reason in outcome["not_measured"].items():
         lines.append(f"{server}: not measured: {reason}")
     return "\n".join(lines)
@@ -206,7 +222,11 @@ def chart(outcome: dict[str, Any]) -> str:
     """Bars of CPU time per 1,000 requests, one group a case."""
     groups = {}
     for case in CASES:
-        costs = {server: cases[case]["cpu_seconds_per_1000"] for server, cases in outcome["results"].items()}
+        costs = {
+            server: cases[case]["cpu_seconds_per_1000"]
+            for server, cases in outcome["results"].items()
+            if case in cases
+        }
         groups[case] = [
             Bar(server, costs[server], f"{costs[server]:.3f}", server in (OURS, OURS_FLASK))
             for server in sorted(costs, key=lambda name: costs[name])

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 app = Flask(__name__)
-models = {name: estimators.load(name) for name in ("iris", "breast_cancer")}
+models = {name: estimators.load(name) for name in estimators.SHIPPED}
 
 
 @app.post("/predict")

@@ -9,7 +9,7 @@ import litserve
 
 class Bench(litserve.LitAPI):
     def setup(self, device: str) -> None:
-        self.models = {name: estimators.load(name) for name in ("iris", "breast_cancer")}
+        self.models = {name: estimators.load(name) for name in estimators.SHIPPED}
 
     def decode_request(self, request):  # LitServe takes an annotation here for a FastAPI one
         return request

@@ -10,7 +10,7 @@ import estimators
 import joblib
 
 folder, port = Path(sys.argv[1]), int(sys.argv[2])
-for name in ("iris", "breast_cancer"):
+for name in estimators.NAMES:
     (folder / name).mkdir(parents=True)
     joblib.dump(estimators.load(name), folder / name / "model.joblib")
     settings = {
