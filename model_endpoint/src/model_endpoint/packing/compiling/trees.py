@@ -1,7 +1,4 @@
-"""Compile a fitted estimator to numpy. Runs in the image's build and where models are packed.
-
-Scikit-learn itself serves an estimator that has no rule here, or whose result fails `model_endpoint.packing.proof`.
-"""
+"""Compile trees, forests and boosted trees. Runs where models are packed and in the image's build."""
 
 from __future__ import annotations
 
@@ -11,41 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_endpoint.models.compiled_predictor import CompiledPredictor, LinearHead, TreesHead
+from model_endpoint.models.compiled.predictor import CompiledPredictor
+from model_endpoint.models.compiled.trees import TreesHead
+from model_endpoint.packing.compiling.common import NotCompilableError, Step, sklearn_name
 
-# The rules by class name. The class must be scikit-learn's own: a subclass may predict in another way.
-LINEAR_VALUES = {
-    *("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "Lars"),
-    *("LassoLars", "BayesianRidge", "ARDRegression", "HuberRegressor", "SGDRegressor", "TheilSenRegressor"),
-    *("LinearSVR", "OrthogonalMatchingPursuit", "QuantileRegressor"),
-}
-LINEAR_EXPONENTIALS = {"PoissonRegressor", "GammaRegressor"}
-LINEAR_LABELS = {"RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron"}
-LINEAR_PROBABILITIES = {"LogisticRegression", "LogisticRegressionCV", "LinearDiscriminantAnalysis"}
 FORESTS = {"RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor"}
 TREES = {"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"}
 
-Step = tuple[str, NDArray[np.float64]]
 
-
-class NotCompilableError(Exception):
-    """There is no rule for this estimator, or its compiled form answers differently; the message says why."""
-
-
-def compile_estimator(estimator: Any) -> CompiledPredictor:
-    """Make the numpy form of a fitted estimator. Raises NotCompilableError when there is no rule for it."""
-    steps: list[Step] = []
-    if sklearn_name(estimator) == "Pipeline":
-        for _, transformer in estimator.steps[:-1]:
-            steps += _steps(transformer)
-        estimator = estimator.steps[-1][1]
+def compile_trees(steps: list[Step], estimator: Any, classes: list[NDArray[Any]]) -> CompiledPredictor | None:
+    """The compiled form of an estimator of trees; None if it is none. Raises NotCompilableError."""
     name = sklearn_name(estimator)
-    classes = _classes(estimator)
-    if name in LINEAR_VALUES | LINEAR_EXPONENTIALS | LINEAR_LABELS | LINEAR_PROBABILITIES | {"SGDClassifier"}:
-        weights = np.asarray(estimator.coef_, dtype=np.float64).T
-        head = LinearHead(weights, np.asarray(estimator.intercept_, dtype=np.float64))
-        scores = 1 if weights.ndim == 1 else weights.shape[1]
-        return CompiledPredictor(steps, head, _linear_link(name, estimator, scores), classes)
     if name in FORESTS | TREES:
         members = estimator.estimators_ if name in FORESTS else [estimator]
         trees = [_Tree.of(member.tree_, _leaf_values(member, bool(classes))) for member in members]
@@ -56,55 +29,7 @@ def compile_estimator(estimator: Any) -> CompiledPredictor:
         return _gradient_boosting(steps, estimator, classes)
     if name in {"HistGradientBoostingClassifier", "HistGradientBoostingRegressor"}:
         return _hist_gradient_boosting(steps, estimator, classes)
-    raise NotCompilableError(f"there is no rule for {type(estimator).__name__}")
-
-
-def sklearn_name(estimator: Any) -> str:
-    """The name of the estimator's class if it is one of scikit-learn, else empty."""
-    kind = type(estimator)
-    return kind.__name__ if kind.__module__.startswith("sklearn.") else ""
-
-
-def _classes(estimator: Any) -> list[NDArray[Any]]:
-    """The labels of each output, none for a regressor; strings in numpy's own type, which needs no pickle."""
-    classes = getattr(estimator, "classes_", None)
-    if classes is None:
-        return []
-    groups = classes if isinstance(classes, list) else [classes]
-    return [np.array(group.tolist()) for group in groups]
-
-
-def _steps(transformer: Any) -> list[Step]:
-    name = sklearn_name(transformer)
-    if transformer in (None, "passthrough"):
-        return []
-    if name in {"StandardScaler", "RobustScaler"}:
-        center = transformer.mean_ if name == "StandardScaler" else transformer.center_
-        steps = [("subtract", center), ("divide", transformer.scale_)]
-    elif name == "MinMaxScaler":
-        steps = [("multiply", transformer.scale_), ("add", transformer.min_)]
-        if transformer.clip:
-            low, high = transformer.feature_range
-            steps += [("maximum", np.array(float(low))), ("minimum", np.array(float(high)))]
-    elif name == "MaxAbsScaler":
-        steps = [("divide", transformer.scale_)]
-    else:
-        raise NotCompilableError(f"there is no rule for {type(transformer).__name__}")
-    used = {"subtract": getattr(transformer, "with_mean", getattr(transformer, "with_centering", True))}
-    used["divide"] = getattr(transformer, "with_std", getattr(transformer, "with_scaling", True))
-    return [(step, operand) for step, operand in steps if used.get(step, True)]
-
-
-def _linear_link(name: str, estimator: Any, scores: int) -> str:
-    if name in LINEAR_VALUES:
-        return "value"
-    if name in LINEAR_EXPONENTIALS:
-        return "exp"
-    if name in LINEAR_LABELS or not hasattr(estimator, "predict_proba"):
-        return "label"
-    if scores == 1:
-        return "logistic"
-    return "ovr" if name == "SGDClassifier" else "softmax"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
