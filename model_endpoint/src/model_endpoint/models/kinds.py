@@ -11,7 +11,7 @@ from pathlib import Path
 
 from model_endpoint.models import scikit_learn
 from model_endpoint.models.card import Card
-from model_endpoint.models.compiled_predictor import CompiledPredictor
+from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.predictor import Predictor
 from model_endpoint.models.shared_calls import SharedCalls
 

@@ -42,7 +42,7 @@ from model_endpoint.models.skops_file import loads, untrusted_types
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing import dump as dumping
 from model_endpoint.packing import questions, training_data
-from model_endpoint.packing.compiler import compile_estimator
+from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
 from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
 from model_endpoint.packing.questions import Asked

@@ -30,7 +30,8 @@ from model_endpoint.models.kinds import COMPILED_FILE, ESTIMATOR_FILE, KINDS, SC
 from model_endpoint.models.model import load
 from model_endpoint.packing import bundle
 from model_endpoint.packing import code as own_code
-from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
+from model_endpoint.packing.compiling.common import NotCompilableError
+from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.proof import prove
 from model_endpoint.packing.rehearsal import rehearse
 from model_endpoint.packing.trust import NONE_TRUSTED, TRUST_FILE, Trust

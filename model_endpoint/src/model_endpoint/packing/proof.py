@@ -11,7 +11,7 @@ import numpy as np
 
 from model_endpoint.models.predictor import Outputs, Predictor, Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor
-from model_endpoint.packing.compiler import NotCompilableError, sklearn_name
+from model_endpoint.packing.compiling.common import NotCompilableError, sklearn_name
 
 TOLERANCE = 1e-12  # relative
 RANDOM_ROWS = 20_000

@@ -2,13 +2,12 @@
 
 A compiled predictor is a few steps on the columns, a head that scores the rows, and a link that turns scores into
 labels, probabilities or values. Each repeats scikit-learn's own operations in scikit-learn's order.
-`model_endpoint.packing.compiler` makes these predictors, `model_endpoint.packing.proof` compares them with
+`model_endpoint.packing.compiling` makes these predictors, `model_endpoint.packing.proof` compares them with
 scikit-learn.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_endpoint.models.array_files import check_arrays
-from model_endpoint.models.predictor import Outputs, Rows, require_finite
-
-Scores = NDArray[np.float64]
-Nodes = NDArray[np.signedinteger[Any]]
+from model_endpoint.models.compiled import boosted_links
+from model_endpoint.models.compiled.linear import LinearHead
+from model_endpoint.models.compiled.trees import TreesHead
+from model_endpoint.models.predictor import Outputs, Rows, Scores, require_finite
 
 STEPS = {
     "add": np.add,
@@ -31,131 +30,6 @@ STEPS = {
     "maximum": np.maximum,
     "minimum": np.minimum,
 }
-# Up to this number of node tests, to test all nodes of a forest at once is faster than to follow its levels.
-TEST_ALL_NODES = 20_000
-
-
-class LinearHead:
-    """Scores rows with `rows @ weights + intercept`; weights are (features,) or (features, scores)."""
-
-    def __init__(self, weights: NDArray[np.float64], intercept: NDArray[np.float64]) -> None:
-        self._weights = weights
-        self._intercept = intercept
-
-    def __call__(self, rows: Rows) -> Scores:
-        return (rows @ self._weights + self._intercept).reshape(len(rows), -1)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        # Fortran order, which coef_.T has, makes BLAS add in the same order as it does for scikit-learn.
-        return {"weights": self._weights, "intercept": self._intercept}
-
-
-class TreesHead:
-    """Scores rows with the sum of one leaf's values from each tree, added in the order of the trees.
-
-    All nodes of all trees are numbered in level order: the roots first, the two children of a node side by side. A
-    node sends a row to `left + (row[feature] > threshold)`. A leaf's threshold is infinite and its `left` is the leaf
-    itself, so a row stays at its leaf. `values` have the shape (nodes, scores); `base`, of shape (scores,), is added
-    first; `depths`, of shape (trees,), are at least 1.
-    """
-
-    def __init__(
-        self,
-        feature: NDArray[np.intp],
-        threshold: NDArray[np.float64],
-        left: NDArray[np.int32],
-        values: NDArray[np.float64],
-        base: NDArray[np.float64],
-        depths: NDArray[np.intp],
-        single_precision: bool,
-    ) -> None:
-        check_level_order(feature, threshold, left, values, depths)
-        self._feature = feature
-        self._threshold = threshold
-        self._left = left
-        self._values = values
-        self._base = base
-        self._depths = depths
-        self._trees = len(depths)
-        self._deepest_first = np.argsort(-depths, kind="stable")
-        # How many trees are deeper than 0, than 1, and so on.
-        self._deeper = [int((depths > level).sum()) for level in range(int(depths.max()))]
-        self._single_precision = bool(single_precision)
-        self._add_base = bool(base.any())
-
-    def __call__(self, rows: Rows) -> Scores:
-        if self._single_precision:
-            narrow = rows.astype(np.float32)
-            if not (math.isfinite(narrow.sum()) or np.isfinite(narrow).all()):
-                raise ValueError("a value is too large for float32, in which this model's trees compare")
-            rows = narrow.astype(np.float64)
-        if len(rows) == 1:
-            return self._sum(self._leaves_of_one(rows[0]))
-        if len(rows) * len(self._left) <= TEST_ALL_NODES:
-            return np.concatenate([self._sum(self._leaves_of_one(row)) for row in rows])
-        return self._sum(self._leaves_of_many(rows))
-
-    def _leaves_of_one(self, row: NDArray[np.float64]) -> Nodes:
-        successor = self._left + (row.take(self._feature) > self._threshold)
-        node = successor[: self._trees]
-        for _ in self._deeper[1:]:
-            node = successor.take(node)
-        return node[:, np.newaxis]
-
-    def _leaves_of_many(self, rows: Rows) -> Nodes:
-        count, width = rows.shape
-        offset = np.tile(np.arange(0, count * width, width), self._trees)
-        flat = rows.ravel()
-        node = np.repeat(self._deepest_first, count)
-        for deeper in self._deeper:  # the number of trees that have nodes on the next level
-            part = slice(deeper * count)
-            at = node[part]
-            value = flat.take(self._feature.take(at) + offset[part])
-            node[part] = self._left.take(at) + (value > self._threshold.take(at))
-        leaves = np.empty((self._trees, count), dtype=np.intp)
-        leaves[self._deepest_first] = node.reshape(self._trees, count)
-        return leaves
-
-    def _sum(self, leaves: Nodes) -> Scores:
-        values: Scores = self._values.take(leaves, axis=0)
-        if self._add_base:
-            values[0] += self._base
-        if values[0].size > 1:  # numpy adds tree after tree, as scikit-learn does
-            total: Scores = np.add.reduce(values, axis=0)
-        else:  # np.add.reduce would add a single column pairwise
-            total = np.add.accumulate(values, axis=0)[-1]
-        return total
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        return {
-            "feature": self._feature,
-            "threshold": self._threshold,
-            "left": self._left,
-            "values": self._values,
-            "base": self._base,
-            "depths": self._depths,
-            "single_precision": np.array(self._single_precision),
-        }
-
-
-def check_level_order(
-    feature: NDArray[np.intp],
-    threshold: NDArray[np.float64],
-    left: NDArray[np.int32],
-    values: NDArray[np.float64],
-    depths: NDArray[np.intp],
-) -> None:
-    """Raise ValueError unless every node leads to nodes further on, or is a leaf, so that every row reaches a leaf."""
-    count = len(left)
-    if not (len(feature) == len(threshold) == len(values) == count and 0 < len(depths) <= count):
-        raise ValueError("the sizes of the trees' arrays contradict each other")
-    here = np.arange(count)
-    leaf = (left == here) & (threshold == np.inf)
-    if not (leaf | ((left > here) & (left < count - 1))).all() or (feature < 0).any():
-        raise ValueError("a node of a tree lies outside the trees, or asks for a column that does")
-    if depths.min() < 1 or depths.max() > count:
-        raise ValueError(f"a tree is deeper than its {count} nodes")
-
 
 Head = LinearHead | TreesHead
 
@@ -163,10 +37,11 @@ Head = LinearHead | TreesHead
 class CompiledPredictor:
     """Serves a model with numpy alone.
 
-    `link` says what the scores mean: `value` and `exp` for regressors, `label` for classifiers without
-    probabilities, `logistic` (one score), `softmax`, `ovr` (logistic per class, divided by their sum) and
-    `mean` (probabilities summed over trees). `classes` holds the labels of each output of a classifier. The scores
-    are divided by `divisor` first; then a single score above `threshold` means the second class.
+    `link` says what the scores mean: `value`, `exp` and `expit` for regressors, `label` for classifiers without
+    probabilities, `logistic` (one score), `softmax`, `ovr` (logistic per class, divided by their sum),
+    `mean` (probabilities summed over trees) and those of `boosted_links`. `classes` holds the labels of each output of
+    a classifier. The scores are divided by `divisor` first; then a single score above `threshold` means the second
+    class.
     """
 
     def __init__(
@@ -196,7 +71,7 @@ class CompiledPredictor:
     @property
     def further(self) -> frozenset[str]:
         """The outputs besides labels, probabilities and values: a classifier's scores, if it has any."""
-        return frozenset({"decision_function"} if self._classes and self._link != "mean" else ())
+        return frozenset({"decision_function"} if self._classes and self._link in SCORED else ())
 
     def __call__(self, rows: Rows, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         for step, operand in self._steps:
@@ -205,7 +80,7 @@ class CompiledPredictor:
         if self._divisor != 1.0:
             scores /= self._divisor
         if not self._classes:
-            values = np.exp(scores) if self._link == "exp" else scores
+            values = VALUES[self._link](scores)
             require_finite(values)
             return {"predict": values[:, 0] if values.shape[1] == 1 else values}
         if not self._bounded:
@@ -215,6 +90,9 @@ class CompiledPredictor:
         if len(self._classes) > 1:
             return self._several(scores)
         labels = self._classes[0]
+        if self._link in boosted_links.PROBABILITIES:
+            proba = PROBABILITIES[self._link](scores)
+            return {"predict": labels.take(proba.argmax(axis=1)), "predict_proba": proba}
         if scores.shape[1] == 1:
             second = scores[:, 0] > self._threshold
             outputs = {"predict": labels.take(second.astype(np.intp))}
@@ -267,7 +145,7 @@ class CompiledPredictor:
         classes = [
             arrays[f"classes_{index}"] for index in range(sum(name.startswith("classes_") for name in arrays))
         ]
-        head: Head = LinearHead(**parts) if "weights" in parts else TreesHead(**parts)
+        head: Head = LinearHead(**parts) if "weights" in parts else TreesHead.of_arrays(parts)
         link = str(arrays["link"])
         threshold, divisor = arrays["threshold"].item(), arrays["divisor"].item()
         return cls(steps, head, link, classes, threshold=threshold, divisor=divisor)
@@ -304,3 +182,7 @@ def _mean(scores: Scores) -> Scores:
 
 
 PROBABILITIES = {"logistic": _logistic, "ovr": _ovr, "softmax": _softmax, "mean": _mean}
+PROBABILITIES |= boosted_links.PROBABILITIES
+VALUES = {"value": _mean, "exp": boosted_links.exp, "expit": boosted_links.expit}
+# The links of classifiers that have a decision function.
+SCORED = {"label", "logistic", "ovr", "softmax"}
