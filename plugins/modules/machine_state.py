@@ -125,6 +125,11 @@ addresses:
   returned: always
   type: dict
   sample: {127.0.0.1: lo, 192.0.2.11: eth0}
+network:
+  description: The C(subnet) and the driver's C(options) of the engine's network flotilla, empty where there is none.
+  returned: always
+  type: dict
+  sample: {subnet: 169.254.83.0/24, options: {com.docker.network.bridge.name: flotilla0}}
 containers:
   description:
     - The fleet's containers (those with a label flotilla.role), running or not, by name. A container that Docker
@@ -173,8 +178,8 @@ systemd:
   type: bool
 disks:
   description:
-    - The disks of the folder where the engine keeps its images, and of O(disks), each with the C(folders) that are on it,
-      the bytes that are C(free), and those in all (C(size)).
+    - The disks of the folder where the engine keeps its images, and of O(disks), each with the C(folders) that are on
+      it, the bytes that are C(free), and those in all (C(size)).
   returned: always
   type: list
   elements: dict
@@ -221,6 +226,7 @@ certificate:
 
 SYSTEMD = pathlib.Path("/run/systemd/system")  # sd_booted(3)
 BRIDGE = "docker0"
+NETWORK = "flotilla"
 SIOCGIFADDR = 0x8915
 SIOCGIFCONF = 0x8912
 # Each address that SIOCGIFCONF returns (netdevice(7)): the interface's name, and at byte 20 the address.
@@ -271,6 +277,16 @@ def fleet_images(engine: Engine) -> tuple[dict[str, str], dict[str, str]]:
     return dict(sorted(ids.items())), published
 
 
+def fleet_network(engine: Engine) -> dict[str, Any]:
+    """Return the network NETWORK, as RETURN describes it."""
+    try:
+        network = engine.get(f"/networks/{NETWORK}")
+    except FileNotFoundError:
+        return {}
+    subnets = [entry.get("Subnet", "") for entry in network["IPAM"]["Config"] or ()]
+    return {"subnet": ", ".join(subnets), "options": network["Options"] or {}}
+
+
 def bridge_address(interface: str = BRIDGE) -> str:
     """Return the IPv4 address of `interface`, empty where it is missing or has none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -300,7 +316,7 @@ def own_addresses() -> dict[str, str]:
 def engine_state(engine: Engine) -> dict[str, Any]:
     """Return the engine's part of the result, in the same form when no engine answers."""
     if not engine.answers():
-        empty = {"bridge": "", "containers": {}, "images": {}, "published": {}}
+        empty = {"bridge": "", "network": {}, "containers": {}, "images": {}, "published": {}}
         return {"engine": False, "engine_version": "", "engine_folder": "", **empty}
     images, published = fleet_images(engine)
     return {
@@ -308,6 +324,7 @@ def engine_state(engine: Engine) -> dict[str, Any]:
         "engine_version": engine.version,
         "engine_folder": engine.get("/info")["DockerRootDir"],
         "bridge": bridge_address(),
+        "network": fleet_network(engine),
         "containers": fleet_containers(engine),
         "images": images,
         "published": published,
@@ -385,7 +402,9 @@ def main() -> None:
             certificates=file_certificates(files),
             links=link_targets(module.params["links"]),
             systemd=SYSTEMD.is_dir(),
-            disks=disk_space([folder for folder in (engine["engine_folder"], *module.params["disks"]) if folder]),
+            disks=disk_space(
+                [folder for folder in (engine["engine_folder"], *module.params["disks"]) if folder]
+            ),
             **lock_state(),
             firewall=found_firewall(_output(module, "iptables-save", "-t", "filter")[1]),
             state=fleet_state(),
