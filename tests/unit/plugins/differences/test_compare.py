@@ -18,7 +18,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.compare import differences_step
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.network import OPTIONS, SUBNET
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import ENGINE_LINK
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import ENGINE_FILE, ENGINE_LINK
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import LINKS
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import SPECS
 
@@ -453,3 +453,9 @@ def test_the_network_is_compared_with_what_the_role_makes() -> None:
     tasks = yaml.safe_load((ROLES / "model_endpoint/tasks/run.yml").read_text())
     (made,) = (made for task in tasks if (made := task.get("community.docker.docker_network")))
     assert (made["ipam_config"], made["driver_options"]) == ([{"subnet": SUBNET}], OPTIONS)
+
+
+def test_the_inspection_looks_at_what_is_compared() -> None:
+    text = (ROLES.parent / "playbooks/inspect.yml").read_text()
+    for path in (ENGINE_FILE, ENGINE_LINK, STATE_FILE):
+        assert f"'{path}'" in text
