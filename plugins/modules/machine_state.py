@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import array
-import fcntl
 import http.client
 import json
 import pathlib
 import socket
 import ssl
-import struct
 import time
 import urllib.parse
 from typing import Any
@@ -22,6 +19,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
 from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import found_firewall
+from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import bridge_address, own_addresses
 from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
     LOCK,
     LOCK_FOLDER,
@@ -225,13 +223,7 @@ certificate:
 """
 
 SYSTEMD = pathlib.Path("/run/systemd/system")  # sd_booted(3)
-BRIDGE = "docker0"
 NETWORK = "flotilla"
-SIOCGIFADDR = 0x8915
-SIOCGIFCONF = 0x8912
-# Each address that SIOCGIFCONF returns (netdevice(7)): the interface's name, and at byte 20 the address.
-ADDRESS_BYTES = 40
-MOST_ADDRESSES = 4096
 
 
 def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
@@ -285,32 +277,6 @@ def fleet_network(engine: Engine) -> dict[str, Any]:
         return {}
     subnets = [entry.get("Subnet", "") for entry in network["IPAM"]["Config"] or ()]
     return {"subnet": ", ".join(subnets), "options": network["Options"] or {}}
-
-
-def bridge_address(interface: str = BRIDGE) -> str:
-    """Return the IPv4 address of `interface`, empty where it is missing or has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        try:
-            answer = fcntl.ioctl(any_socket, SIOCGIFADDR, struct.pack("256s", interface.encode()))
-        except OSError:
-            return ""
-    return socket.inet_ntoa(answer[20:24])
-
-
-def own_addresses() -> dict[str, str]:
-    """Return the network interface of each IPv4 address of this machine, by address."""
-    found = array.array("B", bytes(ADDRESS_BYTES * MOST_ADDRESSES))
-    place, length = found.buffer_info()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        answer = fcntl.ioctl(any_socket, SIOCGIFCONF, struct.pack("iL", length, place))
-    filled, _ = struct.unpack("iL", answer)
-    addresses = {}
-    for start in range(0, filled, ADDRESS_BYTES):
-        entry = found[start : start + ADDRESS_BYTES].tobytes()
-        # The name may end with a label, such as eth0:1.
-        interface = entry[:16].partition(b"\0")[0].decode().partition(":")[0]
-        addresses[socket.inet_ntoa(entry[20:24])] = interface
-    return addresses
 
 
 def engine_state(engine: Engine) -> dict[str, Any]:

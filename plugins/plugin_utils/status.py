@@ -112,18 +112,7 @@ def fleet_status(
     balancers' answers to module access_log about the last LOG_SECONDS, `older_samples` those about a longer time,
     where a node was not reached.
     """
-    balancers = [name for name in groups["load_balancers"] if name in reached]
-    older = merge_samples(older_samples)
-    drained, seen = drained_nodes(hostvars, groups["model_nodes"], state), seen_endpoints(hostvars, balancers)
     sample = merge_samples(samples)
-    nodes: dict[str, NodeStatus] = {}
-    for node in groups["model_nodes"]:
-        own = seen.get(node, {})
-        nodes[node] = _node_status(hostvars, node, node in reached, node in drained, state, own, sample)
-        if not balancers:  # whose state tells it
-            nodes[node]["state"] = NOT_LOOKED_AT
-        answers = nodes[node]["reached"] or nodes[node]["health"] == "ready"
-        nodes[node]["last_seen"] = now if answers else _last_answer(older, node)
     candidate = state["candidate"]
     slots = {state["live_slot"]: state["live"]} if state["live"] else {}
     if candidate:
@@ -150,9 +139,31 @@ def fleet_status(
             name: _balancer_status(hostvars, name, name in in_scope, name in reached)
             for name in groups["load_balancers"]
         },
-        "nodes": nodes,
+        "nodes": _nodes(hostvars, groups, reached, state, sample, merge_samples(older_samples), now),
         "differences": list(differences),
     }
+
+
+def _nodes(
+    hostvars: HostVars,
+    groups: Groups,
+    reached: Sequence[str],
+    state: State,
+    sample: Sample,
+    older: Sample,
+    now: float,
+) -> dict[str, NodeStatus]:
+    balancers = [name for name in groups["load_balancers"] if name in reached]
+    drained, seen = drained_nodes(hostvars, groups["model_nodes"], state), seen_endpoints(hostvars, balancers)
+    nodes: dict[str, NodeStatus] = {}
+    for node in groups["model_nodes"]:
+        own = seen.get(node, {})
+        nodes[node] = _node_status(hostvars, node, node in reached, node in drained, state, own, sample)
+        if not balancers:  # whose state tells it
+            nodes[node]["state"] = NOT_LOOKED_AT
+        answers = nodes[node]["reached"] or nodes[node]["health"] == "ready"
+        nodes[node]["last_seen"] = now if answers else _last_answer(older, node)
+    return nodes
 
 
 def status_step(

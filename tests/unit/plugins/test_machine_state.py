@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
+from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import bridge_address, own_addresses
 from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import (
     disk_space,
     distribution,
@@ -31,11 +32,9 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     make_authority,
 )
 from ansible_collections.flotilla.fleet.plugins.modules.machine_state import (
-    bridge_address,
     engine_state,
     installed_packages,
     lock_state,
-    own_addresses,
     shown_certificate,
 )
 
