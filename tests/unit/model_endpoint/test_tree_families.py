@@ -24,6 +24,7 @@ from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.scikit_learn import SklearnPredictor
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator
+from model_endpoint.packing.proof import prove
 
 Data = NDArray[np.float64]
 ONE_BIT = 2.0**-23
@@ -253,3 +254,36 @@ def test_too_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compile_estimator(fitted)._head._masks is not None
     monkeypatch.setattr(leaf_masks, "MOST_WORDS", 100)
     assert compile_estimator(fitted)._head._masks is None
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda: XGBClassifier(**ONE).fit(CELLS, CANCEROUS),
+        lambda: LGBMClassifier(**LIGHT).fit(CELLS, CANCEROUS),
+        lambda: HistGradientBoostingClassifier(max_iter=12).fit(CELLS, CANCEROUS),
+        lambda: RandomForestClassifier(12, random_state=0).fit(CELLS, CANCEROUS),
+    ],
+    ids=["xgboost", "lightgbm", "histogram", "forest"],
+)
+@pytest.mark.usefixtures("fewer_rows")
+def test_a_proof_compares_missing_values_and_thresholds(fit: Callable[[], Any]) -> None:
+    estimator = fit()
+    compiled = compile_estimator(estimator)
+    low, high = np.nanmin(CELLS, axis=0), np.nanmax(CELLS, axis=0)
+    assert prove(estimator, compiled, CELLS[:20], low, high).edge_rows > 100
+    arrays = compiled._head.arrays()
+    arrays["missing_right"] = ~arrays["missing_right"]
+    compiled._head = trees.TreesHead.of_arrays(arrays)
+    with pytest.raises(NotCompilableError, match="differs"):
+        prove(estimator, compiled, CELLS[:20], low, high)
+    arrays["missing_right"] = ~arrays["missing_right"]
+    arrays["threshold"] = np.nextafter(arrays["threshold"], -np.inf)
+    if isinstance(estimator, XGBClassifier):
+        arrays["threshold"] = np.nextafter(
+            arrays["threshold"].astype(np.float32), np.float32(-np.inf)
+        ).astype(float)
+    arrays["threshold"][arrays["left"] == np.arange(len(arrays["left"]))] = np.inf
+    compiled._head = trees.TreesHead.of_arrays(arrays)
+    with pytest.raises(NotCompilableError, match=r"(edge|random) rows"):
+        prove(estimator, compiled, CELLS[:20], low, high)

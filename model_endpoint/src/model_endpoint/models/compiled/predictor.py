@@ -73,6 +73,10 @@ class CompiledPredictor:
         """The outputs besides labels, probabilities and values: a classifier's scores, if it has any."""
         return frozenset({"decision_function"} if self._classes and self._link in SCORED else ())
 
+    def splits(self) -> list[tuple[int, float]]:
+        """The row's column and the threshold of each node of its trees, if it has any."""
+        return self._head.splits() if isinstance(self._head, TreesHead) else []
+
     def __call__(self, rows: Rows, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         for step, operand in self._steps:
             rows = step(rows, operand)

@@ -139,6 +139,12 @@ class TreesHead:
             total = np.add.accumulate(values, axis=0)[-1]
         return total
 
+    def splits(self) -> list[tuple[int, float]]:
+        """The row's column and the threshold of each node."""
+        source = Nodes(self._feature, self._threshold, self._left, None, self._trees).source(self._columns)
+        inner = np.isfinite(self._threshold)
+        return list(zip(source[inner].tolist(), self._threshold[inner].tolist(), strict=True))
+
     def check(self, columns: int) -> None:
         """Raise ValueError if a node asks for a column that does not exist."""
         if self._columns is None and self._feature.max() >= columns:
