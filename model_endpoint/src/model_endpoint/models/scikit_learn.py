@@ -49,14 +49,14 @@ def as_array(values: Any) -> NDArray[Any]:
 
 
 def load(path: Path, card: Card) -> SklearnPredictor:
-    """Load a model file in skops form; only this imports scikit-learn, which costs a second and 100 MB.
+    """Load an estimator's file; only this imports scikit-learn, which costs a second and 100 MB.
 
     The image's build has found the card's `allowed_types` to be trusted. Raises OSError, ValueError, KeyError or
     TypeError when the file can't be loaded.
     """
-    from model_endpoint.models import skops_file
+    from model_endpoint.models import stored
 
-    estimator = skops_file.loads(path.read_bytes(), card.allowed_types)
+    estimator = stored.load(card, path.read_bytes(), card.allowed_types)
     force_one_job(estimator)
     return predictor_of(estimator, card)
 

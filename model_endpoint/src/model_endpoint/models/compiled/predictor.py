@@ -96,13 +96,13 @@ class CompiledPredictor:
         labels = self._classes[0]
         if self._link in boosted_links.PROBABILITIES:
             proba = PROBABILITIES[self._link](scores)
-            return {"predict": labels.take(proba.argmax(axis=1)), "predict_proba": proba}
-        if scores.shape[1] == 1:
+            outputs = {"predict": labels.take(proba.argmax(axis=1)), "predict_proba": proba}
+        elif scores.shape[1] == 1:
             second = scores[:, 0] > self._threshold
             outputs = {"predict": labels.take(second.astype(np.intp))}
         else:
             outputs = {"predict": labels.take(scores.argmax(axis=1))}
-        if probabilities and self._link != "label":
+        if probabilities and self._link != "label" and "predict_proba" not in outputs:
             outputs["predict_proba"] = PROBABILITIES[self._link](scores)
         if more:
             require_finite(scores)
@@ -189,4 +189,4 @@ PROBABILITIES = {"logistic": _logistic, "ovr": _ovr, "softmax": _softmax, "mean"
 PROBABILITIES |= boosted_links.PROBABILITIES
 VALUES = {"value": _mean, "exp": boosted_links.exp, "expit": boosted_links.expit}
 # The links of classifiers that have a decision function.
-SCORED = {"label", "logistic", "ovr", "softmax"}
+SCORED = {"label", "logistic", "ovr", "softmax", *boosted_links.PROBABILITIES}
