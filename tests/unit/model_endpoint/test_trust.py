@@ -31,7 +31,7 @@ from sklearn.preprocessing import FunctionTransformer, SplineTransformer
 from sklearn.svm import SVC, SVR, NuSVC, OneClassSVM
 
 from model_endpoint.models import skops_file
-from model_endpoint.models.compiled_predictor import CompiledPredictor
+from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.content_checks import check_content
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle, dump, image
