@@ -112,16 +112,7 @@ def fleet_status(
     `reached` are the hosts that could be inspected, `samples` the load balancers' answers to module access_log about
     the last LOG_SECONDS, `older_samples` those about a longer time, where a node was not reached.
     """
-    balancers = [name for name in groups["load_balancers"] if name in reached]
-    older = merge_samples(older_samples)
-    drained, seen = drained_nodes(hostvars, groups["model_nodes"], state), seen_endpoints(hostvars, balancers)
     sample = merge_samples(samples)
-    nodes: dict[str, NodeStatus] = {}
-    for node in groups["model_nodes"]:
-        own = seen.get(node, {})
-        nodes[node] = _node_status(hostvars, node, node in reached, node in drained, state, own, sample)
-        answers = nodes[node]["reached"] or nodes[node]["health"] == "ready"
-        nodes[node]["last_seen"] = now if answers else _last_answer(older, node)
     candidate = state["candidate"]
     slots = {state["live_slot"]: state["live"]} if state["live"] else {}
     if candidate:
@@ -147,9 +138,29 @@ def fleet_status(
         "load_balancers": {
             name: _balancer_status(hostvars, name, name in reached) for name in groups["load_balancers"]
         },
-        "nodes": nodes,
+        "nodes": _nodes(hostvars, groups, reached, state, sample, merge_samples(older_samples), now),
         "differences": list(differences),
     }
+
+
+def _nodes(
+    hostvars: HostVars,
+    groups: Groups,
+    reached: Sequence[str],
+    state: State,
+    sample: Sample,
+    older: Sample,
+    now: float,
+) -> dict[str, NodeStatus]:
+    balancers = [name for name in groups["load_balancers"] if name in reached]
+    drained, seen = drained_nodes(hostvars, groups["model_nodes"], state), seen_endpoints(hostvars, balancers)
+    nodes: dict[str, NodeStatus] = {}
+    for node in groups["model_nodes"]:
+        own = seen.get(node, {})
+        nodes[node] = _node_status(hostvars, node, node in reached, node in drained, state, own, sample)
+        answers = nodes[node]["reached"] or nodes[node]["health"] == "ready"
+        nodes[node]["last_seen"] = now if answers else _last_answer(older, node)
+    return nodes
 
 
 def status_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now: float) -> FleetStatus:

@@ -47,8 +47,9 @@ class FoundContainer(TypedDict):
 
 
 class Disk(TypedDict):
-    """The space on a disk, in bytes."""
+    """The space on a disk, in bytes, and the folders of the fleet that are on it."""
 
+    folders: Sequence[str]
     free: int
     size: int
 
@@ -66,7 +67,7 @@ class FoundMachine(TypedDict):
     certificates: Mapping[str, str]
     links: Mapping[str, str]
     systemd: bool
-    disks: Mapping[str, Disk]
+    disks: Sequence[Disk]
     lock: Owner
     """The run that holds the deploy lock; empty where none does."""
     lock_silent: float | None

@@ -139,7 +139,7 @@ def found(host: str) -> dict[str, Any]:
         "certificates": {path: text[text.index("-----BEGIN CERT") :] for path, text in certificates.items()},
         "links": {**firewall["links"], ENGINE_LINK: "/lib/systemd/system/docker.service"},
         "systemd": True,
-        "disks": {"/var/lib/docker": {"free": 50, "size": 100}},
+        "disks": [{"folders": ["/data/docker", "/var/lib/flotilla"], "free": 50, "size": 100}],
         "lock": {},
         "lock_silent": None,
         "clock": NOW - 5,

@@ -80,6 +80,7 @@ SERVER = "/etc/flotilla/endpoints/node1/server.pem"
 HOLDER = {"user": "alice", "controller": "desk", "pid": 7, "playbook": "site.yml", "time": "2027-01-01T00:00"}
 RUN = "alice@desk (process 7, site.yml, since 2027-01-01T00:00)"
 UNEXPLAINED = {"running": True, "labels": {"flotilla.role": "endpoint"}, "settings": {"ports": []}}
+TIME_SERVICE = "timedatectl set-ntp true on node2"
 CASES: dict[str, tuple[Break, str, str, str, str]] = {
     "engine": (machine("node2", engine=False), "node2", "Docker engine", "no answer", SITE),
     "old engine": (
@@ -87,14 +88,14 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "node2",
         "Docker engine",
         "version 19.03.1",
-        "",
+        "the upgrade of the Docker engine on node2",
     ),
-    "clock ahead": (machine("node2", clock=NOW + 9), "node2", "clock", "9 s ahead", ""),
-    "clock behind": (machine("node2", clock=NOW - 66), "node2", "clock", "60 s behind", ""),
+    "clock ahead": (machine("node2", clock=NOW + 9), "node2", "clock", "9 s ahead", TIME_SERVICE),
+    "clock behind": (machine("node2", clock=NOW - 66), "node2", "clock", "60 s behind", TIME_SERVICE),
     "disk": (
-        put("disks", "/var/lib/docker", {"free": 5, "size": 100}),
+        lambda hostvars: hostvars["cohosted"]["flotilla_machine"]["disks"][0].update(free=5),
         "cohosted",
-        "disk of /var/lib/docker",
+        "disk of /data/docker and /var/lib/flotilla",
         "5.0 % free, 0.0 GB",
         "",
     ),
@@ -173,7 +174,7 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "node1",
         f"container {ENDPOINT}",
         "unhealthy",
-        "playbooks/logs.yml -e node=node1, which shows why",
+        SITE,
     ),
     "retired container": (
         lambda hostvars: put("containers", "flotilla-node1-blue", container(hostvars))(hostvars),
