@@ -33,7 +33,9 @@ def old_engine(node: Machine) -> Iterator[None]:
     """Have the engine of a node tell the version of an old one."""
     node.run("mv", SOCKET, ASIDE)
     node.run("sh", "-c", "cat >/run/old_engine.py", stdin=OLD_ENGINE.read_text())
-    node.run("sh", "-c", f"setsid --fork python3 /run/old_engine.py {ASIDE} {SOCKET} </dev/null >/dev/null 2>&1")
+    node.run(
+        "sh", "-c", f"setsid --fork python3 /run/old_engine.py {ASIDE} {SOCKET} </dev/null >/dev/null 2>&1"
+    )
     try:
         wait_until("the stand-in answers", lambda: node.attempt(["docker", "ps"]).returncode == 0)
         yield
@@ -44,7 +46,9 @@ def old_engine(node: Machine) -> Iterator[None]:
 @contextmanager
 def clock_ahead(node: Machine) -> Iterator[None]:
     """Set the clock of Python on a node: the kernel's is that of all the test's machines and of the controller."""
-    (place,) = node.run("python3", "-c", "import sys; print('/etc/python%d.%d' % sys.version_info[:2])").split()
+    (place,) = node.run(
+        "python3", "-c", "import sys; print('/etc/python%d.%d' % sys.version_info[:2])"
+    ).split()
     file = f"{place}/sitecustomize.py"
     before = node.run("cat", file)
     shifted = f"import time; time.time = lambda now=time.time: now() + {AHEAD}\n"

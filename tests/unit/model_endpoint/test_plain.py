@@ -211,6 +211,16 @@ def test_the_model_must_be_named_where_there_are_several(client: FlaskClient) ->
     assert client.post("/invocations?model=rose", json={"instances": [ROW]}).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("given", "kind"), [(0, "a number"), ("", "a string"), ([], "an array"), (False, "a boolean")]
+)
+def test_params_that_are_no_object_are_refused(client: FlaskClient, given: Any, kind: str) -> None:
+    body = {"instances": [SETOSA], "params": given}
+    answer = client.post("/invocations?model=iris", json=body)
+    assert (answer.status_code, answer.get_json()["error"]) == (400, f"params must be an object, not {kind}")
+    assert client.post("/invocations?model=iris", json={**body, "params": None}).status_code == 200
+
+
 def test_the_requests_that_a_newcomer_is_shown_are_answered(client: FlaskClient) -> None:
     project = Path(__file__).parents[3]
     readme, greeting = ((project / name).read_text() for name in ("README.md", "tools/greet.sh"))
