@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 import numpy as np
 import yaml
@@ -51,8 +51,25 @@ from model_endpoint.packing.variations import varied
 
 CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
 LARGEST_VERIFICATION = 1 << 28  # bytes; 200 rows of 5,000 columns have about 20 million
+ABOUT = {"name": "", "version": "", "description": "", "metrics": {}}
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
 DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
+
+
+class Options(TypedDict, total=False):
+    """What the user says of a model.
+
+    `types` are the types of columns that the data has otherwise. `order` confirms the data's order of columns where the
+    model knows no names, `depends_on_company` that an answer may depend on the other rows of its request.
+    """
+
+    name: Required[str]
+    version: Required[str]
+    description: str
+    metrics: Mapping[str, float]
+    types: Mapping[str, str]
+    order: bool
+    depends_on_company: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,34 +94,26 @@ def pack(
     data: Any,
     directory: Path,
     *,
-    name: str,
-    version: str,
-    description: str = "",
-    metrics: dict[str, float] | None = None,
     libraries: Callable[[str], Mapping[str, str]] | None = None,
-    types: Mapping[str, str] | None = None,
-    order: bool = False,
-    depends_on_company: bool = False,
     sample: int = 200,
     tell: Callable[[str], None] = lambda _: None,
+    **options: Unpack[Options],
 ) -> Card:
     """Write the bundle of a fitted estimator into `directory`, which may hold own code already.
 
     `data` is the training data: a data frame, an array of shape (n, columns), a list of texts or of dicts. From it and
     from what the estimator knows come the contract, the verification rows (at most `sample` of them, spread evenly,
     and rows of values that a request may have besides) and the golden requests. Every row is sent through every form
-    of a request, and compared with the estimator's own answer. `types` are types of columns that the data has
-    otherwise; `libraries` gives the versions that the estimator was fitted with, by the form of input that it gets.
-    `order` confirms the data's order where the model knows no names, `depends_on_company` that an answer may depend
-    on the other rows of its request. `tell` gets what the user should know. Raises BundleError.
+    of a request, and compared with the estimator's own answer. `libraries` gives the versions that the estimator was
+    fitted with, by the form of input that it gets. `tell` gets what the user should know. Raises BundleError.
     """
     with _named(directory), _quiet():
-        found = _contract(estimator, data, types or {}, order, sample, tell)
-        _require_alone(found.company, depends_on_company, tell)
+        found = _contract(estimator, data, options, sample, tell)
+        _require_alone(found.company, options.get("depends_on_company", False), tell)
         asked = _without_uncompiled(estimator, found.asked)
         stored_as, dump = storing.store(estimator, str(directory))
         versions = libraries(asked.form) if libraries else {one: installed_version(one) for one in LIBRARIES}
-        about = {"name": name, "version": version, "description": description, "metrics": metrics or {}}
+        about = {name: options.get(name, default) for name, default in ABOUT.items()}
         more = {"libraries": dict(versions), "stored_as": stored_as}
         card = _card(estimator, found, asked, {**about, **more}, dump, directory)
         Card.from_values(card.values())
@@ -146,19 +155,19 @@ class _Contract:
 
 
 def _contract(
-    estimator: Any, data: Any, types: Mapping[str, str], order: bool, sample: int, tell: Callable[[str], None]
+    estimator: Any, data: Any, options: Options, sample: int, tell: Callable[[str], None]
 ) -> _Contract:
     """Find the contract of an estimator. Raises BundleError."""
     if not hasattr(estimator, "predict"):
         raise BundleError(f"{type(estimator).__name__} has no predict; pack a classifier or a regressor")
     fitted = names_of(estimator)
-    source = training_data.read(data, fitted, types)
+    source = training_data.read(data, fitted, options.get("types", {}))
     knowledge = knowledge_of(estimator, source.width)
     require_agreement(source, knowledge)
     chosen = np.linspace(0, len(source) - 1, min(sample, len(source))).astype(int)
     source, verification, asked = _ask(estimator, source, knowledge, chosen)
     if fitted is None and source.is_frame and source.width > 1 and asked.form in (ARRAY, FRAME):
-        _require_order(source.names, order, tell)
+        _require_order(source.names, options.get("order", False), tell)
     company = questions.depends_on_company(estimator, verification, asked)
     features = describe(source, asked.form, knowledge)
     features = questions.ask_unknown(estimator, verification, features, asked)
