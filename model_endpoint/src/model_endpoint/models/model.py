@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model_endpoint.models import rows
+from model_endpoint.models.blocks import FIRST_ROWS, answer_in_blocks
 from model_endpoint.models.card import FURTHER, METADATA_FILE, Card
 from model_endpoint.models.contract import Input
 from model_endpoint.models.errors import BundleError, RequestError, quoted
@@ -59,6 +60,8 @@ class Model:
         its result is not finite.
         """
         try:
+            if len(given) > FIRST_ROWS and not self.card.depends_on_company:
+                return answer_in_blocks(self.predictor, given, probabilities, more)
             if more:
                 return self.predictor(given, probabilities, more)
             return self.predictor(given, probabilities)

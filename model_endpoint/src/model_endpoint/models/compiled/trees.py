@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,11 @@ Nodes = NDArray[np.signedinteger[Any]]
 
 # Up to this number of node tests, to test all nodes of a forest at once is faster than to follow its levels.
 TEST_ALL_NODES = 20_000
+# From this number of rows, to follow one tree after another is faster than to follow all trees at once.
+TREE_AFTER_TREE = 512
+# What is held at a time: numbers of one kind, of 8 bytes each.
+MOST_NUMBERS = 1 << 18
+MOST_ROWS = 8192
 
 
 class TreesHead:
@@ -36,6 +42,7 @@ class TreesHead:
         single_precision: bool,
     ) -> None:
         check_level_order(feature, threshold, left, values, depths)
+        self._nodes, self._ends = nodes_by_tree(left, len(depths))
         self._feature = feature
         self._threshold = threshold
         self._left = left
@@ -59,7 +66,12 @@ class TreesHead:
             return self._sum(self._leaves_of_one(rows[0]))
         if len(rows) * len(self._left) <= TEST_ALL_NODES:
             return np.concatenate([self._sum(self._leaves_of_one(row)) for row in rows])
-        return self._sum(self._leaves_of_many(rows))
+        scores = self._values.shape[1]
+        if len(rows) < TREE_AFTER_TREE:
+            size = max(1, MOST_NUMBERS // (self._trees * scores))
+            return in_parts(rows, size, lambda part: self._sum(self._leaves_of_many(part)))
+        size = min(MOST_ROWS, max(TREE_AFTER_TREE, 4 * MOST_NUMBERS // max(rows.shape[1], scores)))
+        return in_parts(rows, size, self._tree_after_tree)
 
     def _leaves_of_one(self, row: NDArray[np.float64]) -> Nodes:
         successor = self._left + (row.take(self._feature) > self._threshold)
@@ -92,6 +104,29 @@ class TreesHead:
             total = np.add.accumulate(values, axis=0)[-1]
         return total
 
+    def _tree_after_tree(self, rows: Rows) -> Scores:
+        """Score rows one tree at a time, whose few nodes and one column of numbers stay in the processor's cache."""
+        count = len(rows)
+        columns = rows.T.ravel()
+        row = np.arange(count)
+        total = np.zeros((count, self._values.shape[1])) + self._base
+        start = 0
+        for end, depth in zip(self._ends, self._depths.tolist(), strict=True):
+            nodes = self._nodes[start:end]
+            start = end
+            left = np.searchsorted(nodes, self._left[nodes])
+            column = self._feature[nodes] * count
+            threshold = self._threshold[nodes]
+            at = left[0] + (columns[column[0] : column[0] + count] > threshold[0])
+            for _ in range(depth - 1):
+                place = column.take(at)
+                place += row
+                above = columns.take(place) > threshold.take(at)
+                at = left.take(at)
+                at += above
+            total += self._values[nodes].take(at, axis=0)
+        return total
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
             "feature": self._feature,
@@ -102,6 +137,34 @@ class TreesHead:
             "depths": self._depths,
             "single_precision": np.array(self._single_precision),
         }
+
+
+def in_parts(rows: Rows, size: int, score: Callable[[Rows], Scores]) -> Scores:
+    """The scores of `rows`, of which at most `size` are scored at a time."""
+    if len(rows) <= size:
+        return score(rows)
+    return np.concatenate([score(rows[start : start + size]) for start in range(0, len(rows), size)])
+
+
+def nodes_by_tree(left: NDArray[np.int32], trees: int) -> tuple[NDArray[np.int32], list[int]]:
+    """The nodes of the first tree, then those of the second, and so on, each in level order, and where each ends.
+
+    Raises ValueError where a node belongs to two trees, or to none.
+    """
+    owner = np.full(len(left), -1, dtype=np.int32)
+    level = np.arange(trees, dtype=np.int32)
+    owner[level] = level
+    reached = trees
+    while len(level):
+        inner = level[left[level] != level]
+        level = np.concatenate((left[inner], left[inner] + 1))
+        reached += len(level)
+        owner[level] = np.tile(owner[inner], 2)
+        if reached > len(left):
+            break
+    if reached != len(left) or owner.min() < 0:
+        raise ValueError("a node belongs to two trees, or to none")
+    return np.argsort(owner, kind="stable").astype(np.int32), np.bincount(owner).cumsum().tolist()
 
 
 def check_level_order(
