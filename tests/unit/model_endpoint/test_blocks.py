@@ -31,7 +31,7 @@ class Recorder:
         self.sizes.append(len(rows))
         column: Rows = rows.arrays[0] if isinstance(rows, Columns) else rows[:, 0]
         require_finite(column)
-        return {"predict": 2 * column} | {name: column for name in more}
+        return {"predict": 2 * column} | dict.fromkeys(more, column)
 
 
 @pytest.mark.parametrize("columns", [False, True])
