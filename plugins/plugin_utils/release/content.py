@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import kept_releases
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
@@ -24,6 +25,7 @@ CONTAINER_SETTINGS = (
     "memory",
     "pids_limit",
     "body_limit",
+    "row_limits",
     "fast_path",
     "log_sample",
     "capture_sample",
@@ -48,11 +50,17 @@ def container_settings(
     variables = read_once(hostvars, nodes)
     return {
         node: {
-            name: setting(variables, node, f"model_endpoint_{name}") for name in (*CONTAINER_SETTINGS, "port")
+            name: _plain(setting(variables, node, f"model_endpoint_{name}"))
+            for name in (*CONTAINER_SETTINGS, "port")
         }
         | {"address": host_address(variables, node, "model_endpoint_address"), "recipe": recipe}
         for node in nodes
     }
+
+
+def _plain(value: Any) -> SettingValue:
+    """Return a setting as a release keeps it: a mapping as JSON."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, Mapping) else value
 
 
 def new_release(image: str, settings: Mapping[str, Mapping[str, SettingValue]], now: float) -> Release:

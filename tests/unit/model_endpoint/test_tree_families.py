@@ -287,3 +287,14 @@ def test_a_proof_compares_missing_values_and_thresholds(fit: Callable[[], Any]) 
     compiled._head = trees.TreesHead.of_arrays(arrays)
     with pytest.raises(NotCompilableError, match=r"(edge|random) rows"):
         prove(estimator, compiled, CELLS[:20], low, high)
+
+
+@pytest.mark.parametrize(("fit", "data"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_many_rows_are_answered_as_few_are(fit: Callable[[], Any], data: Data) -> None:
+    compiled = compile_estimator(fit())
+    few = [compiled(data[start : start + 50]) for start in range(0, len(data), 50)]
+    times = trees.TREE_AFTER_TREE // len(data) + 1
+    many = compiled(np.tile(data, (times, 1)))
+    for name in few[0]:
+        answers = np.concatenate([answer[name] for answer in few])
+        np.testing.assert_array_equal(many[name], np.concatenate([answers] * times), strict=True)
