@@ -11,10 +11,11 @@ import pytest
 
 from model_endpoint.models import scikit_learn
 from model_endpoint.models.compiled.predictor import CompiledPredictor
-from model_endpoint.models.kinds import KINDS, SCIKIT_LEARN
+from model_endpoint.models.kinds import KINDS
 from model_endpoint.models.model import Models
 from model_endpoint.models.predictor import Outputs, Rows
 from model_endpoint.models.shared_calls import SharedCalls
+from model_endpoint.models.stored import SCIKIT_LEARN
 
 
 def doubled(rows: Rows, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:

@@ -57,8 +57,8 @@ def shop() -> tuple[Data, Data, Data]:
 
 
 SHOP, SPENT, ODD = shop()
-ONE = {"n_estimators": 25, "n_jobs": 1}
-LIGHT = {**ONE, "verbose": -1}
+ONE: dict[str, Any] = {"n_estimators": 25, "n_jobs": 1}
+LIGHT: dict[str, Any] = {**ONE, "verbose": -1}
 Case = tuple[str, Callable[[], Any], Data]
 CASES: list[Case] = [
     ("forest", lambda: RandomForestClassifier(12, random_state=0).fit(CELLS, CANCEROUS), CELLS),
@@ -249,11 +249,17 @@ def test_a_hostile_file_is_refused_when_it_is_read(
         CompiledPredictor.load(changed(tmp_path, change))
 
 
+def head_of(estimator: Any) -> trees.TreesHead:
+    head = compile_estimator(estimator)._head
+    assert isinstance(head, trees.TreesHead)
+    return head
+
+
 def test_too_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = XGBRegressor(n_estimators=400, n_jobs=1).fit(PEOPLE, PROGRESS)
-    assert compile_estimator(fitted)._head._masks is not None
+    assert head_of(fitted)._masks is not None
     monkeypatch.setattr(leaf_masks, "MOST_WORDS", 100)
-    assert compile_estimator(fitted)._head._masks is None
+    assert head_of(fitted)._masks is None
 
 
 @pytest.mark.parametrize(

@@ -351,9 +351,8 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
 
 
 def _require_files(directory: Path, *names: str) -> None:
-    for name in names:
-        if not (directory / name).is_file():
-            raise BundleError(f"{directory}: {name} is missing; pack it again with flotilla-model pack")
+    if lacking := [name for name in names if not (directory / name).is_file()]:
+        raise BundleError(f"{directory}: {lacking[0]} is missing; pack it again with flotilla-model pack")
 
 
 def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:

@@ -59,9 +59,7 @@ def pack(
                 if card.code:
                     checking.check_in_fresh_process(stage, wider)
                 found = checking.check(stage, wider)
-            # The image's build compares a compiled model with the estimator, so it needs what the estimator needs.
-            own = found.needs_libraries or card.libraries.keys() - libraries.needed(None).keys()
-            said = [_lock(stage, folder, card)] if own else []
+            said = [_lock(stage, folder, card)] if found.needs_libraries or _has_others(card) else []
             said += [*notes, *found.in_words().splitlines()]
         before = _version(folder)
         became = placing.place(stage, folder)
@@ -112,6 +110,11 @@ def _fill(stage: Path, estimator: Any, data: Any, code: Sequence[Path], options:
 
     with working(f"asking {options['name']} for its answers"):
         return bundle.pack(estimator, data, stage, libraries=versions, **options)
+
+
+def _has_others(card: Card) -> bool:
+    """Whether the model needs libraries that the image lacks; its build compares a compiled model with the estimator."""
+    return not card.libraries.keys() <= libraries.needed(None).keys()
 
 
 def _lock(stage: Path, folder: Path, card: Card) -> str:
