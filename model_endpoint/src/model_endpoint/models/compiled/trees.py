@@ -92,6 +92,11 @@ class TreesHead:
             total = np.add.accumulate(values, axis=0)[-1]
         return total
 
+    def check(self, columns: int) -> None:
+        """Raise ValueError if a node asks for a column that does not exist."""
+        if self._feature.max() >= columns:
+            raise ValueError("a node of a tree asks for a column that lies outside")
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
             "feature": self._feature,
