@@ -59,7 +59,9 @@ def pack(
                 if card.code:
                     checking.check_in_fresh_process(stage, wider)
                 found = checking.check(stage, wider)
-            said = [_lock(stage, folder, card)] if found.needs_libraries else []
+            # The image's build compares a compiled model with the estimator, so it needs what the estimator needs.
+            own = found.needs_libraries or card.libraries.keys() - libraries.needed(None).keys()
+            said = [_lock(stage, folder, card)] if own else []
             said += [*notes, *found.in_words().splitlines()]
         before = _version(folder)
         became = placing.place(stage, folder)

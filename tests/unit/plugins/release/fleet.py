@@ -215,7 +215,7 @@ class Fleet:
         if made and made["labels"]["flotilla.release"] == release:
             return made
         labels = {"flotilla.role": "endpoint", "flotilla.endpoint": node, "flotilla.release": release}
-        return {"running": True, "labels": labels, "settings": {}, "image": ""}
+        return {"running": True, "health": "", "labels": labels, "settings": {}, "image": ""}
 
     def make(self, node: str, slot: str, release: Release) -> None:
         """Run a container as role model_endpoint does."""
@@ -224,6 +224,7 @@ class Fleet:
         self.stands_on[node] = topology.machine(self.hostvars, node)
         self.made[service["name"]] = {
             "running": True,
+            "health": "healthy",
             "labels": {**service["labels"], "flotilla.image": service["image"]},
             "settings": wanted_settings(service),
             "image": service["image"],

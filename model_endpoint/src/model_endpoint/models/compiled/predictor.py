@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.compiled import boosted_links
 from model_endpoint.models.compiled.files import read_arrays
 from model_endpoint.models.compiled.linear import LinearHead
 from model_endpoint.models.compiled.tables import Sparse, Table, dense
@@ -36,10 +37,11 @@ Head = LinearHead | TreesHead
 class CompiledPredictor:
     """Serves a model with numpy alone.
 
-    `link` says what the scores mean: `value` and `exp` for regressors, `label` for classifiers without
-    probabilities, `logistic` (one score), `softmax`, `ovr` (logistic per class, divided by their sum) and
-    `mean` (probabilities summed over trees). `classes` holds the labels of each output of a classifier. The scores
-    are divided by `divisor` first; then a single score above `threshold` means the second class.
+    `link` says what the scores mean: `value`, `exp` and `expit` for regressors, `label` for classifiers without
+    probabilities, `logistic` (one score), `softmax`, `ovr` (logistic per class, divided by their sum),
+    `mean` (probabilities summed over trees) and those of `boosted_links`. `classes` holds the labels of each output of
+    a classifier. The scores are divided by `divisor` first; then a single score above `threshold` means the second
+    class.
     """
 
     def __init__(
@@ -69,7 +71,11 @@ class CompiledPredictor:
     @property
     def further(self) -> frozenset[str]:
         """The outputs besides labels, probabilities and values: a classifier's scores, if it has any."""
-        return frozenset({"decision_function"} if self._classes and self._link != "mean" else ())
+        return frozenset({"decision_function"} if self._classes and self._link in SCORED else ())
+
+    def splits(self) -> list[tuple[int, float]]:
+        """The row's column and the threshold of each node of its trees, if it has any."""
+        return self._head.splits() if isinstance(self._head, TreesHead) else []
 
     def __call__(self, rows: Table, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         if isinstance(rows, Sparse) and isinstance(self._head, LinearHead) and not self._steps:
@@ -83,7 +89,7 @@ class CompiledPredictor:
         if self._divisor != 1.0:
             scores /= self._divisor
         if not self._classes:
-            values = np.exp(scores) if self._link == "exp" else scores
+            values = VALUES[self._link](scores)
             require_finite(values)
             return {"predict": values[:, 0] if values.shape[1] == 1 else values}
         if not self._bounded:
@@ -93,12 +99,15 @@ class CompiledPredictor:
         if len(self._classes) > 1:
             return self._several(scores)
         labels = self._classes[0]
-        if scores.shape[1] == 1:
+        if self._link in boosted_links.PROBABILITIES:
+            proba = PROBABILITIES[self._link](scores)
+            outputs = {"predict": labels.take(proba.argmax(axis=1)), "predict_proba": proba}
+        elif scores.shape[1] == 1:
             second = scores[:, 0] > self._threshold
             outputs = {"predict": labels.take(second.astype(np.intp))}
         else:
             outputs = {"predict": labels.take(scores.argmax(axis=1))}
-        if probabilities and self._link != "label":
+        if probabilities and self._link != "label" and "predict_proba" not in outputs:
             outputs["predict_proba"] = PROBABILITIES[self._link](scores)
         if more:
             require_finite(scores)
@@ -144,7 +153,7 @@ class CompiledPredictor:
         classes = [
             arrays[f"classes_{index}"] for index in range(sum(name.startswith("classes_") for name in arrays))
         ]
-        head: Head = LinearHead(**parts) if "weights" in parts else TreesHead(**parts)
+        head: Head = LinearHead(**parts) if "weights" in parts else TreesHead.of_arrays(parts)
         link = str(arrays["link"])
         threshold, divisor = arrays["threshold"].item(), arrays["divisor"].item()
         return cls(steps, head, link, classes, threshold=threshold, divisor=divisor)
@@ -199,3 +208,7 @@ def _huber(scores: Scores) -> Scores:
 
 
 PROBABILITIES = {"logistic": _logistic, "ovr": _ovr, "softmax": _softmax, "mean": _mean, "huber": _huber}
+PROBABILITIES |= boosted_links.PROBABILITIES
+VALUES = {"value": _mean, "exp": boosted_links.exp, "expit": boosted_links.expit}
+# The links of classifiers that have a decision function.
+SCORED = {"huber", "label", "logistic", "ovr", "softmax", *boosted_links.PROBABILITIES}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from model_endpoint.models.compiled.columns import (
-    NO_PLACE,
     NO_ANSWER,
+    NO_PLACE,
     Arithmetic,
     Encode,
     ImputeNumbers,
