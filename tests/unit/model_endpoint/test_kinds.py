@@ -29,7 +29,7 @@ def test_every_kind_that_a_compiled_predictor_names_is_registered(served: Path, 
         assert predictor.kind == model.served_by["kind"]
 
 
-@pytest.mark.parametrize("kind", ["numpy linear", "numpy trees"])
+@pytest.mark.parametrize("kind", ["numpy linear", "numpy trees", "numpy pipeline"])
 def test_a_compiled_model_is_served_as_it_is_and_needs_no_libraries_of_the_build(
     kind: str, models: Models
 ) -> None:

@@ -180,6 +180,12 @@ def test_what_has_no_rule_is_named(fit: Callable[[], Any], words: str) -> None:
         compile_estimator(fit())
 
 
+def head_of(compiled: Any) -> trees.TreesHead:
+    head = compiled._head
+    assert isinstance(head, trees.TreesHead)
+    return head
+
+
 def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """A compiled model with categories, changed by a stranger."""
     path = tmp_path / "predictor.npz"
@@ -249,17 +255,11 @@ def test_a_hostile_file_is_refused_when_it_is_read(
         CompiledPredictor.load(changed(tmp_path, change))
 
 
-def head_of(estimator: Any) -> trees.TreesHead:
-    head = compile_estimator(estimator)._head
-    assert isinstance(head, trees.TreesHead)
-    return head
-
-
 def test_too_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = XGBRegressor(n_estimators=400, n_jobs=1).fit(PEOPLE, PROGRESS)
-    assert head_of(fitted)._masks is not None
+    assert head_of(compile_estimator(fitted))._masks is not None
     monkeypatch.setattr(leaf_masks, "MOST_WORDS", 100)
-    assert head_of(fitted)._masks is None
+    assert head_of(compile_estimator(fitted))._masks is None
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_proof_compares_missing_values_and_thresholds(fit: Callable[[], Any]) 
     compiled = compile_estimator(estimator)
     low, high = np.nanmin(CELLS, axis=0), np.nanmax(CELLS, axis=0)
     assert prove(estimator, compiled, CELLS[:20], low, high).edge_rows > 100
-    arrays = compiled._head.arrays()
+    arrays = head_of(compiled).arrays()
     arrays["missing_right"] = ~arrays["missing_right"]
     compiled._head = trees.TreesHead.of_arrays(arrays)
     with pytest.raises(NotCompilableError, match="differs"):

@@ -40,6 +40,7 @@ from model_endpoint.models.predictor import Outputs, Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing import questions, storing, training_data
+from model_endpoint.packing.compiling.common import stripped
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
 from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
@@ -96,9 +97,11 @@ def pack(
     of a request, and compared with the estimator's own answer. `types` are types of columns that the data has
     otherwise; `libraries` gives the versions that the estimator was fitted with, by the form of input that it gets.
     `order` confirms the data's order where the model knows no names, `depends_on_company` that an answer may depend
-    on the other rows of its request. `tell` gets what the user should know. Raises BundleError.
+    on the other rows of its request. `tell` gets what the user should know. Of a search for the best parameters only
+    what predicts is packed. Raises BundleError.
     """
     with _named(directory), _quiet():
+        estimator = stripped(estimator)
         found = _contract(estimator, data, types or {}, order, sample, tell)
         _require_alone(found.company, depends_on_company, tell)
         asked = _without_uncompiled(estimator, found.asked)

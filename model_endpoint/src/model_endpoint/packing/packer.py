@@ -113,7 +113,7 @@ def _fill(stage: Path, estimator: Any, data: Any, code: Sequence[Path], options:
 
 
 def _has_others(card: Card) -> bool:
-    """Whether the model needs libraries that the image lacks; the build compares a compiled model with its estimator."""
+    """Whether the image lacks some of its libraries; the build compares a compiled model with its estimator."""
     return not card.libraries.keys() <= libraries.needed(None).keys()
 
 
