@@ -11,10 +11,11 @@ import pytest
 
 from model_endpoint.models import scikit_learn
 from model_endpoint.models.compiled.predictor import CompiledPredictor
-from model_endpoint.models.kinds import KINDS, SCIKIT_LEARN
+from model_endpoint.models.kinds import KINDS
 from model_endpoint.models.model import Models
 from model_endpoint.models.predictor import Outputs, Rows
 from model_endpoint.models.shared_calls import SharedCalls
+from model_endpoint.models.stored import SCIKIT_LEARN
 
 
 def doubled(rows: Rows, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
@@ -30,7 +31,7 @@ def test_every_kind_that_a_compiled_predictor_names_is_registered(served: Path, 
         assert predictor.kind == model.served_by["kind"]
 
 
-@pytest.mark.parametrize("kind", ["numpy linear", "numpy trees"])
+@pytest.mark.parametrize("kind", ["numpy linear", "numpy trees", "numpy pipeline"])
 def test_a_compiled_model_is_served_as_it_is_and_needs_no_libraries_of_the_build(
     kind: str, models: Models
 ) -> None:
