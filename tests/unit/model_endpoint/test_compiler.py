@@ -36,9 +36,10 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from model_endpoint.models.compiled_predictor import CompiledPredictor
+from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.packing import proof
-from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
+from model_endpoint.packing.compiling.common import NotCompilableError
+from model_endpoint.packing.compiling.compiler import compile_estimator
 from unit.model_endpoint.proving import proof_of
 
 IRIS, CANCER, DIABETES = load_iris(), load_breast_cancer(), load_diabetes()
@@ -100,7 +101,7 @@ def test_both_ways_through_a_forest_give_the_same_answer(
     candidate = compile_estimator(forest)
     expected = forest.predict_proba(CANCER.data[:9])
     for limit in (0, 10**9):
-        monkeypatch.setattr("model_endpoint.models.compiled_predictor.TEST_ALL_NODES", limit)
+        monkeypatch.setattr("model_endpoint.models.compiled.trees.TEST_ALL_NODES", limit)
         np.testing.assert_array_equal(candidate(CANCER.data[:9])["predict_proba"], expected)
 
 

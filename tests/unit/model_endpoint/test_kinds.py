@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from model_endpoint.models import scikit_learn
-from model_endpoint.models.compiled_predictor import CompiledPredictor
+from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.kinds import KINDS, SCIKIT_LEARN
 from model_endpoint.models.model import Models
 from model_endpoint.models.predictor import Outputs, Rows

@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from model_endpoint.models.scikit_learn import SklearnPredictor
 from model_endpoint.packing import proof
-from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
+from model_endpoint.packing.compiling.common import NotCompilableError
+from model_endpoint.packing.compiling.compiler import compile_estimator
 from unit.model_endpoint.proving import proof_of
 
 IRIS, CANCER = load_iris(), load_breast_cancer()

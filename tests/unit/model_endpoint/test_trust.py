@@ -32,7 +32,7 @@ from sklearn.svm import SVC, SVR, NuSVC, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier
 
 from model_endpoint.models import skops_file
-from model_endpoint.models.compiled_predictor import CompiledPredictor
+from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.content_checks import check_content, parts_of
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle, dump, image

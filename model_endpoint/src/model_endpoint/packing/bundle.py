@@ -3,7 +3,7 @@
 A bundle is a folder with these files:
 
     model.yml              the model's card: name, version, contract, outputs, and the hash of the model file
-    model.skops            the fitted estimator in skops form, never pickle
+    model.skops            the fitted estimator in skops form, never pickle; or model.xgboost, model.lightgbm, model.cbm
     code/                  the model's own modules, packages and wheels, if it has any
     requirements.txt       the libraries that serve the model, locked with hashes; `packing.packer` writes it
     rows.npy               verification rows of a model of plain numbers, of shape (n, features)
@@ -24,27 +24,26 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, Required, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import yaml
 
 from model_endpoint.models import rows as contract_rows
+from model_endpoint.models import stored
 from model_endpoint.models.card import FURTHER, Card, Output
 from model_endpoint.models.contract import ARRAY, FRAME, Feature
 from model_endpoint.models.errors import BundleError, GoldenAnswerError, RequestError
 from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
-from model_endpoint.models.kinds import ESTIMATOR_FILE, SCIKIT_LEARN
 from model_endpoint.models.model import Model
 from model_endpoint.models.predictor import Outputs, Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
-from model_endpoint.models.skops_file import loads, untrusted_types
 from model_endpoint.packing import code as own_code
-from model_endpoint.packing import dump as dumping
-from model_endpoint.packing import questions, training_data
-from model_endpoint.packing.compiler import compile_estimator
+from model_endpoint.packing import questions, storing, training_data
+from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
 from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
+from model_endpoint.packing.options import Options, about_of
 from model_endpoint.packing.questions import Asked
 from model_endpoint.packing.rehearsal import Answers, rehearse
 from model_endpoint.packing.training_data import Index, TrainingData
@@ -53,25 +52,8 @@ from model_endpoint.packing.variations import varied
 
 CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
 LARGEST_VERIFICATION = 1 << 28  # bytes; 200 rows of 5,000 columns have about 20 million
-ABOUT = {"name": "", "version": "", "description": "", "metrics": {}}
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
 DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
-
-
-class Options(TypedDict, total=False):
-    """What the user says of a model.
-
-    `types` are the types of columns that the data has otherwise. `order` confirms the data's order of columns where the
-    model knows no names, `depends_on_company` that an answer may depend on the other rows of its request.
-    """
-
-    name: Required[str]
-    version: Required[str]
-    description: str
-    metrics: Mapping[str, float]
-    types: Mapping[str, str]
-    order: bool
-    depends_on_company: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +95,10 @@ def pack(
         found = _contract(estimator, data, options, sample, tell)
         _require_alone(found.company, options.get("depends_on_company", False), tell)
         asked = _without_uncompiled(estimator, found.asked)
-        dump = dumping.dump(estimator, str(directory))
+        stored_as, dump = storing.store(estimator, str(directory))
         versions = libraries(asked.form) if libraries else {one: installed_version(one) for one in LIBRARIES}
-        about = {name: options.get(name, default) for name, default in ABOUT.items()}
-        card = _card(estimator, found, asked, {**about, "libraries": dict(versions)}, dump, directory)
+        about = {**about_of(options), "libraries": dict(versions), "stored_as": stored_as}
+        card = _card(estimator, found, asked, about, dump, directory)
         Card.from_values(card.values())
         verified = varied(estimator, found.source, found.verification, card, asked)
         rows, answers = _verified(estimator, dump, card, verified, asked)
@@ -136,7 +118,7 @@ def _card(
         classes=_classes(estimator),
         training_data_sha256=found.source.sha256(),
         model_sha256=hashlib.sha256(dump).hexdigest(),
-        allowed_types=untrusted_types(dump),
+        allowed_types=stored.untrusted_types(about["stored_as"], dump),
         code=own_code.hashes(directory),
         form=asked.form,
         dtype=asked.dtype,
@@ -278,8 +260,8 @@ def _verified(
     own = questions.answers_of(estimator, data, asked)
     answers = {name: own[name].tolist() for name in (output.name for output in card.outputs)}
     rows = data.rows(card)
-    loaded = loads(dump, card.allowed_types)
-    model = Model(card, {"kind": SCIKIT_LEARN}, predictor_of(loaded, card), [])
+    loaded = stored.load(card, dump, card.allowed_types)
+    model = Model(card, {"kind": stored.kind_of(card.stored_as)}, predictor_of(loaded, card), [])
     rehearse(model, rows, answers)
     return rows, answers
 
@@ -301,7 +283,7 @@ def _write(
 ) -> None:
     """Write the files of the bundle into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / ESTIMATOR_FILE).write_bytes(dump)
+    (directory / stored.file_of(card.stored_as)).write_bytes(dump)
     (directory / CARD_FILE).write_text(
         yaml.safe_dump(card.values(), sort_keys=False, width=110, allow_unicode=True)
     )
@@ -316,9 +298,11 @@ def _write(
 def read_card(directory: Path) -> Card:
     """The card of a bundle. Raises BundleError, or OSError when there is none."""
     try:
-        return Card.from_values(yaml.safe_load((directory / CARD_FILE).read_text()))
+        card = Card.from_values(yaml.safe_load((directory / CARD_FILE).read_text()))
+        stored.file_of(card.stored_as)
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise BundleError(f"{directory}: {CARD_FILE} can't be used: {error}") from None
+    return card
 
 
 def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
@@ -326,27 +310,27 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
 
     What the bundle holds besides types that only compute must be in `trust`. Raises BundleError.
     """
-    for name in (CARD_FILE, ESTIMATOR_FILE, GOLDEN_FILE):
-        if not (directory / name).is_file():
-            raise BundleError(
-                f"{directory}: {name} is missing; pack the model again with flotilla-model pack"
-            )
+    _require_files(directory, CARD_FILE, GOLDEN_FILE)
     card = read_card(directory)
+    file = stored.file_of(card.stored_as)
+    _require_files(directory, file)
     if card.name != directory.name:
         raise BundleError(
             f"{directory}: {CARD_FILE} names the model {card.name!r}; give the folder that name"
         )
-    dump = (directory / ESTIMATOR_FILE).read_bytes()
+    dump = (directory / file).read_bytes()
     if (found := hashlib.sha256(dump).hexdigest()) != card.model_sha256:
         raise BundleError(
-            f"{directory}: {ESTIMATOR_FILE} is broken: its SHA-256 is {found}, {CARD_FILE} says "
+            f"{directory}: {file} is broken: its SHA-256 is {found}, {CARD_FILE} says "
             f"{card.model_sha256}; restore the file or pack the model again"
         )
     estimator = _load(directory, card, dump, trust)
     rows, answers = _read_rows(directory, card, estimator)
     try:
         golden: list[GoldenRequest] = json.loads((directory / GOLDEN_FILE).read_text())
-        Model(card, {"kind": SCIKIT_LEARN}, predictor_of(estimator, card), golden).verify(str(directory))
+        Model(card, {"kind": stored.kind_of(card.stored_as)}, predictor_of(estimator, card), golden).verify(
+            str(directory)
+        )
     except GoldenAnswerError as error:
         raise BundleError(f"{error}; pack the model again with flotilla-model pack") from None
     except ImportError as error:
@@ -358,17 +342,24 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
     return Bundle(card, dump, estimator, rows, answers, golden)
 
 
+def _require_files(directory: Path, *names: str) -> None:
+    for name in names:
+        if not (directory / name).is_file():
+            raise BundleError(f"{directory}: {name} is missing; pack it again with flotilla-model pack")
+
+
 def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
     """The estimator, after all that it brings is found to be trusted. Raises BundleError."""
     own_code.check(directory, card.code)
     try:
-        trust.check(str(directory), dump, card.code)
+        trust.check(str(directory), stored.untrusted_types(card.stored_as, dump), card.code)
         with own_code.importable(directory):
-            return loads(dump, trust.types)
+            return stored.load(card, dump, trust.types)
     except BundleError:
         raise
     except Exception as error:  # skops raises any error of the types it loads
-        raise BundleError(f"{directory}: {ESTIMATOR_FILE} can't be loaded: {error}") from error
+        file = stored.file_of(card.stored_as)
+        raise BundleError(f"{directory}: {file} can't be loaded: {error}") from error
 
 
 def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], Answers]:

@@ -26,11 +26,13 @@ from model_endpoint.models.card import FURTHER, METADATA_FILE, Card
 from model_endpoint.models.contract import ARRAY, DICTS, FRAME, TEXTS, Feature
 from model_endpoint.models.errors import BundleError
 from model_endpoint.models.golden import GOLDEN_FILE
-from model_endpoint.models.kinds import COMPILED_FILE, ESTIMATOR_FILE, KINDS, SCIKIT_LEARN
+from model_endpoint.models.kinds import COMPILED_FILE, KINDS
 from model_endpoint.models.model import load_one
+from model_endpoint.models.stored import file_of, kind_of
 from model_endpoint.packing import bundle
 from model_endpoint.packing import code as own_code
-from model_endpoint.packing.compiler import NotCompilableError, compile_estimator
+from model_endpoint.packing.compiling.common import NotCompilableError
+from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.proof import prove
 from model_endpoint.packing.rehearsal import rehearse
 from model_endpoint.packing.trust import NONE_TRUSTED, TRUST_FILE, Trust
@@ -96,8 +98,8 @@ def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
         proof = prove(source.estimator, candidate, source.prepared(), low, high, more)
     except Exception as error:  # scikit-learn can serve the model whatever fails here
         reason = str(error) if isinstance(error, NotCompilableError) else f"{type(error).__name__}: {error}"
-        (target / ESTIMATOR_FILE).write_bytes(source.dump)
-        return {"kind": SCIKIT_LEARN, "not_compiled": reason}
+        (target / file_of(card.stored_as)).write_bytes(source.dump)
+        return {"kind": kind_of(card.stored_as), "not_compiled": reason}
     candidate.save(target / COMPILED_FILE)
     return {"kind": candidate.kind, "proof": asdict(proof)}
 

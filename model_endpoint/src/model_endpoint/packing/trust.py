@@ -21,7 +21,6 @@ from typing import Any
 import yaml
 
 from model_endpoint.models.errors import BundleError
-from model_endpoint.models.skops_file import untrusted_types
 
 TRUST_FILE = "trusted.yml"
 HEAD = """\
@@ -58,12 +57,9 @@ class Trust:
         except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
             raise BundleError(f"{path}: what is trusted can't be read: {error}") from None
 
-    def check(self, where: str, dump: bytes, code: Mapping[str, str]) -> None:
-        """Raise BundleError unless the types in `dump` and all `code`, hashes by name, are trusted.
-
-        Raises ValueError when `dump` can't be read.
-        """
-        self._require(where, untrusted_types(dump), code)
+    def check(self, where: str, types: Collection[str], code: Mapping[str, str]) -> None:
+        """Raise BundleError unless the `types` that a bundle needs and all `code`, hashes by name, are trusted."""
+        self._require(where, types, code)
 
     def check_code(self, where: str, code: Mapping[str, str]) -> None:
         """Raise BundleError unless all `code`, hashes by name, is trusted."""

@@ -252,6 +252,14 @@ def test_a_container_of_another_image_is_exchanged(fleet: Fleet) -> None:
     assert "(image" in fleet.run().plan["note"]
 
 
+def test_an_unhealthy_container_is_exchanged_and_one_that_only_starts_is_not(fleet: Fleet) -> None:
+    fleet.made["flotilla-n1-blue"]["health"] = "starting"
+    assert fleet.run().plan["target"] is None
+    fleet.made["flotilla-n1-blue"]["health"] = "unhealthy"
+    assert "flotilla-n1-blue is not as its release wants it (unhealthy)" in fleet.run().plan["note"]
+    assert fleet.servers() == {"green": {"n1": 100, "n2": 100, "n3": 100}}
+
+
 def test_a_differing_container_is_named_where_a_run_can_t_exchange_it(fleet: Fleet) -> None:
     fleet.made["flotilla-n2-blue"]["settings"]["memory"] = 1
     for run in (fleet.run(limit=["n1", "n2"]), fleet.run(away=["lb2"])):

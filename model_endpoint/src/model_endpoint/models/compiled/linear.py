@@ -1,0 +1,25 @@
+"""The head that scores rows with weights. Runs in the build and in a worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_endpoint.models.predictor import Rows, Scores
+
+
+class LinearHead:
+    """Scores rows with `rows @ weights + intercept`; weights are (features,) or (features, scores)."""
+
+    def __init__(self, weights: NDArray[np.float64], intercept: NDArray[np.float64]) -> None:
+        self._weights = weights
+        self._intercept = intercept
+
+    def __call__(self, rows: Rows) -> Scores:
+        return (rows @ self._weights + self._intercept).reshape(len(rows), -1)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        # Fortran order, which coef_.T has, makes BLAS add in the same order as it does for scikit-learn.
+        return {"weights": self._weights, "intercept": self._intercept}
