@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, Required, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import yaml
@@ -45,6 +45,7 @@ from model_endpoint.packing.compiling.common import stripped
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
 from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
+from model_endpoint.packing.options import Options, about_of
 from model_endpoint.packing.questions import Asked
 from model_endpoint.packing.rehearsal import Answers, rehearse
 from model_endpoint.packing.training_data import Index, TrainingData
@@ -53,24 +54,7 @@ from model_endpoint.packing.variations import varied
 
 CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
 LARGEST_VERIFICATION = 1 << 28  # bytes; 200 rows of 5,000 columns have about 20 million
-ABOUT = {"name": "", "version": "", "description": "", "metrics": {}}
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
-
-
-class Options(TypedDict, total=False):
-    """What the user says of a model.
-
-    `types` are the types of columns that the data has otherwise. `order` confirms the data's order of columns where the
-    model knows no names, `depends_on_company` that an answer may depend on the other rows of its request.
-    """
-
-    name: Required[str]
-    version: Required[str]
-    description: str
-    metrics: Mapping[str, float]
-    types: Mapping[str, str]
-    order: bool
-    depends_on_company: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +100,8 @@ def pack(
         asked = _without_uncompiled(estimator, found.asked)
         stored_as, dump = storing.store(estimator, str(directory))
         versions = libraries(asked.form) if libraries else {one: installed_version(one) for one in LIBRARIES}
-        about = {name: options.get(name, default) for name, default in ABOUT.items()}
-        more = {"libraries": dict(versions), "stored_as": stored_as}
-        card = _card(estimator, found, asked, {**about, **more}, dump, directory)
+        about = {**about_of(options), "libraries": dict(versions), "stored_as": stored_as}
+        card = _card(estimator, found, asked, about, dump, directory)
         Card.from_values(card.values())
         verified = varied(estimator, found.source, found.verification, card, asked)
         rows, answers = _verified(estimator, dump, card, verified, asked)

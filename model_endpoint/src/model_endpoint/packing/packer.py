@@ -14,8 +14,8 @@ from model_endpoint.models.contract import FRAME
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle, checking, libraries, placing
 from model_endpoint.packing import code as own_code
-from model_endpoint.packing.bundle import Options
 from model_endpoint.packing.libraries import LOCK_FILE, LockError
+from model_endpoint.packing.options import Options
 from model_endpoint.packing.progress import working
 from model_endpoint.packing.trust import Trust
 
