@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import kept_releases
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
@@ -49,17 +48,15 @@ def container_settings(
     """
     variables = read_once(hostvars, nodes)
     return {
-        node: {
-            name: _plain(setting(variables, node, f"model_endpoint_{name}"))
-            for name in (*CONTAINER_SETTINGS, "port")
-        }
+        node: {name: wanted_setting(variables, node, name) for name in (*CONTAINER_SETTINGS, "port")}
         | {"address": host_address(variables, node, "model_endpoint_address"), "recipe": recipe}
         for node in nodes
     }
 
 
-def _plain(value: Any) -> SettingValue:
-    """Return a setting as a release keeps it: a mapping as JSON."""
+def wanted_setting(hostvars: HostVars, node: str, name: str) -> SettingValue:
+    """Return a setting of role model_endpoint as a release keeps it: a mapping as JSON."""
+    value = setting(hostvars, node, f"model_endpoint_{name}")
     return json.dumps(value, sort_keys=True) if isinstance(value, Mapping) else value
 
 
