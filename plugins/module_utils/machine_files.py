@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import present_state
 
 STATE_FILE = pathlib.Path("/var/lib/flotilla/state.json")
+STATE_MODE = 0o600
+"""The state may have settings that are nobody's business, and root alone reads it."""
+
 OS_RELEASE = pathlib.Path("/etc/os-release")
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 CERTIFICATE_FILES = {".cert", ".crt", ".pem"}

@@ -123,6 +123,11 @@ addresses:
   returned: always
   type: dict
   sample: {127.0.0.1: lo, 192.0.2.11: eth0}
+network:
+  description: The C(subnet) and the driver's C(options) of the engine's network flotilla, empty where there is none.
+  returned: always
+  type: dict
+  sample: {subnet: 169.254.83.0/24, options: {com.docker.network.bridge.name: flotilla0}}
 containers:
   description:
     - The fleet's containers (those with a label flotilla.role), running or not, by name. A container that Docker
@@ -171,8 +176,8 @@ systemd:
   type: bool
 disks:
   description:
-    - The disks of the folder where the engine keeps its images, and of O(disks), each with the C(folders) that are on it,
-      the bytes that are C(free), and those in all (C(size)).
+    - The disks of the folder where the engine keeps its images, and of O(disks), each with the C(folders) that are on
+      it, the bytes that are C(free), and those in all (C(size)).
   returned: always
   type: list
   elements: dict
@@ -218,6 +223,7 @@ certificate:
 """
 
 SYSTEMD = pathlib.Path("/run/systemd/system")  # sd_booted(3)
+NETWORK = "flotilla"
 
 
 def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
@@ -263,10 +269,20 @@ def fleet_images(engine: Engine) -> tuple[dict[str, str], dict[str, str]]:
     return dict(sorted(ids.items())), published
 
 
+def fleet_network(engine: Engine) -> dict[str, Any]:
+    """Return the network NETWORK, as RETURN describes it."""
+    try:
+        network = engine.get(f"/networks/{NETWORK}")
+    except FileNotFoundError:
+        return {}
+    subnets = [entry.get("Subnet", "") for entry in network["IPAM"]["Config"] or ()]
+    return {"subnet": ", ".join(subnets), "options": network["Options"] or {}}
+
+
 def engine_state(engine: Engine) -> dict[str, Any]:
     """Return the engine's part of the result, in the same form when no engine answers."""
     if not engine.answers():
-        empty = {"bridge": "", "containers": {}, "images": {}, "published": {}}
+        empty = {"bridge": "", "network": {}, "containers": {}, "images": {}, "published": {}}
         return {"engine": False, "engine_version": "", "engine_folder": "", **empty}
     images, published = fleet_images(engine)
     return {
@@ -274,6 +290,7 @@ def engine_state(engine: Engine) -> dict[str, Any]:
         "engine_version": engine.version,
         "engine_folder": engine.get("/info")["DockerRootDir"],
         "bridge": bridge_address(),
+        "network": fleet_network(engine),
         "containers": fleet_containers(engine),
         "images": images,
         "published": published,

@@ -65,9 +65,7 @@ def may_begin(hostvars: HostVars, groups: Groups) -> bool:
     )
 
 
-def refusal(
-    hostvars: HostVars, groups: Groups, directory: str, *, limited: bool, elsewhere: str = ""
-) -> str:
+def refusal(hostvars: HostVars, groups: Groups, directory: str, *, limited: bool, elsewhere: str = "") -> str:
     """Return why the run must not issue certificates, in a sentence; empty where it may.
 
     An authority is begun only where no machine of the inventory can have certificates of another one, and no machine

@@ -46,6 +46,13 @@ class FoundContainer(TypedDict):
     newer_files: bool
 
 
+class FoundNetwork(TypedDict):
+    """The network of the endpoints' containers."""
+
+    subnet: str
+    options: Mapping[str, str]
+
+
 class Disk(TypedDict):
     """The space on a disk, in bytes, and the folders of the fleet that are on it."""
 
@@ -59,6 +66,8 @@ class FoundMachine(TypedDict):
 
     engine: bool
     engine_version: str
+    network: FoundNetwork | None
+    """Empty where there is none."""
     containers: Mapping[str, FoundContainer]
     images: Mapping[str, str]
     """The images' ids by name."""

@@ -4,7 +4,7 @@ Ends when another socket has taken the place of its own.
 """
 
 import contextlib
-import os
+import pathlib
 import re
 import socket
 import sys
@@ -18,8 +18,8 @@ def main(engine: str, own: str) -> None:
     listener.bind(own)
     listener.listen()
     listener.settimeout(0.5)
-    bound = os.stat(own).st_ino
-    while os.stat(own).st_ino == bound:
+    bound = pathlib.Path(own).stat().st_ino
+    while pathlib.Path(own).stat().st_ino == bound:
         with contextlib.suppress(socket.timeout):
             client = listener.accept()[0]
             client.settimeout(None)

@@ -10,6 +10,7 @@ from fleet.deploy import FAILED, FINE, deploy, state
 from fleet.fleet import Fleet
 from fleet.load import under_load
 from fleet.machine import Machine, wait_until
+from fleet.playbook import run_playbook
 from fleet.status import status
 
 SOCKET, ASIDE = "/run/docker.sock", "/run/docker.sock.aside"
@@ -17,15 +18,19 @@ OLD_ENGINE = Path(__file__).with_name("old_engine.py")
 AHEAD = 100
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def node(fleet: Fleet) -> Machine:
     return fleet.machine("node2")
 
 
-@pytest.fixture
-def container(fleet: Fleet, node: Machine) -> str:
-    """The name of the container that serves on the node."""
-    return f"flotilla-{node.name}-{state(fleet, fleet.load_balancer.name)['live_slot']}"
+@pytest.fixture(scope="module")
+def unhealthy(fleet: Fleet, node: Machine) -> str:
+    """The name of the container that serves on the node, all of whose processes are frozen."""
+    container = f"flotilla-{node.name}-{state(fleet, fleet.load_balancer.name)['live_slot']}"
+    node.run("kill", "-STOP", *node.run("docker", "top", container, "-eo", "pid").split()[1:])
+    health = "docker", "inspect", "--format", "{{.State.Health.Status}}", container
+    wait_until("the engine finds it", lambda: node.run(*health) == "unhealthy\n", timeout_seconds=120)
+    return container
 
 
 @contextmanager
@@ -59,42 +64,44 @@ def clock_ahead(node: Machine) -> Iterator[None]:
         node.run("tee", file, stdin=before)
 
 
-def test_an_old_engine_a_wrong_clock_and_a_missing_image_are_named_until_somebody_mends_them(
-    fleet: Fleet, node: Machine, container: str, tmp_path: Path
+def test_an_old_engine_a_wrong_clock_a_missing_image_and_an_unhealthy_endpoint_are_named(
+    fleet: Fleet, node: Machine, unhealthy: str, tmp_path: Path
 ) -> None:
-    image = node.run("docker", "inspect", "--format", "{{.Config.Image}}", container).strip()
+    release = state(fleet, fleet.load_balancer.name)["live"]["id"]
+    image = node.run("docker", "inspect", "--format", "{{.Config.Image}}", unhealthy).strip()
     node.run("docker", "image", "rm", "--force", image)
     with old_engine(node), clock_ahead(node):
         code, found = status(fleet, tmp_path)
     assert code == FAILED
+    assert {host for host, _ in found} == {node.name}
     named = {thing: (entry["found"], entry["mended_by"]) for (_, thing), entry in found.items()}
-    ahead = named.pop("clock")
+    ahead, time_service = named.pop("clock")
+    assert AHEAD - 30 < int(ahead.removesuffix(" s ahead")) <= AHEAD
+    assert time_service == f"timedatectl set-ntp true on {node.name}"
+    seen, logs = named.pop(f"endpoint of {release}")
+    assert all(f"{balancer.name}: " in seen for balancer in fleet.load_balancers)
+    assert logs == f"playbooks/logs.yml -e node={node.name}, which shows why"
     assert named == {
         "Docker engine": ("version 19.03.15", f"the upgrade of the Docker engine on {node.name}"),
-        f"image {image}": ("missing", f"docker pull {image}"),
+        f"image {image}": ("missing", "site.yml"),
+        f"container {unhealthy}": ("unhealthy", "site.yml"),
     }
-    assert ahead[1] == f"timedatectl set-ntp true on {node.name}"
-    assert AHEAD - 30 < int(ahead[0].removesuffix(" s ahead")) <= AHEAD
-    assert {host for host, _ in found} == {node.name}
-    node.run(*f"docker pull {image}".split())
-    assert status(fleet, tmp_path) == (FINE, {})
 
 
-def test_an_endpoint_that_is_not_healthy_is_replaced_and_nothing_is_lost(
-    fleet: Fleet, node: Machine, container: str, tmp_path: Path
+def test_a_run_replaces_the_endpoint_and_loses_nothing_and_then_nothing_differs(
+    fleet: Fleet, node: Machine, unhealthy: str, tmp_path: Path
 ) -> None:
-    release = state(fleet, fleet.load_balancer.name)["live"]["id"]
-    node.run("kill", "-STOP", *node.run("docker", "top", container, "-eo", "pid").split()[1:])
-    health = "docker", "inspect", "--format", "{{.State.Health.Status}}", container
-    wait_until("the engine finds it", lambda: node.run(*health) == "unhealthy\n", timeout_seconds=120)
-    code, found = status(fleet, tmp_path)
-    assert code == FAILED
-    assert found.keys() == {(node.name, f"container {container}"), (node.name, f"endpoint of {release}")}
     with under_load(fleet.urls) as load:
         repaired = deploy(fleet)
         load.during(2)
     repaired.assert_ended(FINE, "released")
+    assert f"{unhealthy} is not as its release wants it (unhealthy)" in repaired.verdict["message"]
     load.record().assert_nothing_lost()
+    # It has had the image brought along. Without a release, a run fetches the image alone.
+    (image,) = {container["Config"]["Image"] for container in node.containers()}
+    node.run("docker", "image", "rm", "--force", image)
+    assert {host for host, tasks in run_playbook("site.yml", fleet.inventory).items() if tasks} == {node.name}
     again = deploy(fleet)
     assert (again.code, again.changed) == (FINE, 0), again.output[-6000:]
+    # The engine and the clock, which were put right by hand, among the rest.
     assert status(fleet, tmp_path) == (FINE, {})

@@ -101,7 +101,7 @@ def break_machines(fleet: Fleet) -> set[tuple[str, str]]:
     lb2.run("rm", ENGINE_LINK)
     lb2.run("sh", "-c", f"echo '# by hand' >>{NGINX}")
     lb2.run("docker", "update", "--memory", "400m", "--memory-swap", "400m", "flotilla-nginx")
-    lb2.run("sed", "--in-place", 's/"serial": [0-9]*/"serial": 1/', STATE)
+    lb2.run("sed", "--in-place", 's/"serial": [0-9]*/"serial": 0/', STATE)
     lb2.run("sh", "-c", f"echo {shlex.quote(json.dumps(HOLDER))} >{LOCK}")
     lb1.run("chmod", "0644", STATE)
     lb1.run("chmod", "0600", "/etc/flotilla/registry/pull.yml")

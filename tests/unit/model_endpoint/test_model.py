@@ -53,9 +53,9 @@ def test_a_model_is_found_by_name_and_version(models: Models) -> None:
 @pytest.mark.parametrize(
     ("name", "version", "status", "message"),
     [
-        (None, None, 400, "model must be the name of one of breast_cancer, iris"),
-        (7, None, 400, "model must be the name of one of breast_cancer, iris"),
-        ("rose", None, 404, "model: 'rose' is not served here; the models are breast_cancer, iris"),
+        (None, None, 400, "model must be the name of one of breast_cancer, iris, penguins"),
+        (7, None, 400, "model must be the name of one of breast_cancer, iris, penguins"),
+        ("rose", None, 404, "model: 'rose' is not served here; the models are breast_cancer, iris, penguins"),
         ("iris", "2", 404, "model 'iris' has no version '2'; it has '1'"),
     ],
 )
@@ -84,3 +84,12 @@ def test_rows_that_the_predictor_refuses_are_a_request_error(models: Models) -> 
         RequestError, match="the model refuses these rows: row 1 gives a result that is not finite"
     ):
         models["iris"].predict(np.array([[1.0, 1.0, 1.0, 1.0], [1e308, 1e308, -1e308, 1e308]]))
+
+
+def test_more_rows_than_the_limit_are_refused(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    iris = models["iris"]
+    monkeypatch.setattr(iris, "row_limit", 2)
+    assert len(iris.predict(np.zeros((2, 4)))["predict"]) == 2
+    with pytest.raises(RequestError, match="has 3 rows, and model 'iris' takes 2; send fewer") as refusal:
+        iris.predict(np.zeros((3, 4)))
+    assert refusal.value.status == 413

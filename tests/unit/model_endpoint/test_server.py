@@ -52,7 +52,11 @@ def test_tritonclient_gets_its_answers_with_its_defaults(server: Server, models:
         assert client.is_model_ready("iris", "1")
         assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
         metadata = client.get_model_metadata("iris")
-        assert [entry["name"] for entry in client.get_model_repository_index()] == ["breast_cancer", "iris"]
+        assert [entry["name"] for entry in client.get_model_repository_index()] == [
+            "breast_cancer",
+            "iris",
+            "penguins",
+        ]
         tensor = tritonclient.http.InferInput(metadata["inputs"][0]["name"], rows.shape, "FP32")
         tensor.set_data_from_numpy(rows)
         answer = client.infer("iris", [tensor], request_id="7")
@@ -65,6 +69,22 @@ def test_tritonclient_gets_its_answers_with_its_defaults(server: Server, models:
         np.testing.assert_array_equal(answer.as_numpy("predict_proba"), expected)
         with pytest.raises(tritonclient.http.InferenceServerException, match="'rose' is not served here"):
             client.infer("rose", [tensor])
+
+
+def test_rows_over_the_limit_are_refused(served: Path) -> None:
+    with_limit = Server(served, FLOTILLA_ROW_LIMITS='{"iris": 2}')
+    with_limit.wait()
+    body = json.dumps({"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]] * 3}).encode()
+    status, answer = with_limit.ask("POST", "/predict", body)
+    with_limit.stop()
+    assert (status, answer["error"]) == (
+        413,
+        "the request has 3 rows, and model 'iris' takes 2; send fewer",
+    )
+    unknown = Server(served, FLOTILLA_ROW_LIMITS='{"rose": 2}')
+    assert (
+        "FLOTILLA_ROW_LIMITS names 'rose', which is not served" in unknown.process.communicate(timeout=20)[0]
+    )
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(server: Server) -> None:
@@ -99,7 +119,7 @@ def test_metrics_are_the_same_from_every_worker(server: Server) -> None:
     counts = {
         line for text in scrapes for line in text.splitlines() if line.startswith("flotilla_rows_total")
     }
-    assert len(counts) == 3  # one line for each model and for none, the same in all scrapes
+    assert len(counts) == 4  # one line for each model and for none, the same in all scrapes
     workers = [line for line in scrapes[0].splitlines() if line.startswith("flotilla_process_memory_bytes{")]
     assert len(workers) == 2
 

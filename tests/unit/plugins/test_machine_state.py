@@ -58,6 +58,7 @@ def inspected(name: str, **state: Any) -> dict[str, Any]:
 ANSWERS: dict[str, Any] = {
     "/_ping": "OK",
     "/info": {"DockerRootDir": "/data/docker"},
+    "/networks/flotilla": {"IPAM": {"Config": [{"Subnet": "169.254.83.0/24"}]}, "Options": {"mtu": "1500"}},
     "/containers/json": LISTED,
     "/containers/a/json": inspected("one", Running=True, Health={"Status": "healthy"}),
     "/containers/b/json": inspected("two", Running=False),
@@ -138,6 +139,7 @@ def test_the_fleet_s_containers_are_told_and_one_that_has_gone_meanwhile_is_not(
     }
     assert (state["engine"], state["engine_version"]) == (True, "26.1.5+dfsg1")
     assert state["engine_folder"] == "/data/docker"
+    assert state["network"] == {"subnet": "169.254.83.0/24", "options": {"mtu": "1500"}}
     assert state["containers"] == {
         "one": {"running": True, "health": "healthy", **common},
         "two": {"running": False, "health": "", **common},
@@ -242,8 +244,8 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
     assert result["packages"] == []
     assert result["files"] == {}
     told = (
-        "engine engine_version engine_folder bridge addresses containers images published packages files certificates links"
-        " systemd disks lock lock_silent clock firewall state served certificate"
+        "engine engine_version engine_folder bridge network addresses containers images published packages"
+        " files certificates links systemd disks lock lock_silent clock firewall state served certificate"
     )
     assert set(told.split()) <= result.keys()
     assert result["firewall"].keys() == {"rules", "jumps"}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model_endpoint.models import rows
+from model_endpoint.models.blocks import FIRST_ROWS, answer_in_blocks
 from model_endpoint.models.card import FURTHER, METADATA_FILE, Card
 from model_endpoint.models.contract import Input
 from model_endpoint.models.errors import BundleError, RequestError, quoted
@@ -20,6 +21,8 @@ from model_endpoint.models.kinds import KINDS, Count
 from model_endpoint.models.predictor import Outputs, Predictor
 
 Models = dict[str, "Model"]
+ROW_LIMIT = 100_000
+"""The rows of one request to a model whose limit is not set."""
 
 
 class Model:
@@ -43,6 +46,7 @@ class Model:
         self.predictor = predictor
         self.golden = golden
         self.load_seconds = load_seconds
+        self.row_limit = ROW_LIMIT
         self.width = len(card.features)
         self.plain = card.plain
         self.outputs = {output.name: output for output in card.outputs}
@@ -55,10 +59,17 @@ class Model:
     def predict(self, given: Input, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         """Answer rows that `model_endpoint.models.rows` prepared, at least one, with finite outputs of as many rows.
 
-        `more` names further outputs than the usual ones. Raises RequestError for rows the model refuses, or for which
-        its result is not finite.
+        `more` names further outputs than the usual ones. Raises RequestError for more rows than the limit, for rows
+        the model refuses, and for those for which its result is not finite.
         """
+        if len(given) > self.row_limit:
+            raise RequestError(
+                f"the request has {len(given)} rows, and model {self.card.name!r} takes {self.row_limit}; send fewer",
+                413,
+            )
         try:
+            if len(given) > FIRST_ROWS and not self.card.depends_on_company:
+                return answer_in_blocks(self.predictor, given, probabilities, more)
             if more:
                 return self.predictor(given, probabilities, more)
             return self.predictor(given, probabilities)
@@ -85,7 +96,7 @@ def load(directory: Path) -> Models:
     folders = sorted(path.parent for path in directory.glob(f"*/{METADATA_FILE}"))
     if not folders:
         raise BundleError(f"{directory} holds no model; build the image with one")
-    return {folder.name: _load(folder) for folder in folders}
+    return {folder.name: load_one(folder) for folder in folders}
 
 
 def find(models: Models, name: object, version: str | None = None) -> Model:
@@ -107,7 +118,8 @@ def find(models: Models, name: object, version: str | None = None) -> Model:
     return model
 
 
-def _load(folder: Path) -> Model:
+def load_one(folder: Path) -> Model:
+    """Load the model in `folder`; raises BundleError when it is broken."""
     start = time.perf_counter()
     try:
         content = json.loads((folder / METADATA_FILE).read_text())

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.boosted_files import lightgbm_parts
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.compiled.tree_columns import IN_SET, MISSING_AS_ZERO, ZERO_LEFT, ZERO_RIGHT
 from model_endpoint.models.compiled.trees import DOUBLE
+from model_endpoint.models.stored import LightGbmClassifier, LightGbmRegressor
 from model_endpoint.packing.compiling.common import NotCompilableError, Step
 from model_endpoint.packing.compiling.tree_packing import ColumnsBuilder, Tree, pack
 
@@ -38,9 +40,10 @@ NO_MISSING, ZERO_IS_MISSING, NAN_IS_MISSING = range(3)
 def compile_lightgbm(steps: list[Step], estimator: Any) -> CompiledPredictor | None:
     """The compiled form of an estimator of LightGBM; None if it is none. Raises NotCompilableError."""
     kind = type(estimator)
-    if not (kind.__module__.startswith("lightgbm.") and kind.__name__ in NAMES):
+    own = kind.__module__.startswith("lightgbm.") and kind.__name__ in NAMES
+    if not own and kind not in (LightGbmRegressor, LightGbmClassifier):
         return None
-    header, sections = _parts(estimator.booster_.model_to_string())
+    header, *sections = lightgbm_parts(estimator.booster_.model_to_string())
     if "average_output" in header:
         raise NotCompilableError("there is no rule for LightGBM's random forests")
     scores = int(header["num_tree_per_iteration"])
@@ -53,13 +56,6 @@ def compile_lightgbm(steps: list[Step], estimator: Any) -> CompiledPredictor | N
     head = pack(trees, np.zeros(scores), precision=DOUBLE, columns=columns.build())
     classes = [np.array(estimator.classes_.tolist())] if hasattr(estimator, "classes_") else []
     return CompiledPredictor(steps, head, _link(header.get("objective", ""), classes), classes)
-
-
-def _parts(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """The lines before the trees, and those of each tree, by what stands before their `=`."""
-    parts = text.partition("end of trees")[0].split("\nTree=")
-    found = [dict(line.partition("=")[::2] for line in part.splitlines()) for part in parts]
-    return found[0], found[1:]
 
 
 def _numbers(section: dict[str, str], name: str, dtype: type[Any] = int) -> NDArray[Any]:
