@@ -251,9 +251,11 @@ def test_a_hostile_file_is_refused_when_it_is_read(
 
 def test_too_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = XGBRegressor(n_estimators=400, n_jobs=1).fit(PEOPLE, PROGRESS)
-    assert compile_estimator(fitted)._head._masks is not None
+    compiled: Any = compile_estimator(fitted)
+    assert compiled._head._masks is not None
     monkeypatch.setattr(leaf_masks, "MOST_WORDS", 100)
-    assert compile_estimator(fitted)._head._masks is None
+    compiled = compile_estimator(fitted)
+    assert compiled._head._masks is None
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_too_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fewer_rows")
 def test_a_proof_compares_missing_values_and_thresholds(fit: Callable[[], Any]) -> None:
     estimator = fit()
-    compiled = compile_estimator(estimator)
+    compiled: Any = compile_estimator(estimator)
     low, high = np.nanmin(CELLS, axis=0), np.nanmax(CELLS, axis=0)
     assert prove(estimator, compiled, CELLS[:20], low, high).edge_rows > 100
     arrays = compiled._head.arrays()

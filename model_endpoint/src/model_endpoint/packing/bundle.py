@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 import numpy as np
 import yaml
@@ -42,6 +42,7 @@ from model_endpoint.packing import code as own_code
 from model_endpoint.packing import questions, storing, training_data
 from model_endpoint.packing.compiling.common import stripped
 from model_endpoint.packing.compiling.compiler import compile_estimator
+from model_endpoint.packing.confirmations import require_alone, require_order
 from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
 from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
 from model_endpoint.packing.questions import Asked
@@ -52,8 +53,25 @@ from model_endpoint.packing.variations import varied
 
 CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
 LARGEST_VERIFICATION = 1 << 28  # bytes; 200 rows of 5,000 columns have about 20 million
+ABOUT = {"name": "", "version": "", "description": "", "metrics": {}}
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
 DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
+
+
+class Options(TypedDict, total=False):
+    """What the user says of a model.
+
+    `types` are the types of columns that the data has otherwise. `order` confirms the data's order of columns where the
+    model knows no names, `depends_on_company` that an answer may depend on the other rows of its request.
+    """
+
+    name: Required[str]
+    version: Required[str]
+    description: str
+    metrics: Mapping[str, float]
+    types: Mapping[str, str]
+    order: bool
+    depends_on_company: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +96,28 @@ def pack(
     data: Any,
     directory: Path,
     *,
-    name: str,
-    version: str,
-    description: str = "",
-    metrics: dict[str, float] | None = None,
     libraries: Callable[[str], Mapping[str, str]] | None = None,
-    types: Mapping[str, str] | None = None,
-    order: bool = False,
-    depends_on_company: bool = False,
     sample: int = 200,
     tell: Callable[[str], None] = lambda _: None,
+    **options: Unpack[Options],
 ) -> Card:
     """Write the bundle of a fitted estimator into `directory`, which may hold own code already.
 
     `data` is the training data: a data frame, an array of shape (n, columns), a list of texts or of dicts. From it and
     from what the estimator knows come the contract, the verification rows (at most `sample` of them, spread evenly,
     and rows of values that a request may have besides) and the golden requests. Every row is sent through every form
-    of a request, and compared with the estimator's own answer. `types` are types of columns that the data has
-    otherwise; `libraries` gives the versions that the estimator was fitted with, by the form of input that it gets.
-    `order` confirms the data's order where the model knows no names, `depends_on_company` that an answer may depend
-    on the other rows of its request. `tell` gets what the user should know. Of a search for the best parameters only
-    what predicts is packed. Raises BundleError.
+    of a request, and compared with the estimator's own answer. `libraries` gives the versions that the estimator was
+    fitted with, by the form of input that it gets. `tell` gets what the user should know. Of a search for the best
+    parameters only what predicts is packed. Raises BundleError.
     """
     with _named(directory), _quiet():
         estimator = stripped(estimator)
-        found = _contract(estimator, data, types or {}, order, sample, tell)
-        _require_alone(found.company, depends_on_company, tell)
+        found = _contract(estimator, data, options, sample, tell)
+        require_alone(found.company, options.get("depends_on_company", False), tell)
         asked = _without_uncompiled(estimator, found.asked)
         stored_as, dump = storing.store(estimator, str(directory))
         versions = libraries(asked.form) if libraries else {one: installed_version(one) for one in LIBRARIES}
-        about = {"name": name, "version": version, "description": description, "metrics": metrics or {}}
+        about = {name: options.get(name, default) for name, default in ABOUT.items()}
         more = {"libraries": dict(versions), "stored_as": stored_as}
         card = _card(estimator, found, asked, {**about, **more}, dump, directory)
         Card.from_values(card.values())
@@ -149,35 +159,23 @@ class _Contract:
 
 
 def _contract(
-    estimator: Any, data: Any, types: Mapping[str, str], order: bool, sample: int, tell: Callable[[str], None]
+    estimator: Any, data: Any, options: Options, sample: int, tell: Callable[[str], None]
 ) -> _Contract:
     """Find the contract of an estimator. Raises BundleError."""
     if not hasattr(estimator, "predict"):
         raise BundleError(f"{type(estimator).__name__} has no predict; pack a classifier or a regressor")
     fitted = names_of(estimator)
-    source = training_data.read(data, fitted, types)
+    source = training_data.read(data, fitted, options.get("types", {}))
     knowledge = knowledge_of(estimator, source.width)
     require_agreement(source, knowledge)
     chosen = np.linspace(0, len(source) - 1, min(sample, len(source))).astype(int)
     source, verification, asked = _ask(estimator, source, knowledge, chosen)
     if fitted is None and source.is_frame and source.width > 1 and asked.form in (ARRAY, FRAME):
-        _require_order(source.names, order, tell)
+        require_order(source.names, options.get("order", False), tell)
     company = questions.depends_on_company(estimator, verification, asked)
     features = describe(source, asked.form, knowledge)
     features = questions.ask_unknown(estimator, verification, features, asked)
     return _Contract(source, verification, asked, features, company)
-
-
-def _require_alone(company: bool, confirmed: bool, tell: Callable[[str], None]) -> None:
-    """Raise BundleError for a model whose answers depend on their company, unless that is confirmed."""
-    if not company:
-        return
-    depends = "the model's answer to a row depends on the other rows of its request"
-    if not confirmed:
-        raise BundleError(
-            f"{depends}; fit it so that each row has an answer of its own, or accept that: --depends-on-company"
-        )
-    tell(f"{depends}, so requests share no calls")
 
 
 @contextlib.contextmanager
@@ -216,18 +214,6 @@ def _ask(
             raise
         verification = changed.take(chosen if len(chosen) > 1 else np.array([0, 0]))
         return changed, verification, questions.ask_form(estimator, verification)
-
-
-def _require_order(names: list[str], confirmed: bool, tell: Callable[[str], None]) -> None:
-    """Say that the order is relied on; raise BundleError where numbered names say that it is another."""
-    numbers = [int("".join(filter(str.isdigit, name)) or -1) for name in names]
-    stems = {"".join(char for char in name if not char.isdigit()) for name in names}
-    if len(stems) == 1 and numbers != sorted(numbers) and not confirmed:
-        raise BundleError(
-            f"the model does not know its columns' names, and the data's are out of order: {', '.join(names[:10])}; "
-            "give the columns in the order of training, or confirm this one: --order"
-        )
-    tell("the model does not know its columns' names; it gets them in the data's order")
 
 
 def _without_uncompiled(estimator: Any, asked: Asked) -> Asked:

@@ -27,7 +27,7 @@ from model_endpoint.models.contract import ARRAY, Feature
 from model_endpoint.models.errors import BundleError
 from model_endpoint.models.golden import GOLDEN_FILE
 from model_endpoint.models.kinds import COMPILED_FILE, KINDS
-from model_endpoint.models.model import load
+from model_endpoint.models.model import load_one
 from model_endpoint.models.predictor import Predictor
 from model_endpoint.models.scikit_learn import predictor_of
 from model_endpoint.models.stored import file_of, kind_of
@@ -80,7 +80,7 @@ def _build_one(directory: Path, target: Path, trust: Trust) -> str:
     predictor = _compile(source, target)
     (target / METADATA_FILE).write_text(json.dumps({"card": source.card.values(), "predictor": predictor}))
     shutil.copy(directory / GOLDEN_FILE, target)
-    model = load(target.parent)[target.name]
+    model = load_one(target)
     rehearse(model, source.rows, source.answers)
     print(f"{source.card.name} {source.card.version}: {json.dumps(predictor)}")  # noqa: T201
     kind: str = predictor["kind"]

@@ -9,8 +9,11 @@ A bundle can't say itself what it is trusted with. The types that only compute n
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection, Mapping
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,12 +96,30 @@ class Trust:
 
     def write(self) -> None:
         """Write the file, whose comments are lost."""
+        with self.written():
+            pass
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Write the file's new content beside it, and put it in its place after the context, unless that fails.
+
+        So the file is whole at every moment, and what would keep it from being written is found before.
+        """
         assert self.path is not None
         code: dict[str, Any] = {name: sorted(hashes) for name, hashes in sorted(self.code.items())}
         code = {name: hashes[0] if len(hashes) == 1 else hashes for name, hashes in code.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = yaml.safe_dump({"types": sorted(self.types), "code": code}, sort_keys=False, width=110)
-        self.path.write_text(HEAD + content)
+        target = self.path.resolve()  # a link stays one
+        new = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            new.write_text(HEAD + content)
+            if target.exists():
+                shutil.copymode(target, new)
+            yield
+            new.replace(target)
+        finally:
+            new.unlink(missing_ok=True)
 
 
 NONE_TRUSTED = Trust()

@@ -9,7 +9,7 @@ import numpy as np
 
 from model_endpoint.models.compiled.columns import Chain
 from model_endpoint.models.compiled.nodes import Head, Step, require
-from model_endpoint.models.compiled.predictor import PROBABILITIES
+from model_endpoint.models.compiled.predictor import PROBABILITIES, expit
 from model_endpoint.models.compiled.tables import Floats, Labels, Table, dense
 from model_endpoint.models.predictor import Outputs, require_finite
 
@@ -136,7 +136,7 @@ class Logistic(Step):
     """The logistic function of each number."""
 
     def __call__(self, table: Table) -> Table:
-        return PROBABILITIES["logistic"](dense(table).reshape(-1, 1))[:, 1].reshape(dense(table).shape)
+        return expit(dense(table))
 
     def width(self, columns: int) -> int:
         return columns
