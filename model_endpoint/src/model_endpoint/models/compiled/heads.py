@@ -136,7 +136,7 @@ class Logistic(Step):
     """The logistic function of each number."""
 
     def __call__(self, table: Table) -> Table:
-        return expit(dense(table))
+        return np.asarray(expit(dense(table)), np.float64)
 
     def width(self, columns: int) -> int:
         return columns

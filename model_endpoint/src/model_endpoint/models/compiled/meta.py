@@ -141,7 +141,7 @@ class Curve(Step):
         if len(self.x):
             between: Floats = np.interp(scores, self.x, self.y)
             return between
-        return expit(-(self.slope * scores + self.offset))
+        return np.asarray(expit(-(self.slope * scores + self.offset)), np.float64)
 
     def width(self, columns: int) -> int:
         require(columns == 1 and self.x.shape == self.y.shape and self.x.ndim == 1, "a curve of other points")
