@@ -53,7 +53,9 @@ def compile_estimator(estimator: Any, card: Card | None = None) -> CompiledPredi
     head = compile_head(estimator)
     if isinstance(head, CompiledPredictor) and (card is None or card.form == ARRAY):
         return head
-    return ComposedPredictor(head, card, len(card.features) if card else estimator.n_features_in_)
+    # What gets texts does not know that they are one column.
+    columns = len(card.features) if card else getattr(estimator, "n_features_in_", 1)
+    return ComposedPredictor(head, card, columns)
 
 
 def compile_head(estimator: Any) -> Answering:
