@@ -275,7 +275,7 @@ def test_too_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fewer_rows")
 def test_a_proof_compares_missing_values_and_thresholds(fit: Callable[[], Any]) -> None:
     estimator = fit()
-    compiled = compile_estimator(estimator)
+    compiled: Any = compile_estimator(estimator)
     low, high = np.nanmin(CELLS, axis=0), np.nanmax(CELLS, axis=0)
     assert prove(estimator, compiled, CELLS[:20], low, high).edge_rows > 100
     arrays = head_of(compiled).arrays()

@@ -168,19 +168,19 @@ class CompiledPredictor:
         return cls.from_arrays(read_arrays(path))
 
 
-def _expit(scores: Scores) -> Scores:
+def expit(scores: Scores) -> Scores:
     small = np.exp(-np.abs(scores))  # never overflows
     result: Scores = np.where(scores >= 0, 1 / (1 + small), small / (1 + small))
     return result
 
 
 def _logistic(scores: Scores) -> Scores:
-    second = _expit(scores)
+    second = expit(scores)
     return np.concatenate((1 - second, second), axis=1)
 
 
 def _ovr(scores: Scores) -> Scores:
-    proba = _expit(scores)
+    proba = expit(scores)
     total = proba.sum(axis=1, keepdims=True)
     proba = np.where(total == 0, 1.0, proba)
     result: Scores = proba / np.where(total == 0, float(proba.shape[1]), total)

@@ -17,6 +17,7 @@ from model_endpoint.models.compiled.nodes import Answering
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.contract import ARRAY, DICTS
 from model_endpoint.packing.compiling import heads, meta
+from model_endpoint.packing.compiling.columns import fused
 from model_endpoint.packing.compiling.common import (
     NotCompilableError,
     Step,
@@ -65,7 +66,9 @@ def compile_head(estimator: Any) -> Answering:
     if all(sklearn_name(part) in SCALERS for part in transformers):
         simple = [step for part in transformers for step in arithmetic_of(part)]
         return _leaf(simple, final)
-    return Piped([step for part in transformers for step in compile_transformer(part)], compile_head(final))
+    return Piped(
+        fused([step for part in transformers for step in compile_transformer(part)]), compile_head(final)
+    )
 
 
 def _leaf(steps: list[Step], estimator: Any) -> Answering:
