@@ -27,7 +27,7 @@ from model_endpoint.runtime.request_log import RequestLog
 from model_endpoint.runtime.settings import Settings
 from model_endpoint.web.app import create_app
 from model_endpoint.web.service import Service
-from unit.model_endpoint.contracts import KINDS, ROWS, built, numbers, passengers
+from unit.model_endpoint.contracts import KINDS, ROWS, built, mixed, numbers, passengers
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -451,16 +451,16 @@ class Answering:
 def test_a_wrong_answer_anywhere_on_the_way_is_found(made: Models) -> None:
     model = made["mixed"]
     rows = [[30.5, "Q", 2], [None, None, 3]]
-    right = {"predict": predict_own(model, rows)}
+    right = {"predict": predict_own(rows)}
     rehearsal.rehearse(model, rows, right)
     wrong = {"predict": ["no" if label == "yes" else "yes" for label in right["predict"]]}
     with pytest.raises(BundleError, match="sent as lists is answered with predict"):
         rehearsal.rehearse(model, rows, wrong)
 
 
-def predict_own(model: Model, rows: list[Any]) -> list[Any]:
+def predict_own(rows: list[Any]) -> list[Any]:
     frame = pd.DataFrame(rows, columns=["age", "port", "class"]).astype({"port": "str"})
-    labels: list[Any] = model.predictor._estimator.predict(frame).tolist()  # type: ignore[attr-defined]
+    labels: list[Any] = mixed()[0].predict(frame).tolist()
     return labels
 
 

@@ -43,7 +43,7 @@ def test_an_image_without_models_is_refused(tmp_path: Path) -> None:
 def test_a_rule_that_breaks_leaves_the_model_to_scikit_learn(
     bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(estimator: object) -> None:
+    def broken(estimator: object, card: object) -> None:
         raise AttributeError("no coef_")
 
     monkeypatch.setattr(image, "compile_estimator", broken)

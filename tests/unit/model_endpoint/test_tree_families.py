@@ -57,8 +57,8 @@ def shop() -> tuple[Data, Data, Data]:
 
 
 SHOP, SPENT, ODD = shop()
-ONE = {"n_estimators": 25, "n_jobs": 1}
-LIGHT = {**ONE, "verbose": -1}
+ONE: dict[str, Any] = {"n_estimators": 25, "n_jobs": 1}
+LIGHT: dict[str, Any] = {**ONE, "verbose": -1}
 Case = tuple[str, Callable[[], Any], Data]
 CASES: list[Case] = [
     ("forest", lambda: RandomForestClassifier(12, random_state=0).fit(CELLS, CANCEROUS), CELLS),
@@ -180,6 +180,12 @@ def test_what_has_no_rule_is_named(fit: Callable[[], Any], words: str) -> None:
         compile_estimator(fit())
 
 
+def head_of(compiled: Any) -> trees.TreesHead:
+    head = compiled._head
+    assert isinstance(head, trees.TreesHead)
+    return head
+
+
 def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """A compiled model with categories, changed by a stranger."""
     path = tmp_path / "predictor.npz"
@@ -251,9 +257,9 @@ def test_a_hostile_file_is_refused_when_it_is_read(
 
 def test_too_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = XGBRegressor(n_estimators=400, n_jobs=1).fit(PEOPLE, PROGRESS)
-    assert compile_estimator(fitted)._head._masks is not None
+    assert head_of(compile_estimator(fitted))._masks is not None
     monkeypatch.setattr(leaf_masks, "MOST_WORDS", 100)
-    assert compile_estimator(fitted)._head._masks is None
+    assert head_of(compile_estimator(fitted))._masks is None
 
 
 @pytest.mark.parametrize(
@@ -272,7 +278,7 @@ def test_a_proof_compares_missing_values_and_thresholds(fit: Callable[[], Any]) 
     compiled = compile_estimator(estimator)
     low, high = np.nanmin(CELLS, axis=0), np.nanmax(CELLS, axis=0)
     assert prove(estimator, compiled, CELLS[:20], low, high).edge_rows > 100
-    arrays = compiled._head.arrays()
+    arrays = head_of(compiled).arrays()
     arrays["missing_right"] = ~arrays["missing_right"]
     compiled._head = trees.TreesHead.of_arrays(arrays)
     with pytest.raises(NotCompilableError, match="differs"):
@@ -287,3 +293,14 @@ def test_a_proof_compares_missing_values_and_thresholds(fit: Callable[[], Any]) 
     compiled._head = trees.TreesHead.of_arrays(arrays)
     with pytest.raises(NotCompilableError, match=r"(edge|random) rows"):
         prove(estimator, compiled, CELLS[:20], low, high)
+
+
+@pytest.mark.parametrize(("fit", "data"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_many_rows_are_answered_as_few_are(fit: Callable[[], Any], data: Data) -> None:
+    compiled = compile_estimator(fit())
+    few = [compiled(data[start : start + 50]) for start in range(0, len(data), 50)]
+    times = trees.TREE_AFTER_TREE // len(data) + 1
+    many = compiled(np.tile(data, (times, 1)))
+    for name in few[0]:
+        answers = np.concatenate([answer[name] for answer in few])
+        np.testing.assert_array_equal(many[name], np.concatenate([answers] * times), strict=True)

@@ -234,7 +234,7 @@ def _check_clusters(model: Any) -> None:
 
 
 def _check_spline(spline: Any) -> None:
-    from scipy.interpolate import BSpline  # type: ignore[import-untyped]
+    from scipy.interpolate import BSpline
 
     BSpline(spline.t, spline.c, spline.k)  # raises ValueError when their sizes contradict each other
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from model_endpoint.models import scikit_learn
 from model_endpoint.models.card import Card
-from model_endpoint.models.compiled.predictor import CompiledPredictor
+from model_endpoint.models.compiled import composed
 from model_endpoint.models.predictor import Predictor
 from model_endpoint.models.shared_calls import SharedCalls
 from model_endpoint.models.stored import FORMATS, SCIKIT_LEARN, file_of
@@ -38,8 +38,8 @@ class Kind:
     build_libraries: bool
 
 
-def _load_compiled(folder: Path, card: Card) -> Predictor:  # noqa: ARG001 - the interface of `load`
-    return CompiledPredictor.load(folder / COMPILED_FILE)
+def _load_compiled(folder: Path, card: Card) -> Predictor:
+    return composed.load(folder / COMPILED_FILE, card)
 
 
 def _serve_compiled(predictor: Predictor, card: Card, workers: int, count: Count) -> Predictor:  # noqa: ARG001
@@ -61,6 +61,7 @@ _COMPILED = Kind(_load_compiled, _serve_compiled, platform="sklearn", build_libr
 KINDS = {
     "numpy linear": _COMPILED,
     "numpy trees": _COMPILED,
+    "numpy pipeline": _COMPILED,
     SCIKIT_LEARN: Kind(_load_estimator, _serve_estimator, platform="sklearn", build_libraries=True),
     **{
         library: Kind(_load_estimator, _serve_estimator, platform=library, build_libraries=True)

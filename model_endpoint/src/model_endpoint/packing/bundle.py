@@ -31,15 +31,17 @@ import yaml
 
 from model_endpoint.models import rows as contract_rows
 from model_endpoint.models import stored
-from model_endpoint.models.card import FURTHER, Card, Output
+from model_endpoint.models.card import FURTHER, Card
 from model_endpoint.models.contract import ARRAY, FRAME, Feature
 from model_endpoint.models.errors import BundleError, GoldenAnswerError, RequestError
 from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
 from model_endpoint.models.model import Model
-from model_endpoint.models.predictor import Outputs, Rows
+from model_endpoint.models.predictor import Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing import questions, storing, training_data
+from model_endpoint.packing.answers import classes_of, outputs_of
+from model_endpoint.packing.compiling.common import stripped
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
 from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
@@ -53,7 +55,6 @@ from model_endpoint.packing.variations import varied
 CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
 LARGEST_VERIFICATION = 1 << 28  # bytes; 200 rows of 5,000 columns have about 20 million
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
-DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,11 @@ def pack(
     from what the estimator knows come the contract, the verification rows (at most `sample` of them, spread evenly,
     and rows of values that a request may have besides) and the golden requests. Every row is sent through every form
     of a request, and compared with the estimator's own answer. `libraries` gives the versions that the estimator was
-    fitted with, by the form of input that it gets. `tell` gets what the user should know. Raises BundleError.
+    fitted with, by the form of input that it gets. `tell` gets what the user should know. Of a search for the best
+    parameters only what predicts is packed. Raises BundleError.
     """
     with _named(directory), _quiet():
+        estimator = stripped(estimator)
         found = _contract(estimator, data, options, sample, tell)
         _require_alone(found.company, options.get("depends_on_company", False), tell)
         asked = _without_uncompiled(estimator, found.asked)
@@ -114,8 +117,8 @@ def _card(
     return Card(
         **about,
         features=found.features,
-        outputs=_outputs(asked.answers),
-        classes=_classes(estimator),
+        outputs=outputs_of(asked.answers),
+        classes=classes_of(estimator),
         training_data_sha256=found.source.sha256(),
         model_sha256=hashlib.sha256(dump).hexdigest(),
         allowed_types=stored.untrusted_types(about["stored_as"], dump),
@@ -230,26 +233,6 @@ def _without_uncompiled(estimator: Any, asked: Asked) -> Asked:
     return Asked(asked.form, asked.dtype, [item for item in asked.more if item not in dropped], answers)
 
 
-def _outputs(answers: Outputs) -> list[Output]:
-    """The outputs as the protocol describes them; raises BundleError for a type that it lacks."""
-    outputs = []
-    for name, array in answers.items():
-        if array.dtype.kind not in DATATYPES:
-            raise BundleError(f"{name} is of type {array.dtype}, for which the protocol has no datatype")
-        single = array.dtype == np.float32
-        datatype = "FP32" if single else DATATYPES[array.dtype.kind]
-        outputs.append(Output(name, datatype, [-1, *array.shape[1:]]))
-    return outputs
-
-
-def _classes(estimator: Any) -> list[Any] | None:
-    try:
-        classes = estimator.classes_
-    except AttributeError:
-        return None
-    return None if classes is None else [_plain(group) for group in classes]
-
-
 def _verified(
     estimator: Any, dump: bytes, card: Card, data: TrainingData, asked: Asked
 ) -> tuple[list[Any], Answers]:
@@ -343,9 +326,8 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
 
 
 def _require_files(directory: Path, *names: str) -> None:
-    for name in names:
-        if not (directory / name).is_file():
-            raise BundleError(f"{directory}: {name} is missing; pack it again with flotilla-model pack")
+    if lacking := [name for name in names if not (directory / name).is_file()]:
+        raise BundleError(f"{directory}: {lacking[0]} is missing; pack it again with flotilla-model pack")
 
 
 def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
@@ -387,7 +369,3 @@ def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], 
         return rows.tolist(), {output: array.tolist() for output, array in own.items()}
     except Exception as error:  # a model that was tampered with raises any
         raise BundleError(f"{directory}: {name} can't be used: {error}") from None
-
-
-def _plain(label: Any) -> Any:
-    return label.tolist() if hasattr(label, "tolist") else label

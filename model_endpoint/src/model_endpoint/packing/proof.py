@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from model_endpoint.models.scikit_learn import SklearnPredictor
 from model_endpoint.packing.compiling.common import NotCompilableError, sklearn_name
 
 TOLERANCE = 1e-12  # relative
+SMALL = 1e-2
 SINGLE_TOLERANCE = 2.0**-22  # of an answer in float32: its last bit, by two libraries' exponential functions
 RANDOM_ROWS = 20_000
 SINGLE_ROWS = 100
@@ -28,7 +29,8 @@ EXTREMES = (0.0, -0.0, 5e-324, 1e-300, -1e-300, 1e-45, 16777217.0, 3.4e38, -3.4e
 class Proof:
     """How many rows were compared with scikit-learn, and how large the largest difference was.
 
-    `largest_difference` is relative; `bit_for_bit` says that every output of every row was identical.
+    `largest_difference` is relative to the number, or to SMALL of its output's mean size if that is larger;
+    `bit_for_bit` says that every output of every row was identical.
     """
 
     verification_rows: int
@@ -63,6 +65,7 @@ def prove(
     singles = np.concatenate([verification[: SINGLE_ROWS // 2], random[: SINGLE_ROWS // 2]])
     worst = 0.0
     same_bits = True
+    floors: dict[str, float] = {}
     batches = [("verification", verification), ("random", random), ("edge", edges)]
     batches += [("single", row[np.newaxis]) for row in singles]
     extremes = [np.where(generator.random(len(low)) < 0.5, value, random[0]) for value in EXTREMES]
@@ -70,29 +73,46 @@ def prove(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow in extreme rows is part of the comparison
         for label, rows in batches:
-            expected, got = _attempt(reference, rows, more), _attempt(candidate, rows, more)
+            expected, got = attempt(reference, rows, more, Exception), attempt(candidate, rows, more)
             if expected is None or got is None:
                 if expected is not got:
                     raise NotCompilableError(
                         f"only one of scikit-learn and the compiled form refuses a row ({label}: {rows[0].tolist()})"
                     )
                 continue
-            difference, identical = _compare(label, expected, got)
+            floors = floors or mean_sizes(expected)
+            difference, identical = compare(label, expected, got, floors)
             worst = max(worst, difference)
             same_bits = same_bits and identical
     return Proof(len(verification), len(random), len(edges) + len(extremes), len(singles), worst, same_bits)
 
 
-def _attempt(predictor: Predictor, rows: Rows, more: Collection[str]) -> Outputs | None:
-    """The outputs, or None when the predictor refuses the rows."""
+def mean_sizes(outputs: Outputs) -> dict[str, float]:
+    """A part of the mean size of each output's numbers: a sum that is near 0 by chance has no digits of its own."""
+    return {
+        name: float(np.abs(array).mean()) * SMALL
+        for name, array in outputs.items()
+        if array.dtype.kind == "f" and array.size
+    }
+
+
+def attempt(
+    predictor: Predictor, rows: Any, more: Collection[str], refuses: type[Exception] = ValueError
+) -> Outputs | None:
+    """The outputs, or None when the predictor refuses the rows, by an error of `refuses`."""
     try:
         return predictor(rows, True, more) if more else predictor(rows)
-    except ValueError:
+    except refuses:
         return None
 
 
-def _compare(label: str, expected: Outputs, got: Outputs) -> tuple[float, bool]:
-    """The largest relative difference, and whether all outputs are identical. Raises NotCompilableError."""
+def compare(
+    label: str, expected: Outputs, got: Outputs, floors: Mapping[str, float] | None = None
+) -> tuple[float, bool]:
+    """The largest relative difference, and whether all outputs are identical. Raises NotCompilableError.
+
+    A difference is relative to the number, or to the output's number in `floors` if that is larger.
+    """
     if list(expected) != list(got):
         raise NotCompilableError(
             f"the compiled form's outputs are {', '.join(got)} instead of {', '.join(expected)}"
@@ -112,8 +132,8 @@ def _compare(label: str, expected: Outputs, got: Outputs) -> tuple[float, bool]:
         if np.array_equal(left, right):
             continue
         identical = False
-        scale = np.maximum(np.abs(right), np.finfo(np.float64).tiny)
-        found = float((np.abs(left - right) / scale).max())
+        floor = max((floors or {}).get(name, 0.0), np.finfo(np.float64).tiny)
+        found = float((np.abs(left - right) / np.maximum(np.abs(right), floor)).max())
         if not found <= (SINGLE_TOLERANCE if right.dtype == np.float32 else TOLERANCE):
             raise NotCompilableError(f"{name} differs by {found:.1e} relative on {label} rows")
         worst = max(worst, found)
@@ -125,7 +145,8 @@ def _edge_rows(
 ) -> Iterator[Rows]:
     """Rows with values at, just below and just above thresholds of the model's trees, in float64 and in float32."""
     final = estimator.steps[-1][1] if sklearn_name(estimator) == "Pipeline" else estimator
-    members = np.ravel(getattr(final, "estimators_", [final])).tolist()
+    members = getattr(final, "estimators_", [final])
+    members = members.ravel().tolist() if isinstance(members, np.ndarray) else members
     trees = [member.tree_ for member in members if hasattr(member, "tree_")]
     splits = [
         (tree.feature[node], tree.threshold[node])
