@@ -77,7 +77,8 @@ def test_more_long_requests_than_may_wait_are_refused(models: Models) -> None:
 
 
 def test_turns_are_given_one_after_another() -> None:
-    long_requests, begun = LongRequests(1), []
+    long_requests = LongRequests(1)
+    begun: list[int] = []
 
     def take() -> None:
         assert long_requests.begin()
