@@ -23,7 +23,7 @@ ANSWER_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Scored:
     """The predictions for one piece, the model that made them, and the seconds that the last request took."""
 
     predictions: list[Any]
@@ -68,7 +68,7 @@ class Client:
         self._too_large = too_large
         self._connection = target.connect()
 
-    def score(self, piece: Piece) -> Answer:
+    def score(self, piece: Piece) -> Scored:
         """Have a piece answered. Raises BundleError where that can't succeed."""
         body = self._header + b"".join(piece.records)
         began, refusals = time.monotonic(), 0
@@ -115,7 +115,7 @@ def _retry_after(response: HTTPResponse) -> float:
     return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
-def _read(content: bytes, rows: int, seconds: float, refusals: int) -> Answer:
+def _read(content: bytes, rows: int, seconds: float, refusals: int) -> Scored:
     try:
         answer = json.loads(content)
         predictions = answer["predictions"]
@@ -124,14 +124,14 @@ def _read(content: bytes, rows: int, seconds: float, refusals: int) -> Answer:
         raise BundleError("the answer is not that of a Flotilla endpoint; check the URL") from None
     if len(predictions) != rows:
         raise BundleError(f"{rows} rows were sent and {len(predictions)} predictions came back")
-    return Answer(predictions, model, version, seconds, refusals)
+    return Scored(predictions, model, version, seconds, refusals)
 
 
-def _joined(answers: list[Answer]) -> Answer:
+def _joined(answers: list[Scored]) -> Scored:
     first, second = answers
     if (first.model, first.version) != (second.model, second.version):
         raise BundleError(changed(first.version, second.version))
-    return Answer(
+    return Scored(
         first.predictions + second.predictions,
         first.model,
         first.version,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from model_endpoint.models.errors import BundleError
-from model_endpoint.packing.scoring.client import Answer, changed
+from model_endpoint.packing.scoring.client import Scored, changed
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Output:
         self._file.truncate(self.progress.written)
         self._file.seek(0, os.SEEK_END)
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: Scored) -> None:
         """Add the predictions of the next piece. Raises BundleError where another version of the model made them."""
         progress = self.progress
         if progress.rows and (progress.model, progress.version) != (answer.model, answer.version):

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from model_endpoint.packing.scoring.bar import Bar
-from model_endpoint.packing.scoring.client import Answer, Client, Target
+from model_endpoint.packing.scoring.client import Client, Scored, Target
 from model_endpoint.packing.scoring.output import Output
 from model_endpoint.packing.scoring.pace import Pace
 from model_endpoint.packing.scoring.records import Piece, Records
@@ -39,13 +39,13 @@ def _send_all(
 ) -> None:
     own = threading.local()
 
-    def send(piece: Piece) -> Answer:
+    def send(piece: Piece) -> Scored:
         if not hasattr(own, "client"):
             own.client = Client(target, records.header, pace.too_large)
-        answer: Answer = own.client.score(piece)
+        answer: Scored = own.client.score(piece)
         return answer
 
-    pending: deque[tuple[Piece, Future[Answer]]] = deque()
+    pending: deque[tuple[Piece, Future[Scored]]] = deque()
     position = 0
     with ThreadPoolExecutor(connections) as pool:
         try:
