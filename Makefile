@@ -34,7 +34,7 @@ clean: .venv/deploy ## Remove the images, the internal CA, the caches and .venv 
 	rm -rf "$(CACHE)" .venv
 
 .PHONY: test
-test: test-fast engine ## Run the linters, the unit tests and the Molecule scenarios default, scale and ssh
+test: test-fast test-runs engine ## Run test-fast, test-runs and the Molecule scenarios default, scale and ssh
 	for scenario in $(SCENARIOS); do \
 	  MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/$$scenario molecule test --scenario-name $$scenario; \
 	done
@@ -62,8 +62,16 @@ engine: .venv/deploy
 	ansible-playbook playbooks/inspect.yml playbooks/engine.yml --inventory inventory/local $(BECOME)
 
 .PHONY: test-fast
-test-fast: .venv/test ## Run the linters and unit tests, which need no container, in one to two minutes
-	$(MAKE) --no-print-directory --jobs=3 --output-sync=line ansible-lint lint unit
+test-fast: .venv/test ## Run the linters and the unit tests, in about a minute
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line lint unit
+
+.PHONY: test-runs
+test-runs: .venv/test ## Run ansible-lint, and playbooks on this machine alone, in about a minute and a half
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line ansible-lint runs
+
+.PHONY: runs
+runs: .venv/test
+	pytest tests/runs
 
 .PHONY: ansible-lint
 ansible-lint: .venv/test

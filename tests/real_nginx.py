@@ -8,7 +8,6 @@ import hashlib
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -25,15 +24,14 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     issue,
     make_authority,
 )
-from ansible_collections.flotilla.fleet.plugins.modules.debian_image import mmdebstrap_command
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import endpoint_name
 
 from certificates import pem
 from plays import results_of
+from unpacked import CACHE, unpacked
 
 ROOT = Path(__file__).resolve().parents[1]
 ROLE = ROOT / "roles" / "nginx_lb"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flotilla"
 NODE = "n1"
 STATE: dict[str, Any] = {
     "serial": 1,
@@ -119,24 +117,8 @@ def installation(image: Image) -> Path:
     They come from the tarball that the test fleets' builder keeps, or from Debian's packages.
     """
     name, recipe = image["name"].replace("/", "-").replace(":", "-"), image["recipe"]
-    folder = CACHE / "nginx" / name
-    if not folder.exists():
-        part = folder.with_name(f"{name}.{os.getpid()}")
-        part.mkdir(parents=True)
-        tarball = CACHE / "builder" / f"{name}.tar"
-        if not tarball.exists():
-            # A capability can't be set everywhere, and is for ports below 1024.
-            tarball = part / "packages.tar"
-            command = mmdebstrap_command(
-                recipe["suite"], recipe["packages"], {}, recipe["files"], [], str(tarball)
-            )
-            subprocess.run(command, check=True, capture_output=True, timeout=300)
-        subprocess.run(["tar", "-xf", tarball, "-C", part, "--exclude=./dev", "--no-same-owner"], check=True)
-        (part / "packages.tar").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # another process was faster
-            part.rename(folder)
-        shutil.rmtree(part, ignore_errors=True)
-    return folder
+    kept = CACHE / "builder" / f"{name}.tar"
+    return unpacked(CACHE / "nginx" / name, recipe["suite"], recipe["packages"], recipe["files"], kept)
 
 
 def write_certificates(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 import multiprocessing
@@ -17,7 +16,7 @@ from ansible.executor.process.worker import WorkerProcess
 from ansible.plugins.action import ActionBase
 from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import Owner, Silence, describe
 from ansible_collections.flotilla.fleet.plugins.plugin_utils import lock_keeper
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.operator import user_name
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.operator import now, user_name
 
 POLL_SECONDS = 1.0
 REPORT_SECONDS = 10.0
@@ -40,11 +39,6 @@ def main_process() -> int:
     parent = multiprocessing.parent_process()
     in_worker = isinstance(multiprocessing.current_process(), WorkerProcess)
     return parent.pid if in_worker and parent and parent.pid else os.getpid()
-
-
-def now() -> str:
-    """Return the time, in ISO 8601, UTC."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def this_run(playbook: str) -> Owner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 from ansible import constants, context
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as AnsiblesOwn
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.command_line import refused_options
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.lines import (
     INDENT,
     Change,
@@ -114,6 +116,9 @@ class CallbackModule(AnsiblesOwn):  # type: ignore[misc]  # Ansible has no types
     def v2_playbook_on_start(self, playbook: Any) -> None:  # noqa: ARG002
         self._checking = bool(context.CLIARGS.get("check"))
         self._ticker.start()
+        if refusal := refused_options(constants.DEFAULT_STRATEGY):
+            # Ansible ends such a run by an error of its own, after which it asks no callback.
+            atexit.register(self._show_refusal, refusal)
 
     @unless_verbose
     def v2_playbook_on_play_start(self, play: Any) -> None:
@@ -218,6 +223,13 @@ class CallbackModule(AnsiblesOwn):  # type: ignore[misc]  # Ansible has no types
         changed = {host: stats.changed[host] for host in sorted(stats.changed)}
         color = constants.COLOR_CHANGED if any(changed.values()) else constants.COLOR_OK
         self._emit(count_line(changed, checking=self._checking), color)
+
+    def _show_refusal(self, words: str) -> None:
+        """Show why preflight has refused the run's options; a playbook of somebody else's has begun a play."""
+        if not self._step:
+            where = "the controller", "Check the inventory", "Check the options of the command line"
+            for line in failure_summary([Failure(*where, words, own=True)]):
+                self._emit(line, constants.COLOR_ERROR)
 
     def _end_task(self, result: Any) -> None:
         self._progress.end(result.task._uuid, result.host.get_name())

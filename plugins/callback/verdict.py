@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import pathlib
@@ -12,7 +11,7 @@ from typing import Any
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.operator import user_name
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.operator import now, user_name
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.lines import one_line
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.results import error_message
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.seen import Knowledge, Seen
@@ -102,11 +101,6 @@ def conclude(
         "unreachable": dict(unreachable),
         "left_out": left_out,
     }
-
-
-def now() -> str:
-    """Return the time, in ISO 8601, UTC."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no types

@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import present_state
 
 STATE_FILE = pathlib.Path("/var/lib/flotilla/state.json")
+STATE_MODE = 0o600
+"""The state may have settings that are nobody's business, and root alone reads it."""
+
 OS_RELEASE = pathlib.Path("/etc/os-release")
-CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
+CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 CERTIFICATE_FILES = {".cert", ".crt", ".pem"}
 STATE_FIX = "copy it from another load balancer, or remove it to have the next run write it again"
 
@@ -35,21 +38,14 @@ def file_states(folders: Sequence[str]) -> dict[str, str]:
 
 
 def file_certificates(paths: Iterable[str]) -> dict[str, str]:
-    """Return the first certificate of each of the files `paths` that has one, in PEM form, by path."""
+    """Return the certificates of each of the files `paths` that has any, in PEM form, by path."""
     found = {}
     for path in map(pathlib.Path, paths):
         if path.suffix in CERTIFICATE_FILES:
             with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-                if certificate := CERTIFICATE.search(path.read_bytes()):
-                    found[str(path)] = certificate[0].decode()
+                if certificates := CERTIFICATE.findall(path.read_bytes()):
+                    found[str(path)] = "".join(f"{part.decode(errors='replace')}\n" for part in certificates)
     return found
-
-
-def file_texts(patterns: Sequence[str]) -> dict[str, str]:
-    """Return the text of each file that one of `patterns` names, by path."""
-    root = pathlib.Path("/")
-    paths = [path for pattern in patterns for path in sorted(root.glob(pattern.lstrip("/")))]
-    return {str(path): path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()}
 
 
 def link_targets(links: Sequence[str]) -> dict[str, str]:
@@ -72,10 +68,14 @@ def disk_of(folder: pathlib.Path) -> Disk:
     return Disk(place.stat().st_dev, status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
 
 
-def disk_space(folders: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return the bytes that are free and those in all on the disk of each of `folders`, by folder."""
-    disks = {folder: disk_of(pathlib.Path(folder)) for folder in folders}
-    return {folder: {"free": disk.free, "size": disk.size} for folder, disk in disks.items()}
+def disk_space(folders: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the disks of `folders`, each with those that are on it, the bytes that are free, and those in all."""
+    found: dict[int, dict[str, Any]] = {}
+    for folder in folders:
+        disk = disk_of(pathlib.Path(folder))
+        found.setdefault(disk.number, {"folders": [], "free": disk.free, "size": disk.size})
+        found[disk.number]["folders"].append(folder)
+    return list(found.values())
 
 
 def fleet_state(path: pathlib.Path = STATE_FILE) -> dict[str, Any] | None:

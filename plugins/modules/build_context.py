@@ -75,8 +75,9 @@ lock:
   type: str
 """
 
-# Files that tools leave in a work tree, and that do not belong in an image.
-LEFT_OUT = {"__pycache__", "build", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store"}
+# Files that tools leave in a work tree, and that do not belong in an image. A bundle's code is hashed without them too,
+# by `model_endpoint.packing.code`.
+LEFT_OUT = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store"}
 MODELS = "models"
 TRUSTED = "trusted.yml"
 
@@ -88,15 +89,16 @@ def files_below(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
         ValueError: when `folder` is not a folder or has no file.
     """
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    kept = {
-        name: path
-        for name, path in files.items()
-        if not LEFT_OUT.intersection(name.parts)
-        and not any(part.endswith(".egg-info") for part in name.parts)
-    }
+    kept = {name: path for name, path in files.items() if not LEFT_OUT.intersection(name.parts)}
     if not kept:
         raise ValueError(f"{folder} holds no file to build an image from")
     return kept
+
+
+def _of_another(name: pathlib.Path) -> bool:
+    """Whether a file of the source is a model of it, or was made by pip when it built the package."""
+    made = name.parts[0] == "build" or any(part.endswith(".egg-info") for part in name.parts)
+    return made or name.parts[0] == MODELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Context:
 
         Raises ValueError as files_below does.
         """
-        files = {name: path for name, path in files_below(self.source).items() if name.parts[0] != MODELS}
+        files = {name: path for name, path in files_below(self.source).items() if not _of_another(name)}
         files |= {pathlib.Path(MODELS) / name: path for name, path in files_below(self.models).items()}
         return {name: path for name, path in sorted(files.items()) if name.as_posix() not in (LOCK, TRUSTED)}
 

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import array
-import fcntl
 import http.client
 import json
 import pathlib
 import socket
 import ssl
-import struct
 import time
 import urllib.parse
 from typing import Any
@@ -22,6 +19,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
 from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import found_firewall
+from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import bridge_address, own_addresses
 from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
     LOCK,
     LOCK_FOLDER,
@@ -33,7 +31,6 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files impor
     distribution,
     file_certificates,
     file_states,
-    file_texts,
     fleet_state,
     link_targets,
     os_release,
@@ -62,11 +59,6 @@ options:
     type: list
     elements: path
     default: []
-  texts:
-    description: The files whose text to return, as shell patterns.
-    type: list
-    elements: str
-    default: []
   links:
     description: The symbolic links to read.
     type: list
@@ -74,7 +66,8 @@ options:
     default: []
   disks:
     description:
-      - The folders on whose disks to read the free space. A folder that is missing stands for the folder above.
+      - The folders on whose disks to read the free space, besides the engine's own. A folder that is missing stands for
+        the folder above.
     type: list
     elements: path
     default: []
@@ -116,6 +109,11 @@ engine_version:
   returned: always
   type: str
   sample: 26.1.5+dfsg1
+engine_folder:
+  description: The folder where the engine keeps its images.
+  returned: always
+  type: str
+  sample: /var/lib/docker
 bridge:
   description: The IPv4 address of the engine's bridge, docker0.
   returned: always
@@ -125,6 +123,11 @@ addresses:
   returned: always
   type: dict
   sample: {127.0.0.1: lo, 192.0.2.11: eth0}
+network:
+  description: The C(subnet) and the driver's C(options) of the engine's network flotilla, empty where there is none.
+  returned: always
+  type: dict
+  sample: {subnet: 169.254.83.0/24, options: {com.docker.network.bridge.name: flotilla0}}
 containers:
   description:
     - The fleet's containers (those with a label flotilla.role), running or not, by name. A container that Docker
@@ -159,10 +162,8 @@ files:
   returned: always
   type: dict
   sample: {/etc/flotilla/nginx/nginx.conf: "5f70…:0644:0"}
-texts:
-  description: The text of each file that O(texts) names, by path.
 certificates:
-  description: The first certificate of each file in O(folders) that has one, in PEM form, by path.
+  description: The certificates of each file in O(folders) that has any, in PEM form, by path.
   returned: always
   type: dict
 links:
@@ -174,10 +175,13 @@ systemd:
   returned: always
   type: bool
 disks:
-  description: The bytes that are C(free) and those in all (C(size)) on the disk of each of O(disks), by folder.
+  description:
+    - The disks of the folder where the engine keeps its images, and of O(disks), each with the C(folders) that are on
+      it, the bytes that are C(free), and those in all (C(size)).
   returned: always
-  type: dict
-  sample: {/var/lib/docker: {free: 10737418240, size: 53687091200}}
+  type: list
+  elements: dict
+  sample: [{folders: [/var/lib/docker, /var/lib/flotilla], free: 10737418240, size: 53687091200}]
 lock:
   description: The run that holds the deploy lock, as module deploy_lock wrote it, empty where none does.
   returned: always
@@ -219,12 +223,7 @@ certificate:
 """
 
 SYSTEMD = pathlib.Path("/run/systemd/system")  # sd_booted(3)
-BRIDGE = "docker0"
-SIOCGIFADDR = 0x8915
-SIOCGIFCONF = 0x8912
-# Each address that SIOCGIFCONF returns (netdevice(7)): the interface's name, and at byte 20 the address.
-ADDRESS_BYTES = 40
-MOST_ADDRESSES = 4096
+NETWORK = "flotilla"
 
 
 def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
@@ -270,42 +269,28 @@ def fleet_images(engine: Engine) -> tuple[dict[str, str], dict[str, str]]:
     return dict(sorted(ids.items())), published
 
 
-def bridge_address(interface: str = BRIDGE) -> str:
-    """Return the IPv4 address of `interface`, empty where it is missing or has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        try:
-            answer = fcntl.ioctl(any_socket, SIOCGIFADDR, struct.pack("256s", interface.encode()))
-        except OSError:
-            return ""
-    return socket.inet_ntoa(answer[20:24])
-
-
-def own_addresses() -> dict[str, str]:
-    """Return the network interface of each IPv4 address of this machine, by address."""
-    found = array.array("B", bytes(ADDRESS_BYTES * MOST_ADDRESSES))
-    place, length = found.buffer_info()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        answer = fcntl.ioctl(any_socket, SIOCGIFCONF, struct.pack("iL", length, place))
-    filled, _ = struct.unpack("iL", answer)
-    addresses = {}
-    for start in range(0, filled, ADDRESS_BYTES):
-        entry = found[start : start + ADDRESS_BYTES].tobytes()
-        # The name may end with a label, such as eth0:1.
-        interface = entry[:16].partition(b"\0")[0].decode().partition(":")[0]
-        addresses[socket.inet_ntoa(entry[20:24])] = interface
-    return addresses
+def fleet_network(engine: Engine) -> dict[str, Any]:
+    """Return the network NETWORK, as RETURN describes it."""
+    try:
+        network = engine.get(f"/networks/{NETWORK}")
+    except FileNotFoundError:
+        return {}
+    subnets = [entry.get("Subnet", "") for entry in network["IPAM"]["Config"] or ()]
+    return {"subnet": ", ".join(subnets), "options": network["Options"] or {}}
 
 
 def engine_state(engine: Engine) -> dict[str, Any]:
     """Return the engine's part of the result, in the same form when no engine answers."""
     if not engine.answers():
-        empty = {"bridge": "", "containers": {}, "images": {}, "published": {}}
-        return {"engine": False, "engine_version": "", **empty}
+        empty = {"bridge": "", "network": {}, "containers": {}, "images": {}, "published": {}}
+        return {"engine": False, "engine_version": "", "engine_folder": "", **empty}
     images, published = fleet_images(engine)
     return {
         "engine": True,
         "engine_version": engine.version,
+        "engine_folder": engine.get("/info")["DockerRootDir"],
         "bridge": bridge_address(),
+        "network": fleet_network(engine),
         "containers": fleet_containers(engine),
         "images": images,
         "published": published,
@@ -358,7 +343,6 @@ def main() -> None:
         argument_spec={
             "packages": {"type": "list", "elements": "str", "default": []},
             "folders": {"type": "list", "elements": "path", "default": []},
-            "texts": {"type": "list", "elements": "str", "default": []},
             "links": {"type": "list", "elements": "path", "default": []},
             "disks": {"type": "list", "elements": "path", "default": []},
             "asked_at": {"type": "float", "default": 0},
@@ -371,20 +355,22 @@ def main() -> None:
     listing = "--show", "--showformat", "${Package} ${db:Status-Abbrev}\n"
     try:
         files = file_states(module.params["folders"])
+        engine = engine_state(Engine())
         module.exit_json(
             changed=False,
             distribution=distribution(os_release()),
-            **engine_state(Engine()),
+            **engine,
             addresses=own_addresses(),
             packages=installed_packages(
                 _output(module, "dpkg-query", *listing, *packages)[1] if packages else ""
             ),
             files=files,
             certificates=file_certificates(files),
-            texts=file_texts(module.params["texts"]),
             links=link_targets(module.params["links"]),
             systemd=SYSTEMD.is_dir(),
-            disks=disk_space(module.params["disks"]),
+            disks=disk_space(
+                [folder for folder in (engine["engine_folder"], *module.params["disks"]) if folder]
+            ),
             **lock_state(),
             firewall=found_firewall(_output(module, "iptables-save", "-t", "filter")[1]),
             state=fleet_state(),

@@ -15,6 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
 from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import file_state, present_state
 from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
+from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import STATE_MODE
 from ansible_collections.flotilla.fleet.plugins.module_utils.nginx_status import served_version
 
 DOCUMENTATION = r"""
@@ -96,7 +97,7 @@ reloaded:
 CONTAINER = "flotilla-nginx"
 RELOAD_SECONDS = 10
 POLL_SECONDS = 0.1
-CONFIGURATION_MODE, STATE_MODE = 0o400, 0o600
+CONFIGURATION_MODE = 0o400
 
 Run = Callable[[list[str]], tuple[int, str, str]]
 

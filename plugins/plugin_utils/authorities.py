@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import pathlib
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.flotilla.fleet.plugins.module_utils.certificate_store import AUTHORITIES
@@ -18,6 +19,13 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import fle
 
 END = "-----END CERTIFICATE-----"
 LOST = "-e internal_ca_lost=true"
+
+TRUSTED = (
+    f"{ENDPOINTS_FOLDER}/*/clients.crt",
+    f"{BALANCER_FOLDER}/servers.crt",
+    "/etc/flotilla/registry/fleet.crt",
+)
+"""The files with the authorities that endpoints, load balancers and the registry trust, as shell patterns."""
 
 
 def _certificates(text: str) -> Iterator[str]:
@@ -57,17 +65,20 @@ def may_begin(hostvars: HostVars, groups: Groups) -> bool:
     )
 
 
-def refusal(hostvars: HostVars, groups: Groups, directory: str, *, limited: bool) -> str:
+def refusal(hostvars: HostVars, groups: Groups, directory: str, *, limited: bool, elsewhere: str = "") -> str:
     """Return why the run must not issue certificates, in a sentence; empty where it may.
 
     An authority is begun only where no machine of the inventory can have certificates of another one, and no machine
-    loses those of an authority that this controller does not have.
+    loses those of an authority that this controller does not have. `elsewhere` are the authorities that the first load
+    balancer trusts, where the run is about no load balancer.
     """
     own = read_own(directory)
     inspected = [host for host in fleet_hosts(groups) if _inspected(hostvars, host)]
     for host in inspected:
         if (foreign := _foreign(_found(hostvars, host), own)) is not None:
             return _another(host, foreign, own)
+    if (foreign := _foreign([elsewhere], own)) is not None:
+        return _another(groups["load_balancers"][0], foreign, own)
     if own.complete:
         return ""
     for host in inspected:
@@ -94,7 +105,9 @@ def _inspected(hostvars: HostVars, host: str) -> bool:
 
 
 def _found(hostvars: HostVars, host: str) -> list[str]:
-    return list(hostvars[host]["flotilla_machine"].get("texts", {}).values())
+    """Return the certificates of each file of trusted authorities on the machine of `host`."""
+    files: Mapping[str, str] = hostvars[host]["flotilla_machine"].get("certificates", {})
+    return [text for path, text in files.items() if any(fnmatch.fnmatchcase(path, each) for each in TRUSTED)]
 
 
 def _holds_certificates(hostvars: HostVars, host: str) -> bool:

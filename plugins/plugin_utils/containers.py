@@ -44,7 +44,7 @@ class Deviation(NamedTuple):
     """In what a container is not as its service."""
 
     name: str
-    """A setting, or missing, stopped, image, labels or files."""
+    """A setting, or missing, stopped, unhealthy, image, labels or files."""
     wanted: str
     found: str
 
@@ -89,6 +89,8 @@ def container_deviations(
     deviations += _parts("labels", service.get("labels", {}), found["labels"])
     if not found["running"]:
         deviations.append(Deviation("stopped", "running", "stopped"))
+    elif found["health"] == "unhealthy":
+        deviations.append(Deviation("unhealthy", "healthy", "unhealthy"))
     if not _is_image(found, service["image"], machine.get("images", {}), builder_images or {}):
         deviations.append(Deviation("image", f"image {service['image']}", f"image {found['image']}"))
     if service.get("reads_files_at_start") and found["newer_files"]:

@@ -1,7 +1,8 @@
-"""Runs on the controller: who runs the playbook."""
+"""Runs on the controller: who runs the playbook, and when."""
 
 from __future__ import annotations
 
+import datetime
 import getpass
 import os
 
@@ -17,3 +18,8 @@ def user_name() -> str:
 def operator() -> str:
     """Return who runs the playbook, as USER@CONTROLLER."""
     return f"{user_name()}@{os.uname().nodename}"
+
+
+def now() -> str:
+    """Return the time, in ISO 8601, UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

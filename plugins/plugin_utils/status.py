@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, TypedDict, TypeVar
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.certificates import (
-    CLIENTS_WARNED_DAYS,
-)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.health import (
     Seen,
     faults_of,
@@ -44,7 +40,7 @@ class NodeStatus(TypedDict):
     """What a node runs, and how it is. Times are seconds since the epoch."""
 
     state: str
-    """up, down, drained, or that the node is not in the traffic."""
+    """up, down, drained, that the node is not in the traffic, or that no load balancer was looked at."""
     reason: str
     weight: int
     share: int
@@ -66,6 +62,8 @@ class NodeStatus(TypedDict):
 class BalancerStatus(TypedDict):
     """What a load balancer serves: the version of its configuration, and the virtual address if it holds that."""
 
+    asked: bool
+    """Whether the run is about it, which --limit decides."""
     reached: bool
     serves: str
     holds: str
@@ -100,6 +98,7 @@ class FleetStatus(TypedDict):
 def fleet_status(
     hostvars: HostVars,
     groups: Groups,
+    in_scope: Sequence[str],
     reached: Sequence[str],
     state: State,
     samples: Sequence[Sample],
@@ -109,19 +108,11 @@ def fleet_status(
 ) -> FleetStatus:
     """Return what runs where.
 
-    `reached` are the hosts that could be inspected, `samples` the load balancers' answers to module access_log about
-    the last LOG_SECONDS, `older_samples` those about a longer time, where a node was not reached.
+    `in_scope` are the hosts that the run is about, `reached` those that could be inspected. `samples` are the load
+    balancers' answers to module access_log about the last LOG_SECONDS, `older_samples` those about a longer time,
+    where a node was not reached.
     """
-    balancers = [name for name in groups["load_balancers"] if name in reached]
-    older = merge_samples(older_samples)
-    drained, seen = drained_nodes(hostvars, groups["model_nodes"], state), seen_endpoints(hostvars, balancers)
     sample = merge_samples(samples)
-    nodes: dict[str, NodeStatus] = {}
-    for node in groups["model_nodes"]:
-        own = seen.get(node, {})
-        nodes[node] = _node_status(hostvars, node, node in reached, node in drained, state, own, sample)
-        answers = nodes[node]["reached"] or nodes[node]["health"] == "ready"
-        nodes[node]["last_seen"] = now if answers else _last_answer(older, node)
     candidate = state["candidate"]
     slots = {state["live_slot"]: state["live"]} if state["live"] else {}
     if candidate:
@@ -145,14 +136,39 @@ def fleet_status(
             if slot in sample["slots"]
         },
         "load_balancers": {
-            name: _balancer_status(hostvars, name, name in reached) for name in groups["load_balancers"]
+            name: _balancer_status(hostvars, name, name in in_scope, name in reached)
+            for name in groups["load_balancers"]
         },
-        "nodes": nodes,
+        "nodes": _nodes(hostvars, groups, reached, state, sample, merge_samples(older_samples), now),
         "differences": list(differences),
     }
 
 
-def status_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now: float) -> FleetStatus:
+def _nodes(
+    hostvars: HostVars,
+    groups: Groups,
+    reached: Sequence[str],
+    state: State,
+    sample: Sample,
+    older: Sample,
+    now: float,
+) -> dict[str, NodeStatus]:
+    balancers = [name for name in groups["load_balancers"] if name in reached]
+    drained, seen = drained_nodes(hostvars, groups["model_nodes"], state), seen_endpoints(hostvars, balancers)
+    nodes: dict[str, NodeStatus] = {}
+    for node in groups["model_nodes"]:
+        own = seen.get(node, {})
+        nodes[node] = _node_status(hostvars, node, node in reached, node in drained, state, own, sample)
+        if not balancers:  # whose state tells it
+            nodes[node]["state"] = NOT_LOOKED_AT
+        answers = nodes[node]["reached"] or nodes[node]["health"] == "ready"
+        nodes[node]["last_seen"] = now if answers else _last_answer(older, node)
+    return nodes
+
+
+def status_step(
+    hostvars: HostVars, groups: Groups, in_scope: Sequence[str], present: Sequence[str], now: float
+) -> FleetStatus:
     """Return fleet_status of what playbooks/status.yml has found out: facts of the hosts that are `present`."""
     facts = hostvars[present[0]]
     balancers = [hostvars[host] for host in groups["load_balancers"] if host in present]
@@ -161,7 +177,8 @@ def status_step(hostvars: HostVars, groups: Groups, present: Sequence[str], now:
         for name in ("release_access_log", "release_older_log")
     )
     state: State = facts["release_state"]
-    return fleet_status(hostvars, groups, present, state, samples, older, facts["flotilla_differences"], now)
+    differences = facts["flotilla_differences"]
+    return fleet_status(hostvars, groups, in_scope, present, state, samples, older, differences, now)
 
 
 def _machine(hostvars: HostVars, host: str) -> Mapping[str, Any]:
@@ -218,45 +235,17 @@ def _health(seen: Mapping[str, Mapping[str, Seen]], *, takes_traffic: bool) -> s
     return "; ".join(fault for views in seen.values() for fault in faults_of(views)) or "ready"
 
 
-def _balancer_status(hostvars: HostVars, name: str, reached: bool) -> BalancerStatus:
+def _balancer_status(hostvars: HostVars, name: str, asked: bool, reached: bool) -> BalancerStatus:
     """Return the status of a load balancer."""
     found = _machine(hostvars, name) if reached else {}
     holds = reached and holds_address(hostvars, name)
     return {
+        "asked": asked,
         "reached": reached,
         "serves": str(found.get("served", "")),
         "holds": virtual_address(hostvars, {"load_balancers": [name]}) if holds else "",
         "certificate_end": _end(str(found.get("certificate", ""))),
     }
-
-
-def certificate_warnings(hostvars: HostVars, balancers: Sequence[str], now: float) -> list[str]:
-    """Return a line for each certificate that a run gave the load balancers to show and that expires soon."""
-    given = {}
-    for name in balancers:
-        variables = hostvars[name]
-        if variables.get("nginx_lb_tls") == "own":
-            given[name] = variables["nginx_lb_tls_certificate"]
-        elif variables.get("nginx_lb_tls") == "internal":
-            issued = variables.get("internal_ca_issued", {}).get("certificates", {})
-            given[name] = issued.get(f"frontend-{name}", {}).get("certificate", "")
-    return _warnings(given, now)
-
-
-def _warnings(certificates: Mapping[str, str], now: float) -> list[str]:
-    """Return the warnings about the certificates that load balancers show, in PEM form by load balancer."""
-    lines = []
-    for certificate in dict.fromkeys(certificates.values()):
-        end = _end(certificate)
-        if end is None or end - now > CLIENTS_WARNED_DAYS * 86400:
-            continue
-        names = ", ".join(name for name in certificates if certificates[name] == certificate)
-        days = int((end - now) // 86400)
-        when = f"ends in {days} day{'' if days == 1 else 's'}" if end > now else "has ended"
-        lines.append(
-            f"{names}: the certificate that clients see {when} ({_time(end)}): renew it, and run site.yml"
-        )
-    return lines
 
 
 def _end(certificate: str) -> float | None:
@@ -270,10 +259,3 @@ def _release(container: Container | None) -> str:
     """Return the release in a container; in brackets if the container is stopped, for a rollback to start."""
     release = container["labels"].get("flotilla.release", "") if container else ""
     return release if not container or container["running"] or not release else f"({release})"
-
-
-def _time(seconds: float | None) -> str:
-    """Return a time, in seconds since the epoch, as text in UTC."""
-    return (
-        "unknown" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    )

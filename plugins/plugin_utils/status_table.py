@@ -14,7 +14,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
 )
 
 COLUMNS = ("node", "state", "weight", "live", "other slot", "health", "req/s", "failed", "in flight")
-WIDEST = (18, 12, 6, 14, 14, 15, 6, 6, 9)
+WIDEST = (18, 13, 6, 14, 14, 15, 6, 6, 9)
 """How many characters of each column are shown. With two spaces between, a line fits into 100 for usual names."""
 
 NO_TRAFFIC = {"not in the traffic": "no traffic"}
@@ -67,7 +67,9 @@ def _in_words(difference: Difference) -> str:
 
 def _releases(status: FleetStatus) -> str:
     """Return the line about the releases."""
-    if not any(balancer["reached"] for balancer in status["load_balancers"].values()):
+    if not any(balancer["asked"] for balancer in status["load_balancers"].values()):
+        return f"live: {NOT_LOOKED_AT}, as --limit names no load balancer"
+    if not _looked(status):
         return f"live: {NOT_LOOKED_AT}, as no load balancer could be reached"
     parts = [f"live: {status['live'] or 'nothing'} ({status['live_slot']})"]
     if candidate := status["candidate"]:
@@ -82,6 +84,11 @@ def _releases(status: FleetStatus) -> str:
     return ", ".join(parts)
 
 
+def _looked(status: FleetStatus) -> bool:
+    """Tell whether a load balancer was looked at, which tells what is live, the lock and the requests."""
+    return any(balancer["reached"] for balancer in status["load_balancers"].values())
+
+
 def _balancers(status: FleetStatus) -> str:
     """Return the line about the load balancers and the deploy lock."""
     told = []
@@ -89,7 +96,8 @@ def _balancers(status: FleetStatus) -> str:
         serves = f"serves {balancer['serves']}" if balancer["serves"] else "does not serve"
         holds = f" and holds {balancer['holds']}" if balancer["holds"] else ""
         told.append(f"{name} {serves if balancer['reached'] else NOT_LOOKED_AT}{holds}")
-    return "; ".join([", ".join(told), f"lock {status['lock'] or 'free'}"])
+    lock = status["lock"] or ("free" if _looked(status) else NOT_LOOKED_AT)
+    return "; ".join([", ".join(told), f"lock {lock}"])
 
 
 def _traffic(status: FleetStatus) -> str:
@@ -99,6 +107,8 @@ def _traffic(status: FleetStatus) -> str:
         f"{100 * figures['failure_share']:.1f} % failed, p95 {1000 * figures['p95']:.0f} ms"
         for release, figures in status["traffic"].items()
     ]
+    if not _looked(status):
+        return f"requests: {NOT_LOOKED_AT}"
     return "; ".join(told or ["no requests in the last minute"])
 
 

@@ -197,6 +197,10 @@ def container_name(node: str, slot: str) -> str:
     return f"flotilla-{node}-{slot}"
 
 
+NGINX_CONTAINER, KEEPALIVED_CONTAINER = "flotilla-nginx", "flotilla-keepalived"
+REGISTRY_CONTAINERS = ("flotilla-registry", "flotilla-registry-push")
+"""The names of the containers of load balancers, and of the builder."""
+
 SLOTS = ("blue", "green")
 """The two places for an endpoint's container on a node."""
 

@@ -67,6 +67,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 # As the engine tells of the container that an earlier version, which labelled it otherwise, has run.
 EARLIER_CONTAINER = {
     "running": True,
+    "health": "",
     "image": "10.0.0.1:5000/flotilla/nginx@sha256:1",
     "image_id": "sha256:id",
     "labels": {"flotilla.role": "load_balancer", "flotilla.recipe": "0" * 64},

@@ -158,7 +158,7 @@ REFUSED_VARIABLES = {
         "nginx_lb_virtual_address",
         "nginx_lb_watch_p95_factor",
     },
-    "tests/unit/test_bad_inventories.py": {
+    "tests/runs/test_bad_inventories.py": {
         "fast lane",
         "nginx_lb_canary_percent",
         "nginx_lb_virtual_address",

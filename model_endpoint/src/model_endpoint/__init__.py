@@ -48,7 +48,7 @@ def pack(
         metrics=dict(metrics or {}),
         trusted=None if trusted is None else Path(trusted),
         code=[Path(path) for path in code],
-        types=types,
+        types=types or {},
         order=order,
         depends_on_company=depends_on_company,
     )

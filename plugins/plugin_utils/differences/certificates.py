@@ -15,7 +15,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.files import file_difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import File, file_states
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import HostVars, setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import machine
 
 CLIENTS_WARNED_DAYS = 30
@@ -68,8 +68,11 @@ def _of_machine(fleet: Fleet, host: str, files: Sequence[File], issued: Issued) 
 
 
 def _in_words(certificate: str, issued: Issued, renew_days: int, otherwise: str) -> str:
-    """Return what is wrong with a certificate in PEM form; `otherwise` where it is neither foreign nor ending."""
-    parsed = load_certificate(certificate.encode())
+    """Return what is wrong with a certificate in PEM form; `otherwise` where it is sound, the fleet's, and lasts."""
+    try:
+        parsed = load_certificate(certificate.encode())
+    except ValueError:
+        return "damaged"
     trusted = [known for bundle in issued["authorities"].values() for known in load_certificates(bundle)]
     if not any(parsed == known or is_issued_by(parsed, known) for known in trusted):
         return "of another authority"
@@ -82,14 +85,40 @@ def _shown_to_clients(fleet: Fleet, host: str) -> Iterator[Difference]:
     shown = fleet.found(host)["certificate"]
     if not shown:
         return
-    days = days_left(load_certificate(shown.encode()))
-    if days < CLIENTS_WARNED_DAYS:
+    if told := soon_ending(shown, fleet.now):
         own = setting(fleet.hostvars, host, "nginx_lb_tls") == "own"
         yield {
             "host": host,
             "thing": "certificate that clients see",
             "wanted": f"valid for {CLIENTS_WARNED_DAYS} more days",
-            "found": f"ends in {days} days" if days >= 0 else "has ended",
+            "found": told,
             "mended_by": "a new nginx_lb_tls_certificate, and site.yml" if own else "site.yml",
             "change": "",
         }
+
+
+def certificate_warnings(hostvars: HostVars, balancers: Sequence[str], now: float) -> list[str]:
+    """Return a line for each certificate that a run gave the load balancers to show and that ends soon."""
+    given: dict[str, list[str]] = {}
+    for name in balancers:
+        variables = hostvars[name]
+        if variables.get("nginx_lb_tls") == "own":
+            given.setdefault(variables["nginx_lb_tls_certificate"], []).append(name)
+        elif variables.get("nginx_lb_tls") == "internal":
+            issued = variables.get("internal_ca_issued", {}).get("certificates", {})
+            given.setdefault(issued.get(f"frontend-{name}", {}).get("certificate", ""), []).append(name)
+    return [
+        f"{', '.join(names)}: the certificate that clients see {told}: renew it, and run site.yml"
+        for certificate, names in given.items()
+        if certificate and (told := soon_ending(certificate, now))
+    ]
+
+
+def soon_ending(certificate: str, now: float) -> str:
+    """Return when the certificate that clients are shown ends, in words; empty where that is long ahead."""
+    end = load_certificate(certificate.encode()).not_valid_after_utc
+    days = int((end.timestamp() - now) // 86400)
+    if days >= CLIENTS_WARNED_DAYS:
+        return ""
+    when = f"ends in {days} day{'' if days == 1 else 's'}" if days >= 0 else "has ended"
+    return f"{when} ({end:%Y-%m-%d %H:%M:%SZ})"

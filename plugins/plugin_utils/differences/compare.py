@@ -26,6 +26,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.machine
     engine_differences,
     unreached_differences,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.network import network_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.nginx import nginx_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.unexplained import (
@@ -47,6 +48,7 @@ KINDS: tuple[Callable[[Fleet], Iterator[Difference]], ...] = (
     disk_differences,
     certificate_differences,
     guard_differences,
+    network_differences,
     unit_differences,
     file_differences,
     service_differences,

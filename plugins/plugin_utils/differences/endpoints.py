@@ -88,20 +88,10 @@ def _settings(fleet: Fleet, node: str, live: Release) -> Iterator[Difference]:
 
 
 def _container(fleet: Fleet, node: str, release: Release, slot: str) -> Iterator[Difference]:
-    """Yield the container of `release` on `node`, where it differs from what is wanted or is not healthy."""
-    name, hostvars = container_name(node, slot), cast("HostVars", fleet.hostvars)
-    machine = cast("Machine", fleet.found(node))
+    """Yield the container of `release` on `node`, where it differs from what is wanted."""
+    hostvars, machine = cast("HostVars", fleet.hostvars), cast("Machine", fleet.found(node))
     if deviations := endpoint_deviations(hostvars, machine, node, slot, release):
-        yield container_difference(node, name, deviations)
-    elif fleet.found(node)["containers"][name]["health"] == "unhealthy":
-        yield {
-            "host": node,
-            "thing": f"container {name}",
-            "wanted": "healthy",
-            "found": "unhealthy",
-            "mended_by": f"playbooks/logs.yml -e node={node}, which shows why",
-            "change": "",
-        }
+        yield container_difference(node, container_name(node, slot), deviations)
 
 
 def _retired(fleet: Fleet, node: str, slot: str) -> Iterator[Difference]:

@@ -38,7 +38,7 @@ def engine_differences(fleet: Fleet) -> Iterator[Difference]:
             "thing": "Docker engine",
             "wanted": f"version {'.'.join(map(str, OLDEST_ENGINE))} or later",
             "found": f"version {found['engine_version']}" if found["engine"] else "no answer",
-            "mended_by": "" if found["engine"] else SITE,
+            "mended_by": f"the upgrade of the Docker engine on {host}" if found["engine"] else SITE,
             "change": "" if found["engine"] else "start a Docker engine",
         }
 
@@ -57,7 +57,7 @@ def clock_differences(fleet: Fleet) -> Iterator[Difference]:
                 "thing": "clock",
                 "wanted": f"within {most:g} s of the controller's",
                 "found": f"{ahead:.0f} s ahead" if ahead > behind else f"{behind:.0f} s behind",
-                "mended_by": "",
+                "mended_by": f"timedatectl set-ntp true on {host}",
                 "change": "",
             }
 
@@ -66,12 +66,12 @@ def disk_differences(fleet: Fleet) -> Iterator[Difference]:
     """Yield the disks that have less free than docker_engine_free_percent."""
     for host in fleet.machines:
         least = float(setting(fleet.hostvars, host, "docker_engine_free_percent"))
-        for folder, disk in fleet.found(host)["disks"].items():
+        for disk in fleet.found(host)["disks"]:
             free = 100 * disk["free"] / disk["size"] if disk["size"] else 100.0
             if free < least:
                 yield {
                     "host": host,
-                    "thing": f"disk of {folder}",
+                    "thing": f"disk of {' and '.join(disk['folders'])}",
                     "wanted": f"{least:g} % free",
                     "found": f"{free:.1f} % free, {disk['free'] / 1e9:.1f} GB",
                     "mended_by": "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import STATE_FILE, STATE_MODE
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.files import file_difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 
@@ -27,7 +28,16 @@ def nginx_differences(fleet: Fleet) -> Iterator[Difference]:
                 "mended_by": SITE,
                 "change": "write the state of the fleet",
             }
+        yield from _state_file(fleet, host)
         yield from _configuration(fleet, host)
+
+
+def _state_file(fleet: Fleet, host: str) -> Iterator[Difference]:
+    """Yield that others than root may read or write a load balancer's state. Its content is compared as the state."""
+    found = fleet.found(host)["files"].get(str(STATE_FILE), "")
+    wanted = f"{found.partition(':')[0]}:{STATE_MODE:04o}:0"
+    if found and found != wanted:
+        yield file_difference(host, str(STATE_FILE), wanted, found)
 
 
 def _configuration(fleet: Fleet, host: str) -> Iterator[Difference]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
@@ -11,6 +12,9 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Gro
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import container_name, other_slot
 
 NO_CHANGE = "nothing would change"
+
+OF_A_KIND = re.compile(r"(?P<verb>\w+) the (?P<kind>\w+) .+")
+"""A change of which a host may have several, such as "write the certificate /etc/…"."""
 
 
 def check_step(hostvars: HostVars, groups: Groups, present: Sequence[str]) -> list[str]:
@@ -51,14 +55,9 @@ def _release(plan: Plan, nodes: Sequence[str]) -> str:
 
 
 def _counted(changes: Sequence[str]) -> list[str]:
-    """Return the changes of a host, several of one kind ("write the certificate …") as their number."""
-    kinds: dict[tuple[str, str], list[str]] = {}
+    """Return the changes of a host, several of one kind as their number: "write 3 certificates"."""
+    kinds: dict[str, list[str]] = {}
     for change in dict.fromkeys(changes):
-        words = change.split(" ", 3)
-        kind = (words[0], words[2]) if words[1:2] == ["the"] and len(words) == 4 else (change, "")
-        kinds.setdefault(kind, []).append(change)
-    counted: Mapping[tuple[str, str], list[str]] = kinds
-    return [
-        own[0] if len(own) == 1 else f"{action} {len(own)} {thing}s"
-        for (action, thing), own in counted.items()
-    ]
+        found = OF_A_KIND.fullmatch(change)
+        kinds.setdefault(f"{found['verb']} {{}} {found['kind']}s" if found else change, []).append(change)
+    return [own[0] if len(own) == 1 else several.format(len(own)) for several, own in kinds.items()]

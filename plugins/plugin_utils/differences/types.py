@@ -46,9 +46,17 @@ class FoundContainer(TypedDict):
     newer_files: bool
 
 
-class Disk(TypedDict):
-    """The space on a disk, in bytes."""
+class FoundNetwork(TypedDict):
+    """The network of the endpoints' containers."""
 
+    subnet: str
+    options: Mapping[str, str]
+
+
+class Disk(TypedDict):
+    """The space on a disk, in bytes, and the folders of the fleet that are on it."""
+
+    folders: Sequence[str]
     free: int
     size: int
 
@@ -58,6 +66,8 @@ class FoundMachine(TypedDict):
 
     engine: bool
     engine_version: str
+    network: FoundNetwork | None
+    """Empty where there is none."""
     containers: Mapping[str, FoundContainer]
     images: Mapping[str, str]
     """The images' ids by name."""
@@ -66,7 +76,7 @@ class FoundMachine(TypedDict):
     certificates: Mapping[str, str]
     links: Mapping[str, str]
     systemd: bool
-    disks: Mapping[str, Disk]
+    disks: Sequence[Disk]
     lock: Owner
     """The run that holds the deploy lock; empty where none does."""
     lock_silent: float | None

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    KEEPALIVED_CONTAINER,
+    NGINX_CONTAINER,
+    REGISTRY_CONTAINERS,
     SLOTS,
     container_name,
     image_builder,
@@ -64,9 +67,9 @@ def _containers_of(fleet: Fleet, host: str) -> list[str]:
     if host in fleet.groups["model_nodes"]:
         names += [container_name(host, slot) for slot in SLOTS]
     if host in fleet.groups["load_balancers"]:
-        names.append("flotilla-nginx")
+        names.append(NGINX_CONTAINER)
         if virtual_address(fleet.hostvars, fleet.groups):
-            names.append("flotilla-keepalived")
+            names.append(KEEPALIVED_CONTAINER)
     if host == image_builder(fleet.groups):
-        names += ["flotilla-registry", "flotilla-registry-push"]
+        names += REGISTRY_CONTAINERS
     return names

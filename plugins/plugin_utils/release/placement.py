@@ -48,12 +48,12 @@ def endpoint_deviations(
 ) -> list[Deviation]:
     """Return in what `node`'s container in `slot` is not as `release` wants it.
 
-    What another version of Flotilla made was made by other rules: of that, only whether it runs is compared.
+    What another version of Flotilla made was made by other rules: of that, only whether it runs well is compared.
     """
     found = container_deviations(machine, endpoint_service(hostvars, node, release, slot))
     if release_settings(release, node).get("recipe") == RECIPE:
         return found
-    return [deviation for deviation in found if deviation.name in ("missing", "stopped")]
+    return [deviation for deviation in found if deviation.name in ("missing", "stopped", "unhealthy")]
 
 
 def differing_settings(

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Mapping
 
+import requests
+
 from fleet.fleet import Fleet
 from fleet.machine import Machine, wait_until
 
@@ -37,6 +39,16 @@ KEYS = {"X-API-Key": "a-key", "Authorization": "Bearer a-key"}
 
 def test_a_thousand_predictions_are_shared_by_weight(fleet: Fleet) -> None:
     fleet.assert_shares(1000)
+
+
+def test_text_and_a_missing_value_reach_the_model(fleet: Fleet) -> None:
+    penguin = {"island": "Biscoe", "sex": None, "bill_length_mm": 47.3, "bill_depth_mm": 15.3}
+    question = {
+        "model": "penguins",
+        "instances": [{**penguin, "flipper_length_mm": 222, "body_mass_g": 5250}],
+    }
+    answer = requests.post(f"{fleet.url}/predict", json=question, timeout=10)
+    assert answer.json()["predictions"] == ["Gentoo"]
 
 
 def connections_opened(machine: Machine) -> int:

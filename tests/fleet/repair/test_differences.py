@@ -3,14 +3,21 @@
 import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
+from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
+    certificate_pem,
+    issue,
+    key_pem,
+    make_authority,
+)
 
-from fleet.deploy import FAILED, FINE, deploy, state
+from fleet.deploy import FAILED, FINE, configurations, deploy, state
 from fleet.fleet import Fleet
 from fleet.load import under_load
-from fleet.machine import Machine
+from fleet.machine import Machine, wait_until
+from fleet.ports import REGISTRY, REGISTRY_PUSH
+from fleet.status import status
 
 HOLDER: dict[str, object] = {
     "user": "nobody",
@@ -20,18 +27,10 @@ HOLDER: dict[str, object] = {
 }
 HOLDER |= {"pid": 1, "started": "0", "pid_space": "0"}
 LOCK = "/var/lib/flotilla/lock.json"
-NGINX = "/etc/flotilla/nginx/nginx.conf"
-
-
-def status(fleet: Fleet, folder: Path, **settings: Any) -> tuple[int, set[tuple[str, str]]]:
-    """Return the exit code of status.yml, and host and thing of each difference that its JSON has."""
-    file = folder / "status.json"
-    outcome = deploy(fleet, "playbooks/status.yml", status_file=str(file), **settings)
-    assert file.exists(), outcome.output[-6000:]
-    found = json.loads(file.read_text())["differences"]
-    for difference in found:
-        assert difference["wanted"] != difference["found"]
-    return outcome.code, {(difference["host"], difference["thing"]) for difference in found}
+NGINX, STATE = "/etc/flotilla/nginx/nginx.conf", "/var/lib/flotilla/state.json"
+SERVER_1, SERVER_2 = (f"/etc/flotilla/endpoints/{node}/server.pem" for node in ("node1", "node2"))
+ENGINE_LINK = "/etc/systemd/system/multi-user.target.wants/docker.service"
+TIMER_LINK = "/etc/systemd/system/timers.target.wants/flotilla-firewall.timer"
 
 
 def live_container(fleet: Fleet, node: Machine) -> str:
@@ -39,64 +38,105 @@ def live_container(fleet: Fleet, node: Machine) -> str:
     return f"flotilla-{node.name}-{state(fleet, fleet.load_balancer.name)['live_slot']}"
 
 
-def break_all(fleet: Fleet) -> set[tuple[str, str]]:
-    """Make a difference of each kind, and return what status has to name."""
-    lb1, lb2 = fleet.load_balancers
+def leave_image(builder: Machine, node: Machine) -> str:
+    """Give a node an image of the model endpoint that no release needs, as an interrupted run does."""
+    repository, image = "flotilla/model-endpoint", "left"
+    pushed = f"{builder.address}:{REGISTRY_PUSH}/{repository}:{image}"
+    small = builder.run("docker", "inspect", "--format", "{{.Image}}", "flotilla-nginx").strip()
+    builder.run("docker", "tag", small, pushed)
+    (digest,) = (
+        line.split()[2]
+        for line in builder.run("docker", "push", pushed).splitlines()
+        if line.startswith(f"{image}: digest: ")
+    )
+    builder.run("docker", "image", "rm", pushed)
+    pulled = f"{builder.address}:{REGISTRY}/{repository}@{digest}"
+    node.run("docker", "pull", pulled)
+    return pulled
+
+
+def serve_other_configuration(balancer: Machine, version: str) -> None:
+    """Have a load balancer serve a configuration that tells another version than `version`."""
+    other = "0" * len(version)
+    balancer.run("sed", "--in-place", f"s/{version}/{other}/", NGINX)
+    balancer.run("docker", "kill", "--signal", "HUP", "flotilla-nginx")
+    ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8090/_lb/version').read().decode())"
+    wait_until("Nginx serves it", lambda: balancer.run("python3", "-c", ask).strip() == other)
+
+
+def break_containers(fleet: Fleet) -> set[tuple[str, str]]:
+    """Make differences of containers, their certificates and images, and return what status has to name."""
     node1, node2 = fleet.machine("node1"), fleet.machine("node2")
     stopped, limited = live_container(fleet, node2), live_container(fleet, node1)
-    client_key = f"/etc/docker/certs.d/{fleet.builder.address}:5000/client.key"
-    server = "/etc/flotilla/endpoints/node1/server.pem"
-    engine = "/etc/systemd/system/multi-user.target.wants/docker.service"
+    client_key = f"/etc/docker/certs.d/{fleet.builder.address}:{REGISTRY}/client.key"
 
     node2.run("docker", "stop", stopped)
     node1.run("docker", "update", "--memory", "700m", "--memory-swap", "700m", limited)
-    node1.run("chmod", "0644", server)
-    node2.run("rm", client_key)
-    node2.run("iptables", "--wait", "--delete", "FORWARD", "--jump", "DOCKER-USER")
-    node1.run("iptables", "--wait", "--flush", "FLOTILLA")
-    lb2.run("sh", "-c", f"echo '# by hand' >>{NGINX}")
-    lb2.run("docker", "update", "--memory", "400m", "--memory-swap", "400m", "flotilla-nginx")
-    lb2.run("rm", engine)
-    lb1.run("chmod", "0600", "/etc/flotilla/registry/pull.yml")
+    node1.run("chmod", "0644", SERVER_1)
+    certificate, key = issue(make_authority("fleet"), "endpoint-node2", "server")
+    node2.run("tee", SERVER_2, stdin=key_pem(key) + certificate_pem(certificate))
     image = node2.run("docker", "inspect", "--format", "{{.Image}}", stopped).strip()
     node2.run("docker", "create", "--name", "flotilla-left-blue", "--label", "flotilla.role=endpoint", image)
-    lb2.run("sh", "-c", f"echo {shlex.quote(json.dumps(HOLDER))} >{LOCK}")
-    release = state(fleet, lb1.name)["live"]["id"]
+    left = leave_image(fleet.builder, node1)
+    node2.run("rm", client_key)
     return {
         ("node2", f"container {stopped}"),
-        ("node2", f"endpoint of {release}"),
+        ("node2", f"endpoint of {state(fleet, fleet.load_balancer.name)['live']['id']}"),
         ("node1", f"container {limited}"),
-        ("node1", f"certificate {server}"),
+        ("node1", f"certificate {SERVER_1}"),
+        ("node2", f"certificate {SERVER_2}"),
         ("node2", f"certificate {client_key}"),
+        ("node1", f"image {left}"),
+        ("node2", "container flotilla-left-blue"),
+    }
+
+
+def break_machines(fleet: Fleet) -> set[tuple[str, str]]:
+    """Make differences of firewalls, units, files, Nginx and the lock, and return what status has to name."""
+    lb1, lb2 = fleet.load_balancers
+    node1, node2 = fleet.machine("node1"), fleet.machine("node2")
+    node2.run("iptables", "--wait", "--delete", "FORWARD", "--jump", "DOCKER-USER")
+    node1.run("iptables", "--wait", "--flush", "FLOTILLA")
+    node1.run("rm", TIMER_LINK)
+    lb2.run("rm", ENGINE_LINK)
+    lb2.run("sh", "-c", f"echo '# by hand' >>{NGINX}")
+    lb2.run("docker", "update", "--memory", "400m", "--memory-swap", "400m", "flotilla-nginx")
+    lb2.run("sed", "--in-place", 's/"serial": [0-9]*/"serial": 0/', STATE)
+    lb2.run("sh", "-c", f"echo {shlex.quote(json.dumps(HOLDER))} >{LOCK}")
+    lb1.run("chmod", "0644", STATE)
+    lb1.run("chmod", "0600", "/etc/flotilla/registry/pull.yml")
+    serve_other_configuration(lb1, configurations(fleet)[0])
+    return {
         ("node2", "firewall: the jump from FORWARD to DOCKER-USER"),
         ("node1", "firewall: the rules of chain FLOTILLA"),
+        ("node1", f"link {TIMER_LINK}"),
+        ("lb2", "unit docker.service"),
         ("lb2", "configuration of Nginx"),
         ("lb2", "container flotilla-nginx"),
-        ("lb2", "unit docker.service"),
-        ("lb1", "file /etc/flotilla/registry/pull.yml"),
-        ("node2", "container flotilla-left-blue"),
+        ("lb2", "state of the fleet"),
         ("lb2", "deploy lock"),
+        ("lb1", f"file {STATE}"),
+        ("lb1", "file /etc/flotilla/registry/pull.yml"),
+        ("lb1", "configuration of Nginx"),
     }
 
 
 @pytest.fixture(scope="module")
 def made(fleet: Fleet) -> set[tuple[str, str]]:
     """The differences that were made."""
-    return break_all(fleet)
+    return break_containers(fleet) | break_machines(fleet)
 
 
 def test_a_fleet_as_it_was_deployed_does_not_differ(fleet: Fleet, tmp_path: Path) -> None:
-    assert status(fleet, tmp_path) == (FINE, set())
+    assert status(fleet, tmp_path) == (FINE, {})
 
 
 def test_each_difference_is_seen(fleet: Fleet, made: set[tuple[str, str]], tmp_path: Path) -> None:
-    disks = {
-        (host, f"disk of {folder}")
-        for host in ("lb1", "lb2", "node1", "node2")
-        for folder in ("/var/lib/docker", "/var/lib/flotilla")
-    }
     code, found = status(fleet, tmp_path, docker_engine_free_percent=100)
-    assert found == made | disks
+    disks = {(host, thing) for host, thing in found if thing.startswith("disk of ")}
+    assert found.keys() == made | disks
+    assert {host for host, _ in disks} == {"lb1", "lb2", "node1", "node2"}
+    assert found["node2", f"certificate {SERVER_2}"]["found"] == "of another authority"
     assert code == FAILED
 
 
@@ -111,7 +151,9 @@ def test_check_mode_says_what_would_be_done(fleet: Fleet, made: set[tuple[str, s
     told = " ".join(said.output.split())
     for change in (
         f"in the {'green' if live_slot == 'blue' else 'blue'} slots and get all requests",
-        "write the certificate /etc/flotilla/endpoints/node1/server.pem",
+        f"write the certificate {SERVER_1}",
+        "write the state of the fleet",
+        "reload Nginx",
         "replace the container flotilla-nginx",
         "enable the unit docker.service",
         "put the jump from FORWARD to DOCKER-USER first",
@@ -131,6 +173,6 @@ def test_one_run_mends_them_and_loses_nothing(
     load.record().assert_nothing_lost()
     again = deploy(fleet)
     assert (again.code, again.changed) == (FINE, 0), again.output[-6000:]
-    assert status(fleet, tmp_path) == (FINE, set())
+    assert status(fleet, tmp_path) == (FINE, {})
     said = deploy(fleet, "site.yml", None, "--check")
     assert "nothing would change" in said.output

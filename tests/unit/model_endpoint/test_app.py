@@ -68,7 +68,7 @@ def test_the_page_loads_nothing_from_elsewhere(client: FlaskClient) -> None:
     assert page.status_code == 200
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert len(assets) == 3
+    assert len(assets) == 4
     for asset in assets:
         assert asset.startswith("/")
         assert client.get(asset).status_code == 200

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
-from sklearn.decomposition import PCA
+from sklearn.decomposition import FactorAnalysis
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -107,11 +107,11 @@ def test_both_ways_through_a_forest_give_the_same_answer(
 
 @pytest.mark.parametrize(
     "estimator",
-    [KNeighborsClassifier(), make_pipeline(PCA(2), LogisticRegression(max_iter=5000))],
-    ids=["neighbours", "pca"],
+    [KNeighborsClassifier(), make_pipeline(FactorAnalysis(2), LogisticRegression(max_iter=5000))],
+    ids=["neighbours", "factors"],
 )
 def test_an_estimator_without_a_rule_is_named(estimator: Any) -> None:
-    with pytest.raises(NotCompilableError, match=r"no rule for (KNeighborsClassifier|PCA)"):
+    with pytest.raises(NotCompilableError, match=r"no rule for (KNeighborsClassifier|FactorAnalysis)"):
         compile_estimator(estimator.fit(IRIS.data, NAMES))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from flask.testing import FlaskClient
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, scale
@@ -26,7 +27,7 @@ from model_endpoint.runtime.request_log import RequestLog
 from model_endpoint.runtime.settings import Settings
 from model_endpoint.web.app import create_app
 from model_endpoint.web.service import Service
-from unit.model_endpoint.contracts import KINDS, built, numbers, passengers
+from unit.model_endpoint.contracts import KINDS, ROWS, built, mixed, numbers, passengers
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -202,7 +203,11 @@ def test_a_date_is_one_whichever_way_rfc_3339_writes_it(ask: FlaskClient, day: s
         ("mixed", [30.5, "Q"], "instances[0] has 2 values, the model takes 3: age, port, class"),
         ("strict_text", ["Ulm", 1], "instances[0].port must be one of 'C', 'Q', 'S', not a string ('Ulm')"),
         ("strict_text", ["C", 9], "instances[0].class must be one of 1, 2, 3, not 9"),
-        ("category", [0.5, "10"], "instances[0].code must be one of 10, 20, 30, not a string ('10')"),
+        (
+            "category",
+            [0.5, "10"],
+            "instances[0].code must be a number, such as 10, 20, 30, not a string ('10')",
+        ),
         ("booleans", [0.5, 1], "instances[0].member must be true or false, not 1"),
         ("dates", [0.5, "1.2.2024", None], "instances[0].day must be a date as RFC 3339 has it"),
         ("dates", [0.5, "2024-02-30", None], "instances[0].day: '2024-02-30' is no date"),
@@ -446,16 +451,16 @@ class Answering:
 def test_a_wrong_answer_anywhere_on_the_way_is_found(made: Models) -> None:
     model = made["mixed"]
     rows = [[30.5, "Q", 2], [None, None, 3]]
-    right = {"predict": predict_own(model, rows)}
+    right = {"predict": predict_own(rows)}
     rehearsal.rehearse(model, rows, right)
     wrong = {"predict": ["no" if label == "yes" else "yes" for label in right["predict"]]}
     with pytest.raises(BundleError, match="sent as lists is answered with predict"):
         rehearsal.rehearse(model, rows, wrong)
 
 
-def predict_own(model: Model, rows: list[Any]) -> list[Any]:
+def predict_own(rows: list[Any]) -> list[Any]:
     frame = pd.DataFrame(rows, columns=["age", "port", "class"]).astype({"port": "str"})
-    labels: list[Any] = model.predictor._estimator.predict(frame).tolist()  # type: ignore[attr-defined]
+    labels: list[Any] = mixed()[0].predict(frame).tolist()
     return labels
 
 
@@ -477,3 +482,21 @@ def test_openapi_has_the_contract_s_types_and_examples_that_work(ask: FlaskClien
         path = f"/v2/models/{name}/infer"
         content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         assert ask.post(path, json=content["example"]).status_code == 200, name
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_whole_data_of_a_model_that_was_fitted_on_an_array_are_numbers(dtype: str, tmp_path: Path) -> None:
+    """An array has one type, so nobody can know that the model was fitted on whole numbers alone."""
+    array = np.arange(80.0).reshape(40, 2)
+    frame = pd.DataFrame(array.astype(dtype), columns=["a", "b"])
+    card = pack(tmp_path, Ridge().fit(array + 0.5, array[:, 0]), frame)
+    assert [(feature.type, feature.dtype) for feature in card.features] == [("number", None)] * 2
+    named = pack(tmp_path, Ridge().fit(frame, array[:, 0]), frame)
+    assert [(feature.type, feature.dtype) for feature in named.features] == [("integer", dtype)] * 2
+
+
+def test_dicts_with_keys_that_a_request_can_t_have_are_refused(tmp_path: Path) -> None:
+    rows = [{1: at, "1": at % 3} for at in range(ROWS)]
+    model = make_pipeline(DictVectorizer(sort=False), Ridge()).fit(rows, np.arange(ROWS))
+    with pytest.raises(BundleError, match=r"the dicts have the key 1 of type int, .* the key '1'"):
+        pack(tmp_path, model, rows)

@@ -22,6 +22,7 @@ from model_endpoint.web.service import Service
 READY = "/v2/health/ready"
 IRIS = "/v2/models/iris/infer"
 BREAST_CANCER = "/v2/models/breast_cancer/infer"
+PLAIN = "/predict"  # where a model whose columns are not all numbers is asked
 
 
 class Clock:
@@ -76,7 +77,7 @@ def test_right_answers_pass_and_every_golden_request_was_asked(
     assert golden_check.main(["--seconds", "1"]) == 0
     assert capfd.readouterr().err == ""
     times = 3 * (1 + golden_check.TRIES)
-    assert endpoint.asked == [READY, *[BREAST_CANCER] * times, *[IRIS] * times]
+    assert endpoint.asked == [READY, *[BREAST_CANCER] * times, *[IRIS] * times, *[PLAIN] * times]
 
 
 def test_a_wrong_answer_is_refused(endpoint: Endpoint, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression
 from model_endpoint.models import model
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle, image
+from model_endpoint.packing.trust import Trust
 
 
 def test_a_regressor_of_two_outputs_is_packed_and_served(tmp_path: Path) -> None:
@@ -23,6 +24,15 @@ def test_a_regressor_of_two_outputs_is_packed_and_served(tmp_path: Path) -> None
     np.testing.assert_allclose(served.predict(rows)["predict"], rows[:, :2] * 2, rtol=1e-9, atol=1e-12)
 
 
+def test_building_a_model_loads_no_other(bundles: Path, tmp_path: Path) -> None:
+    other = tmp_path / "out" / "other"
+    other.mkdir(parents=True)
+    (other / "model.json").write_text("broken")
+    image.build_all([bundles / "iris"], other.parent, Trust())
+    with pytest.raises(BundleError, match="other can't be loaded"):
+        model.load(other.parent)
+
+
 def test_an_image_without_models_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="holds no model"):
         image.build(tmp_path, tmp_path / "served")
@@ -33,7 +43,7 @@ def test_an_image_without_models_is_refused(tmp_path: Path) -> None:
 def test_a_rule_that_breaks_leaves_the_model_to_scikit_learn(
     bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(estimator: object) -> None:
+    def broken(estimator: object, card: object) -> None:
         raise AttributeError("no coef_")
 
     monkeypatch.setattr(image, "compile_estimator", broken)

@@ -53,9 +53,9 @@ def test_a_model_is_found_by_name_and_version(models: Models) -> None:
 @pytest.mark.parametrize(
     ("name", "version", "status", "message"),
     [
-        (None, None, 400, "model must be the name of one of breast_cancer, iris"),
-        (7, None, 400, "model must be the name of one of breast_cancer, iris"),
-        ("rose", None, 404, "model: 'rose' is not served here; the models are breast_cancer, iris"),
+        (None, None, 400, "model must be the name of one of breast_cancer, iris, penguins"),
+        (7, None, 400, "model must be the name of one of breast_cancer, iris, penguins"),
+        ("rose", None, 404, "model: 'rose' is not served here; the models are breast_cancer, iris, penguins"),
         ("iris", "2", 404, "model 'iris' has no version '2'; it has '1'"),
     ],
 )

@@ -23,7 +23,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsRegressor
 
 from model_endpoint.models.errors import BundleError
-from model_endpoint.packing import checking, image, libraries, packer
+from model_endpoint.packing import checking, image, libraries, packer, placing
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing.cli import main
 from model_endpoint.packing.libraries import LockError
@@ -88,6 +88,61 @@ def test_a_failed_pack_leaves_the_good_bundle(tmp_path: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["line"]
     with pytest.raises(BundleError, match=r"has the name of its model; give \S+/models/other"):
         packer.pack(line(), ROWS, folder, name="other", version="2")
+
+
+@pytest.mark.parametrize("one_step", [True, False])
+def test_a_bundle_is_replaced_in_one_step_where_the_disk_has_one(
+    one_step: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models" / "line"
+    pack(line(), folder)
+    if one_step:
+        monkeypatch.setattr(
+            Path, "rename", None
+        )  # each of two renamings would leave a moment without a bundle
+    else:
+        monkeypatch.setattr(placing, "_exchange", lambda *_: False)
+    assert "packed, in place of version 1" in pack(line(3.0), folder, "2")
+    assert "version: '2'" in (folder / "model.yml").read_text()
+    assert [path.name for path in folder.parent.iterdir()] == ["line"]
+
+
+def test_neither_bundle_nor_trust_changes_where_the_other_can_t(
+    own: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimator, module = own
+    folder, trusted = tmp_path / "models" / "shop", tmp_path / "fleet" / "trusted.yml"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        pack(estimator, folder, code=[module], trusted=tmp_path / "file" / "trusted.yml")
+    assert not folder.exists()
+    trusted.parent.mkdir()
+    trusted.write_text("types: [other.Type]\n")
+
+    def fail(*_: Path) -> str:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(placing, "place", fail)
+        with pytest.raises(OSError, match="the disk is full"):
+            pack(estimator, folder, code=[module], trusted=trusted)
+    assert content(trusted.parent) == {"trusted.yml": b"types: [other.Type]\n"}
+    pack(estimator, folder, code=[module], trusted=trusted)
+    assert Trust.read(trusted).types == {"other.Type", "shop.Ratio"}
+    assert [path.name for path in trusted.parent.iterdir()] == ["trusted.yml"]
+
+
+def test_a_package_of_own_code_may_have_a_folder_named_build(tmp_path: Path) -> None:
+    package = tmp_path / "shop"
+    for folder, name in (("build", "part.py"), (".mypy_cache", "kept.json"), (".", "__init__.py")):
+        (package / folder).mkdir(parents=True, exist_ok=True)
+        (package / folder / name).write_text("")
+    (tmp_path / "bundle").mkdir()
+    before = own_code.add([package], tmp_path / "bundle")
+    copied = content(tmp_path / "bundle" / "code")
+    assert copied.keys() == {"shop/build/part.py", "shop/__init__.py"}
+    (tmp_path / "bundle" / "code" / "shop" / "build" / "part.py").write_text("changed = 1")
+    assert own_code.hashes(tmp_path / "bundle") != before
 
 
 def test_own_code_needs_trust_and_goes_into_the_bundle(own: tuple[Any, Path], tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,3 +209,28 @@ def test_bad_csv_is_refused_with_the_place(client: FlaskClient, text: bytes, mes
 def test_the_model_must_be_named_where_there_are_several(client: FlaskClient) -> None:
     assert client.post("/invocations", json={"instances": [ROW]}).status_code == 400
     assert client.post("/invocations?model=rose", json={"instances": [ROW]}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"), [(0, "a number"), ("", "a string"), ([], "an array"), (False, "a boolean")]
+)
+def test_params_that_are_no_object_are_refused(client: FlaskClient, given: Any, kind: str) -> None:
+    body = {"instances": [SETOSA], "params": given}
+    answer = client.post("/invocations?model=iris", json=body)
+    assert (answer.status_code, answer.get_json()["error"]) == (400, f"params must be an object, not {kind}")
+    assert client.post("/invocations?model=iris", json={**body, "params": None}).status_code == 200
+
+
+def test_the_requests_that_a_newcomer_is_shown_are_answered(client: FlaskClient) -> None:
+    project = Path(__file__).parents[3]
+    readme, greeting = ((project / name).read_text() for name in ("README.md", "tools/greet.sh"))
+    shown = [
+        [json.loads(body) for body in re.findall(r"-d '(.+?)'$", text, re.S | re.M)]
+        for text in (readme, greeting)
+    ]
+    assert shown[0] == shown[1]
+    answers = [client.post("/predict", json=body).get_json() for body in shown[0]]
+    assert [answer["predictions"] for answer in answers] == [["Gentoo"], ["setosa"]]
+    told = re.search(r"The first answer is `(.+?)`", readme)
+    assert told
+    assert json.loads(told[1]) == answers[0]

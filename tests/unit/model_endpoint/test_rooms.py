@@ -1,12 +1,12 @@
-"""The rooms of the package: what each may import, and that no modules import each other in a circle."""
+"""The rooms of the package: what each may import."""
 
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import pytest
 
+from imports import imports_in, modules_in
 from unit.model_endpoint.server import SOURCE
 
 MAY_IMPORT = {
@@ -20,23 +20,7 @@ PACKAGE = "model_endpoint"
 
 
 def imports() -> dict[str, set[str]]:
-    """The modules of the package that each of its modules imports, by their names within the package."""
-    modules = {".".join(path.relative_to(SOURCE / PACKAGE).with_suffix("").parts): path for path in files()}
-    found: dict[str, set[str]] = {}
-    for module, path in modules.items():
-        names: set[str] = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        within = {name.removeprefix(f"{PACKAGE}.") for name in names}
-        found[module] = {name for name in within if name in modules}
-    return found
-
-
-def files() -> list[Path]:
-    return [path for path in (SOURCE / PACKAGE).rglob("*.py") if path.name != "__init__.py"]
+    return imports_in(SOURCE / PACKAGE, PACKAGE)
 
 
 def room(module: str) -> str:
@@ -57,14 +41,7 @@ def test_a_room_imports_only_the_rooms_below_it(name: str) -> None:
             assert {room(other) for other in imported} <= MAY_IMPORT[name], module
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    left = imports()
-    while done := {module for module, imported in left.items() if not imported & left.keys()}:
-        left = {module: imported for module, imported in left.items() if module not in done}
-    assert not left
-
-
 def test_every_module_says_first_where_it_runs() -> None:
-    for path in files():
+    for path in modules_in(SOURCE / PACKAGE):
         text = ast.get_docstring(ast.parse(path.read_text())) or ""
         assert "Run" in text.split("\n\n")[0] + text.split("\n\n")[1 if "\n\n" in text else 0], path

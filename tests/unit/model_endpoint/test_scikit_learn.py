@@ -33,7 +33,7 @@ def test_what_does_not_compile_is_served_by_scikit_learn(vote: Any, tmp_path: Pa
     served = model.load(tmp_path / "out")["vote"]
     assert served.served_by == {
         "kind": "scikit-learn",
-        "not_compiled": "there is no rule for VotingClassifier",
+        "not_compiled": "there is no rule for KNeighborsClassifier",
     }
     served.verify()
     assert served.predict(data)["predict"].tolist() == vote.predict(data).tolist()

@@ -52,7 +52,11 @@ def test_tritonclient_gets_its_answers_with_its_defaults(server: Server, models:
         assert client.is_model_ready("iris", "1")
         assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
         metadata = client.get_model_metadata("iris")
-        assert [entry["name"] for entry in client.get_model_repository_index()] == ["breast_cancer", "iris"]
+        assert [entry["name"] for entry in client.get_model_repository_index()] == [
+            "breast_cancer",
+            "iris",
+            "penguins",
+        ]
         tensor = tritonclient.http.InferInput(metadata["inputs"][0]["name"], rows.shape, "FP32")
         tensor.set_data_from_numpy(rows)
         answer = client.infer("iris", [tensor], request_id="7")
@@ -115,7 +119,7 @@ def test_metrics_are_the_same_from_every_worker(server: Server) -> None:
     counts = {
         line for text in scrapes for line in text.splitlines() if line.startswith("flotilla_rows_total")
     }
-    assert len(counts) == 3  # one line for each model and for none, the same in all scrapes
+    assert len(counts) == 4  # one line for each model and for none, the same in all scrapes
     workers = [line for line in scrapes[0].splitlines() if line.startswith("flotilla_process_memory_bytes{")]
     assert len(workers) == 2
 

@@ -29,10 +29,11 @@ from sklearn.neighbors import KNeighborsClassifier, LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, SplineTransformer
 from sklearn.svm import SVC, SVR, NuSVC, OneClassSVM
+from sklearn.tree import DecisionTreeClassifier
 
 from model_endpoint.models import skops_file
 from model_endpoint.models.compiled.predictor import CompiledPredictor
-from model_endpoint.models.content_checks import check_content
+from model_endpoint.models.content_checks import check_content, parts_of
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle, dump, image
 from model_endpoint.packing.trust import Trust
@@ -324,3 +325,20 @@ def test_boosted_trees_get_all_their_columns(harm: Callable[[Any], None], number
     harm(boosting)
     with pytest.raises(ValueError, match="HistGradientBoostingClassifier is broken"):
         check_content(boosting)
+
+
+class Slotted:
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def method(self) -> None:
+        pass
+
+
+def test_what_lies_in_slots_or_behind_a_method_is_checked_too() -> None:
+    tree = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])
+    held = Slotted(tree)
+    for holder in (held, [held.method], {"one": held}):
+        assert any(part is tree.tree_ for part in parts_of(holder))

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.flotilla.fleet.plugins.module_utils.certificate_store import (
     AUTHORITIES,
     Authority,
     Store,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import certificate_pem, make_authority
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.authorities import may_begin, refusal
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.authorities import (
+    TRUSTED,
+    may_begin,
+    refusal,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import machine_certificates
 
-ROOT = Path(__file__).parents[3]
 GROUPS = {"all": [], "load_balancers": ["lb1"], "model_nodes": ["node1", "node2"]}
 SERVERS, CLIENTS = "/etc/flotilla/nginx/tls/servers.crt", "/etc/flotilla/endpoints/node1/clients.crt"
 
@@ -48,13 +50,13 @@ class Controller:
 
     def sees(self, host: str, texts: Mapping[str, str]) -> None:
         files = dict.fromkeys(texts, "0:0644:0")
-        self.hostvars[host] = {"flotilla_machine": {"files": files, "texts": dict(texts)}}
+        self.hostvars[host] = {"flotilla_machine": {"files": files, "certificates": dict(texts)}}
 
     def away(self, host: str) -> None:
         self.hostvars[host] = {"flotilla_machine": {"unreachable": True}}
 
-    def refusal(self, *, limited: bool = False) -> str:
-        return refusal(self.hostvars, GROUPS, str(self.folder), limited=limited)
+    def refusal(self, *, limited: bool = False, elsewhere: str = "") -> str:
+        return refusal(self.hostvars, GROUPS, str(self.folder), limited=limited, elsewhere=elsewhere)
 
 
 @pytest.fixture
@@ -168,13 +170,21 @@ def test_a_damaged_file_is_nobody_s_and_is_replaced(own: Controller, text: str) 
     assert own.refusal() == ""
 
 
-def test_the_inspection_reads_every_file_by_which_a_program_trusts_an_authority() -> None:
-    (inspect,) = [
-        play
-        for play in yaml.safe_load((ROOT / "playbooks/inspect.yml").read_text())
-        if play.get("hosts") == "flotilla_machines"
-    ]
-    patterns = inspect["tasks"][0]["flotilla.fleet.machine_state"]["texts"]
+def test_a_limited_run_compares_its_authorities_with_those_of_a_load_balancer_that_it_is_not_about(
+    tmp_path: Path, own: Controller
+) -> None:
+    other = Controller(tmp_path / "other-1234")
+    other.begin()
+    for host in ("lb1", "node1"):
+        own.hostvars[host] = {}
+    trusted = other.install()["lb1"][SERVERS]
+    assert own.refusal(limited=True, elsewhere=own.install()["lb1"][SERVERS]) == ""
+    assert own.refusal(limited=True, elsewhere=trusted).startswith(
+        "lb1: has certificates of the fleet “other-1234” (an authority of"
+    )
+
+
+def test_every_file_by_which_a_program_trusts_an_authority_is_compared() -> None:
     hostvars: dict[str, dict[str, Any]] = {host: {} for host in ("lb1", "node1", "node2")}
     names = [*(f"machine-{host}" for host in hostvars), "builder", "balancer-lb1"]
     names += ["endpoint-node1", "endpoint-node2"]
@@ -189,4 +199,4 @@ def test_the_inspection_reads_every_file_by_which_a_program_trusts_an_authority(
     }
     own = {path for path in trusted if path.startswith("/etc/flotilla/")}
     assert len(own) == 3
-    assert all(any(fnmatch.fnmatch(path, pattern) for pattern in patterns) for path in own)
+    assert all(any(fnmatch.fnmatch(path, pattern) for pattern in TRUSTED) for path in own)

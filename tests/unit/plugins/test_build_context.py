@@ -7,7 +7,14 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.build_context import Context, content_hash, pack
+from ansible_collections.flotilla.fleet.plugins.modules.build_context import (
+    LEFT_OUT,
+    Context,
+    content_hash,
+    pack,
+)
+
+from model_endpoint.packing import code
 
 A, B = "a" * 64, "b" * 64
 
@@ -48,6 +55,19 @@ def test_the_hash_stays_when_only_dates_and_leftovers_change(source: Path, model
     (models / "__pycache__" / "train.cpython-311.pyc").write_bytes(b"x")
     assert content_hash(Context(source, models), {"base": "a"}) == before
     assert len(before) == 12
+
+
+def test_own_code_in_a_folder_named_build_is_part_of_the_image(source: Path, models: Path) -> None:
+    before = content_hash(Context(source, models), {})
+    for folder in ("build", "shop.egg-info"):
+        (models / "own" / "code" / "shop" / folder).mkdir(parents=True)
+        (models / "own" / "code" / "shop" / folder / "part.py").write_text("")
+    assert content_hash(Context(source, models), {}) != before
+    assert Path("models/own/code/shop/build/part.py") in Context(source, models).files()
+
+
+def test_the_image_has_of_own_code_what_its_hash_covers() -> None:
+    assert code.LEFT_OUT == LEFT_OUT
 
 
 def test_the_hash_changes_with_content_name_mode_and_recipe(source: Path, models: Path) -> None:

@@ -37,6 +37,7 @@ BUILDER_IMAGES = {
 def machine(**changes: Any) -> dict[str, Any]:
     container = {
         "running": True,
+        "health": "",
         "image": "10.0.0.1:5000/flotilla/nginx@sha256:1",
         "image_id": "sha256:pulled",
         "labels": {"flotilla.role": "load_balancer", "flotilla.image": "flotilla/nginx:abc"},
@@ -54,6 +55,10 @@ def test_a_container_that_runs_as_it_should_has_no_difference() -> None:
 def test_differences_are_named() -> None:
     assert container_differences({"containers": {}}, SERVICE) == ["missing"]
     assert container_differences(machine(running=False), SERVICE) == ["stopped"]
+    assert container_differences(machine(health="starting"), SERVICE) == []
+    assert container_differences(machine(health="unhealthy"), SERVICE) == ["unhealthy"]
+    # A container that does not run has the health that it had.
+    assert container_differences(machine(running=False, health="unhealthy"), SERVICE) == ["stopped"]
     assert container_differences(machine(), {**SERVICE, "memory": "1g"}) == ["memory"]
     assert container_differences(machine(), {**SERVICE, "image": "flotilla/nginx:def"}) == ["image"]
 

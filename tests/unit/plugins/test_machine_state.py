@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
+from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import bridge_address, own_addresses
 from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import (
     disk_space,
     distribution,
@@ -31,11 +32,9 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     make_authority,
 )
 from ansible_collections.flotilla.fleet.plugins.modules.machine_state import (
-    bridge_address,
     engine_state,
     installed_packages,
     lock_state,
-    own_addresses,
     shown_certificate,
 )
 
@@ -58,6 +57,8 @@ def inspected(name: str, **state: Any) -> dict[str, Any]:
 
 ANSWERS: dict[str, Any] = {
     "/_ping": "OK",
+    "/info": {"DockerRootDir": "/data/docker"},
+    "/networks/flotilla": {"IPAM": {"Config": [{"Subnet": "169.254.83.0/24"}]}, "Options": {"mtu": "1500"}},
     "/containers/json": LISTED,
     "/containers/a/json": inspected("one", Running=True, Health={"Status": "healthy"}),
     "/containers/b/json": inspected("two", Running=False),
@@ -137,6 +138,8 @@ def test_the_fleet_s_containers_are_told_and_one_that_has_gone_meanwhile_is_not(
         "newer_files": False,
     }
     assert (state["engine"], state["engine_version"]) == (True, "26.1.5+dfsg1")
+    assert state["engine_folder"] == "/data/docker"
+    assert state["network"] == {"subnet": "169.254.83.0/24", "options": {"mtu": "1500"}}
     assert state["containers"] == {
         "one": {"running": True, "health": "healthy", **common},
         "two": {"running": False, "health": "", **common},
@@ -241,8 +244,8 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
     assert result["packages"] == []
     assert result["files"] == {}
     told = (
-        "engine engine_version bridge addresses containers images published packages files certificates links"
-        " systemd disks lock lock_silent clock firewall state served certificate"
+        "engine engine_version engine_folder bridge network addresses containers images published packages"
+        " files certificates links systemd disks lock lock_silent clock firewall state served certificate"
     )
     assert set(told.split()) <= result.keys()
     assert result["firewall"].keys() == {"rules", "jumps"}
@@ -257,7 +260,7 @@ def test_the_deploy_lock_is_told_with_its_runs_last_sign_of_life(tmp_path: Path)
     assert 40 <= held["lock_silent"] < 60
 
 
-def test_the_certificate_of_a_file_is_told_and_its_key_is_not(tmp_path: Path) -> None:
+def test_the_certificates_of_a_file_are_told_and_its_key_is_not(tmp_path: Path) -> None:
     certificate, key = issue(make_authority("test"), "n1", "server")
     pem = certificate_pem(certificate)
     for name, text in {
@@ -267,13 +270,16 @@ def test_the_certificate_of_a_file_is_told_and_its_key_is_not(tmp_path: Path) ->
     }.items():
         (tmp_path / name).write_text(text)
     paths = [str(path) for path in [*tmp_path.iterdir(), tmp_path / "gone.crt"]]
-    assert file_certificates(paths) == {str(tmp_path / "server.pem"): pem}
+    assert file_certificates(paths) == {str(tmp_path / "server.pem"): pem + pem}
 
 
-def test_the_disk_of_a_folder_that_is_missing_is_that_of_the_folder_above(tmp_path: Path) -> None:
+def test_folders_on_one_disk_are_told_together_and_a_missing_one_is_on_that_of_the_folder_above(
+    tmp_path: Path,
+) -> None:
     there, missing = str(tmp_path), str(tmp_path / "a" / "b")
-    space = disk_space([there, missing])
-    assert space[missing]["size"] == space[there]["size"] > space[there]["free"] >= 0
+    disk, other = disk_space([there, "/proc", missing])
+    assert (disk["folders"], other["folders"]) == ([there, missing], ["/proc"])
+    assert disk["size"] > disk["free"] >= 0
 
 
 def test_a_distribution_is_read_as_os_release_quotes_it(tmp_path: Path) -> None:

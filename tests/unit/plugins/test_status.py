@@ -12,7 +12,6 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
     FleetStatus,
-    certificate_warnings,
     fleet_status,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.status_table import status_table, status_verdict
@@ -72,6 +71,7 @@ def status(**changes: Any) -> FleetStatus:
     arguments: dict[str, Any] = {
         "hostvars": HOSTVARS,
         "groups": GROUPS,
+        "in_scope": ["lb1", "lb2", "n1", "n2", "n3"],
         "reached": ["lb1", "lb2", "n1", "n2", "n3"],
         "state": STATE,
         "samples": [],
@@ -141,8 +141,8 @@ def test_the_releases_and_the_load_balancers() -> None:
     assert (found["live"], found["live_slot"], found["previous"]) == ("new", "green", ["old", "older"])
     assert found["candidate"] == {"release": "next", "percent": 12.5, "shadow": 0}
     assert found["load_balancers"] == {
-        "lb1": {"reached": True, "serves": "v1", "holds": "", "certificate_end": None},
-        "lb2": {"reached": False, "serves": "", "holds": "", "certificate_end": None},
+        "lb1": {"asked": True, "reached": True, "serves": "v1", "holds": "", "certificate_end": None},
+        "lb2": {"asked": True, "reached": False, "serves": "", "holds": "", "certificate_end": None},
     }
 
 
@@ -170,20 +170,6 @@ def test_the_end_of_the_certificate_that_clients_see_is_told() -> None:
     shown = {"certificate": certificate_pem(CERTIFICATE)}
     hostvars = HOSTVARS | {"lb2": {"flotilla_machine": {**machine()["flotilla_machine"], **shown}}}
     assert status(hostvars=hostvars)["load_balancers"]["lb2"]["certificate_end"] == END
-
-
-def test_a_run_warns_of_what_it_gave_the_load_balancers_to_show() -> None:
-    text = certificate_pem(CERTIFICATE)
-    own = {"nginx_lb_tls": "own", "nginx_lb_tls_certificate": text}
-    issued = {"internal_ca_issued": {"certificates": {"frontend-lb2": {"certificate": text}}}}
-    for variables, warned in (
-        (own, True),
-        ({"nginx_lb_tls": "internal", **issued}, True),
-        ({"nginx_lb_tls": "internal"}, False),  # this run has had nothing issued
-        ({**own, "nginx_lb_tls": "off"}, False),
-    ):
-        found = certificate_warnings({"lb1": {}, "lb2": variables}, ["lb1", "lb2"], END - DAY)
-        assert [line.partition(":")[0] for line in found] == (["lb2"] if warned else [])
 
 
 def test_the_status_is_json() -> None:
@@ -251,9 +237,16 @@ def test_both_releases_of_a_canary_are_to_be_ready() -> None:
 
 
 def test_what_no_load_balancer_has_looked_at_does_not_look_fine() -> None:
-    found = status(reached=["n1", "n2", "n3"])
-    assert status_table(found)[0] == "live: not looked at, as no load balancer could be reached"
-    assert found["nodes"]["n1"]["health"] == "not looked at"
+    nodes = ["n1", "n2", "n3"]
+    found = status(reached=nodes)
+    lines = status_table(found)
+    assert lines[0] == "live: not looked at, as no load balancer could be reached"
+    assert lines[1] == "lb1 not looked at, lb2 not looked at; lock not looked at"
+    assert lines[2] == "requests: not looked at"
+    assert found["nodes"]["n1"]["health"] == found["nodes"]["n1"]["state"] == "not looked at"
+    # Nobody has tried to reach them where --limit leaves them out.
+    limited = status_table(status(in_scope=nodes, reached=nodes))
+    assert limited == ["live: not looked at, as --limit names no load balancer", *lines[1:]]
 
 
 def test_twenty_nodes_fit_on_a_screen() -> None:

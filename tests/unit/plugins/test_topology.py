@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible_collections.flotilla.fleet.plugins.modules import nginx_configuration
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    KEEPALIVED_CONTAINER,
+    NGINX_CONTAINER,
+    REGISTRY_CONTAINERS,
     container_name,
     drained_nodes,
     endpoint_address,
@@ -26,6 +32,8 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
 )
 
 from small_fleet import GROUPS, HOSTVARS
+
+ROLES = Path(__file__).parents[3] / "roles"
 
 
 def test_an_address_is_the_variable_else_ansible_host_else_the_name() -> None:
@@ -153,3 +161,16 @@ def test_nodes_are_drained_by_the_inventory_or_by_the_state() -> None:
 def test_a_container_is_named_after_its_node_and_slot() -> None:
     assert container_name("node1", other_slot("blue")) == "flotilla-node1-green"
     assert container_name("node1", other_slot("green")) == "flotilla-node1-blue"
+
+
+def test_the_containers_of_load_balancers_and_builder_are_those_that_the_roles_run() -> None:
+    names: dict[str, list[str]] = {}
+    for role in ("nginx_lb", "virtual_address", "registry"):
+        text = (ROLES / role / "vars/main.yml").read_text()
+        names[role] = re.findall(r"\bname'?: '?(flotilla-[a-z-]+)", text)
+    assert names == {
+        "nginx_lb": [NGINX_CONTAINER],
+        "virtual_address": [KEEPALIVED_CONTAINER],
+        "registry": [*REGISTRY_CONTAINERS],
+    }
+    assert nginx_configuration.CONTAINER == NGINX_CONTAINER

@@ -36,7 +36,8 @@ class Card:
     `form` is what the estimator gets: an array of `dtype`, a data frame, a list of texts or a list of dicts.
     `depends_on_company` says that an answer depends on the other rows of its call.
     `allowed_types` are the types in its file that must be trusted by name, and `code` is its own code, with SHA-256 by
-    name. Both only describe it: what is trusted is not for the model to say.
+    name. Both only describe it: what is trusted is not for the model to say. `stored_as` is the estimator's class where
+    its file has the format of another library than scikit-learn.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Card:
     dtype: str = "float64"
     depends_on_company: bool = False
     code: dict[str, str] = field(default_factory=dict)
+    stored_as: str | None = None
 
     @property
     def input_datatype(self) -> str:
@@ -84,7 +86,13 @@ class Card:
     def values(self) -> dict[str, Any]:
         """The card as plain values, without the fields that say nothing."""
         values = asdict(self) | {"features": [item.values() for item in self.features]}
-        defaults = {"code": {}, "form": ARRAY, "dtype": "float64", "depends_on_company": False}
+        defaults = {
+            "code": {},
+            "form": ARRAY,
+            "dtype": "float64",
+            "depends_on_company": False,
+            "stored_as": None,
+        }
         return {name: value for name, value in values.items() if value != defaults.get(name, ...)}
 
     @classmethod

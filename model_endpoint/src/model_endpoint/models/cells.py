@@ -107,7 +107,10 @@ def allowed(feature: Feature) -> str:
     }[feature.takes]
     if feature.categories is not None and (feature.type == "category" or feature.unknown == NOT_TAKEN):
         first = ", ".join(repr(value) for value in feature.categories[:SHOWN])
-        words = f"one of {first}" + (", ..." if len(feature.categories) > SHOWN else "")
+        all_of_them = f"one of {first}" + (", ..." if len(feature.categories) > SHOWN else "")
+        words = (
+            all_of_them if feature.unknown == NOT_TAKEN else f"{_kind_of_category(feature)}, such as {first}"
+        )
     return f"{words} or null" if feature.missing else words
 
 
@@ -127,6 +130,10 @@ def _value_type(feature: Feature) -> type:
         kinds = {type(value) for value in feature.categories or [""]}
         return kinds.pop() if len(kinds) == 1 else float
     return {"number": float, "integer": int, "boolean": bool, "string": str, "datetime": str}[feature.type]
+
+
+def _kind_of_category(feature: Feature) -> str:
+    return {str: "a string", bool: "true or false"}.get(_value_type(feature), "a number")
 
 
 def _choices(feature: Feature, values: Sequence[Any], place: Place) -> Sequence[Any]:

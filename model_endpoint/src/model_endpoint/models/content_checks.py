@@ -8,6 +8,7 @@ matrices. Neighbours' search trees are built anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,22 @@ def parts_of(estimator: Any) -> Iterator[Any]:
         elif isinstance(part, np.ndarray):
             if part.dtype == object:
                 stack += part.ravel().tolist()
-        elif hasattr(part, "__dict__"):
-            stack += vars(part).values()
+        elif isinstance(part, MethodType):
+            stack += [part.__self__, part.__func__]
+        else:
+            stack += getattr(part, "__dict__", {}).values()
+            stack += _in_slots(part)
         if hasattr(part, "func") and hasattr(part, "keywords"):  # a partial
             stack += [part.func, part.args, part.keywords]
+
+
+def _in_slots(part: Any) -> list[Any]:
+    """What an object holds in the slots that Python classes declare."""
+    names: list[str] = []
+    for kind in type(part).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else list(slots)
+    return [getattr(part, name) for name in names if isinstance(name, str) and hasattr(part, name)]
 
 
 def _require(true: Any, part: Any, what: str) -> None:
@@ -221,7 +234,7 @@ def _check_clusters(model: Any) -> None:
 
 
 def _check_spline(spline: Any) -> None:
-    from scipy.interpolate import BSpline  # type: ignore[import-untyped]
+    from scipy.interpolate import BSpline
 
     BSpline(spline.t, spline.c, spline.k)  # raises ValueError when their sizes contradict each other
 

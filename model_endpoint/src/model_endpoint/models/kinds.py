@@ -1,6 +1,6 @@
 """The kinds of models: how each is loaded, how a worker serves it, and its name in the protocol.
 
-Runs in the build and in a worker. A new format of models, such as XGBoost's own, needs an entry here.
+Runs in the build and in a worker. A new format of models needs an entry here.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from pathlib import Path
 
 from model_endpoint.models import scikit_learn
 from model_endpoint.models.card import Card
-from model_endpoint.models.compiled.predictor import CompiledPredictor
+from model_endpoint.models.compiled import composed
 from model_endpoint.models.predictor import Predictor
 from model_endpoint.models.shared_calls import SharedCalls
+from model_endpoint.models.stored import FORMATS, SCIKIT_LEARN, file_of
 
 Count = Callable[[int], None]
 """Counts one call of a model that shares its calls; the argument is the number of rows."""
 
-SCIKIT_LEARN = "scikit-learn"
-COMPILED_FILE, ESTIMATOR_FILE = "predictor.npz", "model.skops"
+COMPILED_FILE = "predictor.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,19 @@ class Kind:
     build_libraries: bool
 
 
-def _load_compiled(folder: Path, card: Card) -> Predictor:  # noqa: ARG001 - the interface of `load`
-    return CompiledPredictor.load(folder / COMPILED_FILE)
+def _load_compiled(folder: Path, card: Card) -> Predictor:
+    return composed.load(folder / COMPILED_FILE, card)
 
 
 def _serve_compiled(predictor: Predictor, card: Card, workers: int, count: Count) -> Predictor:  # noqa: ARG001
     return predictor
 
 
-def _load_scikit_learn(folder: Path, card: Card) -> Predictor:
-    return scikit_learn.load(folder / ESTIMATOR_FILE, card)
+def _load_estimator(folder: Path, card: Card) -> Predictor:
+    return scikit_learn.load(folder / file_of(card.stored_as), card)
 
 
-def _serve_scikit_learn(predictor: Predictor, card: Card, workers: int, count: Count) -> Predictor:
+def _serve_estimator(predictor: Predictor, card: Card, workers: int, count: Count) -> Predictor:
     scikit_learn.limit_threads(workers)
     # What depends on the other rows of its call must not get another request's.
     return predictor if card.depends_on_company else SharedCalls(predictor, count)
@@ -61,6 +61,11 @@ _COMPILED = Kind(_load_compiled, _serve_compiled, platform="sklearn", build_libr
 KINDS = {
     "numpy linear": _COMPILED,
     "numpy trees": _COMPILED,
-    SCIKIT_LEARN: Kind(_load_scikit_learn, _serve_scikit_learn, platform="sklearn", build_libraries=True),
+    "numpy pipeline": _COMPILED,
+    SCIKIT_LEARN: Kind(_load_estimator, _serve_estimator, platform="sklearn", build_libraries=True),
+    **{
+        library: Kind(_load_estimator, _serve_estimator, platform=library, build_libraries=True)
+        for library in FORMATS
+    },
 }
 """The kinds by their name in model.json."""

@@ -96,7 +96,7 @@ def load(directory: Path) -> Models:
     folders = sorted(path.parent for path in directory.glob(f"*/{METADATA_FILE}"))
     if not folders:
         raise BundleError(f"{directory} holds no model; build the image with one")
-    return {folder.name: _load(folder) for folder in folders}
+    return {folder.name: load_one(folder) for folder in folders}
 
 
 def find(models: Models, name: object, version: str | None = None) -> Model:
@@ -118,7 +118,8 @@ def find(models: Models, name: object, version: str | None = None) -> Model:
     return model
 
 
-def _load(folder: Path) -> Model:
+def load_one(folder: Path) -> Model:
+    """Load the model in `folder`; raises BundleError when it is broken."""
     start = time.perf_counter()
     try:
         content = json.loads((folder / METADATA_FILE).read_text())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float64]
-Scores = NDArray[np.float64]
+Scores = NDArray[np.floating[Any]]
 Outputs = dict[str, NDArray[Any]]
 
 

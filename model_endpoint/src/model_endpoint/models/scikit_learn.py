@@ -49,14 +49,14 @@ def as_array(values: Any) -> NDArray[Any]:
 
 
 def load(path: Path, card: Card) -> SklearnPredictor:
-    """Load a model file in skops form; only this imports scikit-learn, which costs a second and 100 MB.
+    """Load an estimator's file; only this imports scikit-learn, which costs a second and 100 MB.
 
     The image's build has found the card's `allowed_types` to be trusted. Raises OSError, ValueError, KeyError or
     TypeError when the file can't be loaded.
     """
-    from model_endpoint.models import skops_file
+    from model_endpoint.models import stored
 
-    estimator = skops_file.loads(path.read_bytes(), card.allowed_types)
+    estimator = stored.load(card, path.read_bytes(), card.allowed_types)
     force_one_job(estimator)
     return predictor_of(estimator, card)
 
@@ -107,6 +107,10 @@ def force_one_job(estimator: Any) -> None:
             stack += part.values()
         elif isinstance(part, np.ndarray) and part.dtype == object:
             stack += part.ravel().tolist()
+        elif type(part).__module__ == "xgboost.core" and hasattr(part, "set_param"):
+            part.set_param(
+                {"nthread": 1}
+            )  # the estimator's n_jobs does not reach it; more would hang after a fork
         elif hasattr(part, "get_params"):
             if getattr(part, "n_jobs", 1) != 1:
                 part.n_jobs = 1

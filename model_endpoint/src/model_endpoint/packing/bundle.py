@@ -3,7 +3,7 @@
 A bundle is a folder with these files:
 
     model.yml              the model's card: name, version, contract, outputs, and the hash of the model file
-    model.skops            the fitted estimator in skops form, never pickle
+    model.skops            the fitted estimator in skops form, never pickle; or model.xgboost, model.lightgbm, model.cbm
     code/                  the model's own modules, packages and wheels, if it has any
     requirements.txt       the libraries that serve the model, locked with hashes; `packing.packer` writes it
     rows.npy               verification rows of a model of plain numbers, of shape (n, features)
@@ -24,27 +24,28 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import yaml
 
 from model_endpoint.models import rows as contract_rows
-from model_endpoint.models.card import FURTHER, Card, Output
+from model_endpoint.models import stored
+from model_endpoint.models.card import FURTHER, Card
 from model_endpoint.models.contract import ARRAY, FRAME, Feature
 from model_endpoint.models.errors import BundleError, GoldenAnswerError, RequestError
 from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
-from model_endpoint.models.kinds import ESTIMATOR_FILE, SCIKIT_LEARN
 from model_endpoint.models.model import Model
-from model_endpoint.models.predictor import Outputs, Rows
+from model_endpoint.models.predictor import Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
-from model_endpoint.models.skops_file import loads, untrusted_types
 from model_endpoint.packing import code as own_code
-from model_endpoint.packing import dump as dumping
-from model_endpoint.packing import questions, training_data
+from model_endpoint.packing import questions, storing, training_data
+from model_endpoint.packing.answers import classes_of, outputs_of
+from model_endpoint.packing.compiling.common import stripped
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
 from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
+from model_endpoint.packing.options import Options, about_of
 from model_endpoint.packing.questions import Asked
 from model_endpoint.packing.rehearsal import Answers, rehearse
 from model_endpoint.packing.training_data import Index, TrainingData
@@ -54,7 +55,6 @@ from model_endpoint.packing.variations import varied
 CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
 LARGEST_VERIFICATION = 1 << 28  # bytes; 200 rows of 5,000 columns have about 20 million
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
-DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +79,29 @@ def pack(
     data: Any,
     directory: Path,
     *,
-    name: str,
-    version: str,
-    description: str = "",
-    metrics: dict[str, float] | None = None,
     libraries: Callable[[str], Mapping[str, str]] | None = None,
-    types: Mapping[str, str] | None = None,
-    order: bool = False,
-    depends_on_company: bool = False,
     sample: int = 200,
     tell: Callable[[str], None] = lambda _: None,
+    **options: Unpack[Options],
 ) -> Card:
     """Write the bundle of a fitted estimator into `directory`, which may hold own code already.
 
     `data` is the training data: a data frame, an array of shape (n, columns), a list of texts or of dicts. From it and
     from what the estimator knows come the contract, the verification rows (at most `sample` of them, spread evenly,
     and rows of values that a request may have besides) and the golden requests. Every row is sent through every form
-    of a request, and compared with the estimator's own answer. `types` are types of columns that the data has
-    otherwise; `libraries` gives the versions that the estimator was fitted with, by the form of input that it gets.
-    `order` confirms the data's order where the model knows no names, `depends_on_company` that an answer may depend
-    on the other rows of its request. `tell` gets what the user should know. Raises BundleError.
+    of a request, and compared with the estimator's own answer. `libraries` gives the versions that the estimator was
+    fitted with, by the form of input that it gets. `tell` gets what the user should know. Of a search for the best
+    parameters only what predicts is packed. Raises BundleError.
     """
     with _named(directory), _quiet():
-        found = _contract(estimator, data, types or {}, order, sample, tell)
-        _require_alone(found.company, depends_on_company, tell)
+        estimator = stripped(estimator)
+        found = _contract(estimator, data, options, sample, tell)
+        _require_alone(found.company, options.get("depends_on_company", False), tell)
         asked = _without_uncompiled(estimator, found.asked)
-        dump = dumping.dump(estimator, str(directory))
+        stored_as, dump = storing.store(estimator, str(directory))
         versions = libraries(asked.form) if libraries else {one: installed_version(one) for one in LIBRARIES}
-        about = {"name": name, "version": version, "description": description, "metrics": metrics or {}}
-        card = _card(estimator, found, asked, {**about, "libraries": dict(versions)}, dump, directory)
+        about = {**about_of(options), "libraries": dict(versions), "stored_as": stored_as}
+        card = _card(estimator, found, asked, about, dump, directory)
         Card.from_values(card.values())
         verified = varied(estimator, found.source, found.verification, card, asked)
         rows, answers = _verified(estimator, dump, card, verified, asked)
@@ -123,11 +117,11 @@ def _card(
     return Card(
         **about,
         features=found.features,
-        outputs=_outputs(asked.answers),
-        classes=_classes(estimator),
+        outputs=outputs_of(asked.answers),
+        classes=classes_of(estimator),
         training_data_sha256=found.source.sha256(),
         model_sha256=hashlib.sha256(dump).hexdigest(),
-        allowed_types=untrusted_types(dump),
+        allowed_types=stored.untrusted_types(about["stored_as"], dump),
         code=own_code.hashes(directory),
         form=asked.form,
         dtype=asked.dtype,
@@ -147,19 +141,19 @@ class _Contract:
 
 
 def _contract(
-    estimator: Any, data: Any, types: Mapping[str, str], order: bool, sample: int, tell: Callable[[str], None]
+    estimator: Any, data: Any, options: Options, sample: int, tell: Callable[[str], None]
 ) -> _Contract:
     """Find the contract of an estimator. Raises BundleError."""
     if not hasattr(estimator, "predict"):
         raise BundleError(f"{type(estimator).__name__} has no predict; pack a classifier or a regressor")
     fitted = names_of(estimator)
-    source = training_data.read(data, fitted, types)
+    source = training_data.read(data, fitted, options.get("types", {}))
     knowledge = knowledge_of(estimator, source.width)
     require_agreement(source, knowledge)
     chosen = np.linspace(0, len(source) - 1, min(sample, len(source))).astype(int)
     source, verification, asked = _ask(estimator, source, knowledge, chosen)
     if fitted is None and source.is_frame and source.width > 1 and asked.form in (ARRAY, FRAME):
-        _require_order(source.names, order, tell)
+        _require_order(source.names, options.get("order", False), tell)
     company = questions.depends_on_company(estimator, verification, asked)
     features = describe(source, asked.form, knowledge)
     features = questions.ask_unknown(estimator, verification, features, asked)
@@ -239,26 +233,6 @@ def _without_uncompiled(estimator: Any, asked: Asked) -> Asked:
     return Asked(asked.form, asked.dtype, [item for item in asked.more if item not in dropped], answers)
 
 
-def _outputs(answers: Outputs) -> list[Output]:
-    """The outputs as the protocol describes them; raises BundleError for a type that it lacks."""
-    outputs = []
-    for name, array in answers.items():
-        if array.dtype.kind not in DATATYPES:
-            raise BundleError(f"{name} is of type {array.dtype}, for which the protocol has no datatype")
-        single = array.dtype == np.float32
-        datatype = "FP32" if single else DATATYPES[array.dtype.kind]
-        outputs.append(Output(name, datatype, [-1, *array.shape[1:]]))
-    return outputs
-
-
-def _classes(estimator: Any) -> list[Any] | None:
-    try:
-        classes = estimator.classes_
-    except AttributeError:
-        return None
-    return None if classes is None else [_plain(group) for group in classes]
-
-
 def _verified(
     estimator: Any, dump: bytes, card: Card, data: TrainingData, asked: Asked
 ) -> tuple[list[Any], Answers]:
@@ -269,8 +243,8 @@ def _verified(
     own = questions.answers_of(estimator, data, asked)
     answers = {name: own[name].tolist() for name in (output.name for output in card.outputs)}
     rows = data.rows(card)
-    loaded = loads(dump, card.allowed_types)
-    model = Model(card, {"kind": SCIKIT_LEARN}, predictor_of(loaded, card), [])
+    loaded = stored.load(card, dump, card.allowed_types)
+    model = Model(card, {"kind": stored.kind_of(card.stored_as)}, predictor_of(loaded, card), [])
     rehearse(model, rows, answers)
     return rows, answers
 
@@ -292,7 +266,7 @@ def _write(
 ) -> None:
     """Write the files of the bundle into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / ESTIMATOR_FILE).write_bytes(dump)
+    (directory / stored.file_of(card.stored_as)).write_bytes(dump)
     (directory / CARD_FILE).write_text(
         yaml.safe_dump(card.values(), sort_keys=False, width=110, allow_unicode=True)
     )
@@ -307,9 +281,11 @@ def _write(
 def read_card(directory: Path) -> Card:
     """The card of a bundle. Raises BundleError, or OSError when there is none."""
     try:
-        return Card.from_values(yaml.safe_load((directory / CARD_FILE).read_text()))
+        card = Card.from_values(yaml.safe_load((directory / CARD_FILE).read_text()))
+        stored.file_of(card.stored_as)
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise BundleError(f"{directory}: {CARD_FILE} can't be used: {error}") from None
+    return card
 
 
 def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
@@ -317,27 +293,27 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
 
     What the bundle holds besides types that only compute must be in `trust`. Raises BundleError.
     """
-    for name in (CARD_FILE, ESTIMATOR_FILE, GOLDEN_FILE):
-        if not (directory / name).is_file():
-            raise BundleError(
-                f"{directory}: {name} is missing; pack the model again with flotilla-model pack"
-            )
+    _require_files(directory, CARD_FILE, GOLDEN_FILE)
     card = read_card(directory)
+    file = stored.file_of(card.stored_as)
+    _require_files(directory, file)
     if card.name != directory.name:
         raise BundleError(
             f"{directory}: {CARD_FILE} names the model {card.name!r}; give the folder that name"
         )
-    dump = (directory / ESTIMATOR_FILE).read_bytes()
+    dump = (directory / file).read_bytes()
     if (found := hashlib.sha256(dump).hexdigest()) != card.model_sha256:
         raise BundleError(
-            f"{directory}: {ESTIMATOR_FILE} is broken: its SHA-256 is {found}, {CARD_FILE} says "
+            f"{directory}: {file} is broken: its SHA-256 is {found}, {CARD_FILE} says "
             f"{card.model_sha256}; restore the file or pack the model again"
         )
     estimator = _load(directory, card, dump, trust)
     rows, answers = _read_rows(directory, card, estimator)
     try:
         golden: list[GoldenRequest] = json.loads((directory / GOLDEN_FILE).read_text())
-        Model(card, {"kind": SCIKIT_LEARN}, predictor_of(estimator, card), golden).verify(str(directory))
+        Model(card, {"kind": stored.kind_of(card.stored_as)}, predictor_of(estimator, card), golden).verify(
+            str(directory)
+        )
     except GoldenAnswerError as error:
         raise BundleError(f"{error}; pack the model again with flotilla-model pack") from None
     except ImportError as error:
@@ -349,17 +325,23 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
     return Bundle(card, dump, estimator, rows, answers, golden)
 
 
+def _require_files(directory: Path, *names: str) -> None:
+    if lacking := [name for name in names if not (directory / name).is_file()]:
+        raise BundleError(f"{directory}: {lacking[0]} is missing; pack it again with flotilla-model pack")
+
+
 def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
     """The estimator, after all that it brings is found to be trusted. Raises BundleError."""
     own_code.check(directory, card.code)
     try:
-        trust.check(str(directory), dump, card.code)
+        trust.check(str(directory), stored.untrusted_types(card.stored_as, dump), card.code)
         with own_code.importable(directory):
-            return loads(dump, trust.types)
+            return stored.load(card, dump, trust.types)
     except BundleError:
         raise
     except Exception as error:  # skops raises any error of the types it loads
-        raise BundleError(f"{directory}: {ESTIMATOR_FILE} can't be loaded: {error}") from error
+        file = stored.file_of(card.stored_as)
+        raise BundleError(f"{directory}: {file} can't be loaded: {error}") from error
 
 
 def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], Answers]:
@@ -387,7 +369,3 @@ def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], 
         return rows.tolist(), {output: array.tolist() for output, array in own.items()}
     except Exception as error:  # a model that was tampered with raises any
         raise BundleError(f"{directory}: {name} can't be used: {error}") from None
-
-
-def _plain(label: Any) -> Any:
-    return label.tolist() if hasattr(label, "tolist") else label

@@ -18,7 +18,8 @@ from pathlib import Path
 from model_endpoint.models.errors import BundleError
 
 CODE_FOLDER = "code"
-LEFT_OUT = "__pycache__"
+# What tools leave beside code; the image's build context has none of it (module build_context).
+LEFT_OUT = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store"})
 
 
 def add(paths: Sequence[Path], bundle: Path) -> dict[str, str]:
@@ -31,7 +32,7 @@ def add(paths: Sequence[Path], bundle: Path) -> dict[str, str]:
         _check_form(path)
         folder.mkdir(exist_ok=True)
         if path.is_dir():
-            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns(LEFT_OUT, "*.pyc"))
+            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns(*LEFT_OUT, "*.pyc"))
         else:
             shutil.copyfile(path, folder / path.name)
     return hashes(bundle)
@@ -59,7 +60,7 @@ def hashes(bundle: Path) -> dict[str, str]:
     """The SHA-256 of each piece of code in `bundle` by its name; a package's is over its files' names and hashes."""
     folder = bundle / CODE_FOLDER
     pieces = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {piece.name: _hash(piece) for piece in pieces if piece.name != LEFT_OUT}
+    return {piece.name: _hash(piece) for piece in pieces if piece.name not in LEFT_OUT}
 
 
 def _hash(piece: Path) -> str:
@@ -67,7 +68,7 @@ def _hash(piece: Path) -> str:
         return hashlib.sha256(piece.read_bytes()).hexdigest()
     digest = hashlib.sha256()
     for path in sorted(piece.rglob("*")):
-        if path.is_file() and LEFT_OUT not in path.parts:
+        if path.is_file() and not LEFT_OUT.intersection(path.relative_to(piece).parts):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{path.relative_to(piece).as_posix()}\0{content}\n".encode())
     return digest.hexdigest()
@@ -131,7 +132,7 @@ def _files(piece: Path) -> Iterator[tuple[str, bytes]]:
         yield piece.name, piece.read_bytes()
     else:
         for path in sorted(piece.rglob("*")):
-            if path.is_file() and LEFT_OUT not in path.parts:
+            if path.is_file() and not LEFT_OUT.intersection(path.relative_to(piece).parts):
                 yield path.relative_to(piece.parent).as_posix(), path.read_bytes()
 
 

@@ -22,21 +22,23 @@ from typing import Any
 
 import numpy as np
 
-from model_endpoint.models.card import FURTHER, METADATA_FILE, Card
-from model_endpoint.models.contract import ARRAY, DICTS, FRAME, TEXTS, Feature
+from model_endpoint.models.card import FURTHER, METADATA_FILE
+from model_endpoint.models.contract import ARRAY, Feature
 from model_endpoint.models.errors import BundleError
 from model_endpoint.models.golden import GOLDEN_FILE
-from model_endpoint.models.kinds import COMPILED_FILE, ESTIMATOR_FILE, KINDS, SCIKIT_LEARN
-from model_endpoint.models.model import load
+from model_endpoint.models.kinds import COMPILED_FILE, KINDS
+from model_endpoint.models.model import load_one
+from model_endpoint.models.predictor import Predictor
+from model_endpoint.models.scikit_learn import predictor_of
+from model_endpoint.models.stored import file_of, kind_of
 from model_endpoint.packing import bundle
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator
-from model_endpoint.packing.proof import prove
+from model_endpoint.packing.proof import Proof, prove
+from model_endpoint.packing.proof_columns import prove_columns
 from model_endpoint.packing.rehearsal import rehearse
 from model_endpoint.packing.trust import NONE_TRUSTED, TRUST_FILE, Trust
-
-GETS = {FRAME: "a data frame", TEXTS: "texts", DICTS: "dicts"}
 
 
 def build(bundles: Path, served: Path, trust: Trust = NONE_TRUSTED) -> bool:
@@ -78,7 +80,7 @@ def _build_one(directory: Path, target: Path, trust: Trust) -> str:
     predictor = _compile(source, target)
     (target / METADATA_FILE).write_text(json.dumps({"card": source.card.values(), "predictor": predictor}))
     shutil.copy(directory / GOLDEN_FILE, target)
-    model = load(target.parent)[target.name]
+    model = load_one(target)
     rehearse(model, source.rows, source.answers)
     print(f"{source.card.name} {source.card.version}: {json.dumps(predictor)}")  # noqa: T201
     kind: str = predictor["kind"]
@@ -90,27 +92,26 @@ def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
     card = source.card
     more = [output.name for output in card.outputs if output.name in FURTHER]
     try:
-        _require_numbers(card)
-        low = np.array([float(feature.minimum or 0) for feature in card.features])
-        high = np.array([_highest(feature) for feature in card.features])
-        candidate = compile_estimator(source.estimator)
-        proof = prove(source.estimator, candidate, source.prepared(), low, high, more)
+        candidate = compile_estimator(source.estimator, card)
+        proof = _prove(source, candidate, more)
     except Exception as error:  # scikit-learn can serve the model whatever fails here
         reason = str(error) if isinstance(error, NotCompilableError) else f"{type(error).__name__}: {error}"
-        (target / ESTIMATOR_FILE).write_bytes(source.dump)
-        return {"kind": SCIKIT_LEARN, "not_compiled": reason}
+        (target / file_of(card.stored_as)).write_bytes(source.dump)
+        return {"kind": kind_of(card.stored_as), "not_compiled": reason}
     candidate.save(target / COMPILED_FILE)
     return {"kind": candidate.kind, "proof": asdict(proof)}
 
 
-def _require_numbers(card: Card) -> None:
-    """Raise NotCompilableError for a contract that compiled forms have no rule for."""
-    if card.form != ARRAY:
-        raise NotCompilableError(f"there is no rule for a model that gets {GETS[card.form]}")
-    if card.dtype != "float64":
-        raise NotCompilableError(f"there is no rule for a model that gets an array of {card.dtype}")
-    if missing := next((feature.label for feature in card.features if feature.missing), None):
-        raise NotCompilableError(f"there is no rule for missing values, which {missing!r} may have")
+def _prove(source: bundle.Bundle, candidate: Predictor, more: list[str]) -> Proof:
+    card = source.card
+    if not card.plain:
+        reference = predictor_of(source.estimator, card)
+        found = prove_columns(reference, candidate, card, source.rows, more)
+        if card.form != ARRAY:
+            return found
+    low = np.array([float(feature.minimum or 0) for feature in card.features])
+    high = np.array([_highest(feature) for feature in card.features])
+    return prove(source.estimator, candidate, source.prepared(), low, high, more)
 
 
 def _highest(feature: Feature) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from model_endpoint.models.card import Card
 from model_endpoint.models.contract import FRAME
@@ -15,6 +15,7 @@ from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle, checking, libraries, placing
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing.libraries import LOCK_FILE, LockError
+from model_endpoint.packing.options import Options
 from model_endpoint.packing.progress import working
 from model_endpoint.packing.trust import Trust
 
@@ -24,23 +25,17 @@ def pack(
     data: Any,
     folder: Path,
     *,
-    name: str,
-    version: str,
-    description: str = "",
-    metrics: dict[str, float] | None = None,
     trusted: Path | None = None,
     code: Sequence[Path] = (),
-    types: Mapping[str, str] | None = None,
-    order: bool = False,
-    depends_on_company: bool = False,
+    **options: Unpack[Options],
 ) -> str:
     """Write the bundle of a fitted estimator into `folder`, all of it or nothing; returns what is to say of it.
 
-    `data` is the training data: a data frame, an array, a list of texts or of dicts. `types`, `order` and
-    `depends_on_company` are as `bundle.pack` has them. `code` are the model's own modules, packages and wheels.
-    What the model needs to be trusted with is added to the file `trusted`. Raises BundleError.
+    `data` is the training data: a data frame, an array, a list of texts or of dicts. `code` are the model's own
+    modules, packages and wheels. What the model needs to be trusted with is added to the file `trusted`. The further
+    options are name, version, description, metrics, types, order and depends_on_company. Raises BundleError.
     """
-    folder = Path(folder)
+    folder, name = Path(folder), options["name"]
     if folder.name != name:
         raise BundleError(
             f"{folder}: the folder of a bundle has the name of its model; give {folder.parent / name}"
@@ -49,9 +44,7 @@ def pack(
     with placing.staging(folder) as stage:
         with _named(stage, folder):
             notes: list[str] = []
-            choices = {"types": types, "order": order, "depends_on_company": depends_on_company}
-            about = {"name": name, "version": version, "description": description, "metrics": metrics}
-            card = _fill(stage, estimator, data, code, {**about, **choices, "tell": notes.append})
+            card = _fill(stage, estimator, data, code, options, notes.append)
             added = trust.missing(card.allowed_types, card.code)
             _require_file(added, trusted, stage)
             wider = trust.with_added(added)
@@ -59,12 +52,13 @@ def pack(
                 if card.code:
                     checking.check_in_fresh_process(stage, wider)
                 found = checking.check(stage, wider)
-            said = [_lock(stage, folder, card)] if found.needs_libraries else []
+            said = [_lock(stage, folder, card)] if found.needs_libraries or _has_others(card) else []
             said += [*notes, *found.in_words().splitlines()]
         before = _version(folder)
-        became = placing.place(stage, folder)
-    if added.types or added.code:
-        wider.write()
+        widened = bool(added.types or added.code)
+        with wider.written() if widened else nullcontext():
+            became = placing.place(stage, folder)
+    if widened:
         said.append(f"{trusted}: {added.in_words()} trusted from now on")
     said[:0] = [f"{folder}: {_in_words(became, before)}"]
     return "\n".join(line for line in said if line)
@@ -96,7 +90,14 @@ def _named(stage: Path, folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _fill(stage: Path, estimator: Any, data: Any, code: Sequence[Path], options: dict[str, Any]) -> Card:
+def _fill(
+    stage: Path,
+    estimator: Any,
+    data: Any,
+    code: Sequence[Path],
+    options: Options,
+    tell: Callable[[str], None],
+) -> Card:
     own_code.add([Path(path) for path in code], stage)
     modules = own_code.imported_modules(stage)
     if lacking := sorted(libraries.own_modules(estimator) - own_code.modules(stage)):
@@ -109,7 +110,12 @@ def _fill(stage: Path, estimator: Any, data: Any, code: Sequence[Path], options:
         return libraries.needed(estimator, {*modules, "pandas"} if form == FRAME else modules)
 
     with working(f"asking {options['name']} for its answers"):
-        return bundle.pack(estimator, data, stage, libraries=versions, **options)
+        return bundle.pack(estimator, data, stage, libraries=versions, tell=tell, **options)
+
+
+def _has_others(card: Card) -> bool:
+    """Whether the image lacks some of its libraries; the build compares a compiled model with its estimator."""
+    return not card.libraries.keys() <= libraries.needed(None).keys()
 
 
 def _lock(stage: Path, folder: Path, card: Card) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import filecmp
-import shutil
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PREFIX = ".flotilla-"
+# Of Linux; `man 2 renameat2`.
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 NEW, UNCHANGED, REPLACED = "new", "unchanged", "replaced"
 
 
@@ -30,6 +33,22 @@ def place(stage: Path, target: Path) -> str:
         return NEW
     if _same(stage, target):
         return UNCHANGED
+    if not _exchange(stage, target):  # what was in place lies in the stage now, which its context removes
+        _rename_twice(stage, target)
+    return REPLACED
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change their names in one step; returns False where the system or its disk has no such step."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    done: int = renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
+    return done == 0
+
+
+def _rename_twice(stage: Path, target: Path) -> None:
     old = stage.with_name(f"{stage.name}.old")
     target.rename(old)
     try:
@@ -37,8 +56,6 @@ def place(stage: Path, target: Path) -> str:
     except OSError:
         old.rename(target)
         raise
-    shutil.rmtree(old)
-    return REPLACED
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.predictor import Outputs, Predictor, Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor
 from model_endpoint.packing.compiling.common import NotCompilableError, sklearn_name
 
 TOLERANCE = 1e-12  # relative
+SMALL = 1e-2
+SINGLE_TOLERANCE = 2.0**-22  # of an answer in float32: its last bit, by two libraries' exponential functions
 RANDOM_ROWS = 20_000
 SINGLE_ROWS = 100
+GAPS = 0.1  # the share of missing values among a column's random ones, where the training data had some
 EDGES = 400  # thresholds of trees, each of which makes six edge rows
 SEED = 20_000
 EXTREMES = (0.0, -0.0, 5e-324, 1e-300, -1e-300, 1e-45, 16777217.0, 3.4e38, -3.4e38, 3.5e38, 1e300, -1e300)
@@ -25,7 +29,8 @@ EXTREMES = (0.0, -0.0, 5e-324, 1e-300, -1e-300, 1e-45, 16777217.0, 3.4e38, -3.4e
 class Proof:
     """How many rows were compared with scikit-learn, and how large the largest difference was.
 
-    `largest_difference` is relative; `bit_for_bit` says that every output of every row was identical.
+    `largest_difference` is relative to the number, or to SMALL of its output's mean size if that is larger;
+    `bit_for_bit` says that every output of every row was identical.
     """
 
     verification_rows: int
@@ -55,10 +60,12 @@ def prove(
     span = np.where(high > low, high - low, 1.0)
     random = generator.uniform(low - span / 2, high + span / 2, size=(RANDOM_ROWS, len(low)))
     random[::4] = np.round(random[::4])
-    edges = np.array(list(_edge_rows(estimator, random[:200], generator)))
+    random[generator.random(random.shape) < np.isnan(verification).any(axis=0) * GAPS] = np.nan
+    edges = np.array(list(_edge_rows(estimator, candidate, random[:200], generator)))
     singles = np.concatenate([verification[: SINGLE_ROWS // 2], random[: SINGLE_ROWS // 2]])
     worst = 0.0
     same_bits = True
+    floors: dict[str, float] = {}
     batches = [("verification", verification), ("random", random), ("edge", edges)]
     batches += [("single", row[np.newaxis]) for row in singles]
     extremes = [np.where(generator.random(len(low)) < 0.5, value, random[0]) for value in EXTREMES]
@@ -66,29 +73,46 @@ def prove(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow in extreme rows is part of the comparison
         for label, rows in batches:
-            expected, got = _attempt(reference, rows, more), _attempt(candidate, rows, more)
+            expected, got = attempt(reference, rows, more, Exception), attempt(candidate, rows, more)
             if expected is None or got is None:
                 if expected is not got:
                     raise NotCompilableError(
                         f"only one of scikit-learn and the compiled form refuses a row ({label}: {rows[0].tolist()})"
                     )
                 continue
-            difference, identical = _compare(label, expected, got)
+            floors = floors or mean_sizes(expected)
+            difference, identical = compare(label, expected, got, floors)
             worst = max(worst, difference)
             same_bits = same_bits and identical
     return Proof(len(verification), len(random), len(edges) + len(extremes), len(singles), worst, same_bits)
 
 
-def _attempt(predictor: Predictor, rows: Rows, more: Collection[str]) -> Outputs | None:
-    """The outputs, or None when the predictor refuses the rows."""
+def mean_sizes(outputs: Outputs) -> dict[str, float]:
+    """A part of the mean size of each output's numbers: a sum that is near 0 by chance has no digits of its own."""
+    return {
+        name: float(np.abs(array).mean()) * SMALL
+        for name, array in outputs.items()
+        if array.dtype.kind == "f" and array.size
+    }
+
+
+def attempt(
+    predictor: Predictor, rows: Any, more: Collection[str], refuses: type[Exception] = ValueError
+) -> Outputs | None:
+    """The outputs, or None when the predictor refuses the rows, by an error of `refuses`."""
     try:
         return predictor(rows, True, more) if more else predictor(rows)
-    except ValueError:
+    except refuses:
         return None
 
 
-def _compare(label: str, expected: Outputs, got: Outputs) -> tuple[float, bool]:
-    """The largest relative difference, and whether all outputs are identical. Raises NotCompilableError."""
+def compare(
+    label: str, expected: Outputs, got: Outputs, floors: Mapping[str, float] | None = None
+) -> tuple[float, bool]:
+    """The largest relative difference, and whether all outputs are identical. Raises NotCompilableError.
+
+    A difference is relative to the number, or to the output's number in `floors` if that is larger.
+    """
     if list(expected) != list(got):
         raise NotCompilableError(
             f"the compiled form's outputs are {', '.join(got)} instead of {', '.join(expected)}"
@@ -97,6 +121,8 @@ def _compare(label: str, expected: Outputs, got: Outputs) -> tuple[float, bool]:
     identical = True
     for name, right in expected.items():
         left = got[name]
+        if left.dtype.kind == "f" and left.dtype != right.dtype:
+            raise NotCompilableError(f"{name} is of {left.dtype} instead of {right.dtype}")
         if left.shape != right.shape:
             raise NotCompilableError(f"{name} has shape {left.shape} instead of {right.shape}")
         if right.dtype.kind != "f":
@@ -106,17 +132,21 @@ def _compare(label: str, expected: Outputs, got: Outputs) -> tuple[float, bool]:
         if np.array_equal(left, right):
             continue
         identical = False
-        scale = np.maximum(np.abs(right), np.finfo(np.float64).tiny)
-        worst = max(worst, float((np.abs(left - right) / scale).max()))
-        if worst > TOLERANCE:
-            raise NotCompilableError(f"{name} differs by {worst:.1e} relative on {label} rows")
+        floor = max((floors or {}).get(name, 0.0), np.finfo(np.float64).tiny)
+        found = float((np.abs(left - right) / np.maximum(np.abs(right), floor)).max())
+        if not found <= (SINGLE_TOLERANCE if right.dtype == np.float32 else TOLERANCE):
+            raise NotCompilableError(f"{name} differs by {found:.1e} relative on {label} rows")
+        worst = max(worst, found)
     return worst, identical
 
 
-def _edge_rows(estimator: Any, rows: Rows, generator: np.random.Generator) -> Iterator[Rows]:
+def _edge_rows(
+    estimator: Any, candidate: Predictor, rows: Rows, generator: np.random.Generator
+) -> Iterator[Rows]:
     """Rows with values at, just below and just above thresholds of the model's trees, in float64 and in float32."""
     final = estimator.steps[-1][1] if sklearn_name(estimator) == "Pipeline" else estimator
-    members = np.ravel(getattr(final, "estimators_", [final])).tolist()
+    members = getattr(final, "estimators_", [final])
+    members = members.ravel().tolist() if isinstance(members, np.ndarray) else members
     trees = [member.tree_ for member in members if hasattr(member, "tree_")]
     splits = [
         (tree.feature[node], tree.threshold[node])
@@ -126,6 +156,8 @@ def _edge_rows(estimator: Any, rows: Rows, generator: np.random.Generator) -> It
     for iteration in getattr(final, "_predictors", []):
         nodes = np.concatenate([tree.nodes[tree.nodes["is_leaf"] == 0] for tree in iteration])
         splits += list(zip(nodes["feature_idx"], nodes["num_threshold"], strict=True))
+    if not splits and isinstance(candidate, CompiledPredictor):
+        splits = candidate.splits()
     for at in generator.permutation(len(splits))[:EDGES]:
         feature, threshold = splits[at]
         narrow = np.float32(threshold)

@@ -211,6 +211,12 @@ def _of_list(items: list[Any], types: Mapping[str, str]) -> TrainingData:
     if isinstance(items[0], str):
         frame = pandas.DataFrame({"": pandas.Series(items, dtype=object)})
         return TrainingData(frame, [""], [TEXTS])
+    for key in dict.fromkeys(key for item in items for key in item):
+        if not isinstance(key, str):
+            raise BundleError(
+                f"the dicts have the key {key!r} of type {type(key).__name__}, and a request's keys are texts; fit the "
+                f"model with the key {str(key)!r}"
+            )
     frame = pandas.DataFrame.from_records(items)
     for column, kind in types.items():
         frame[column] = as_type(frame[column], kind)

@@ -9,8 +9,11 @@ A bundle can't say itself what it is trusted with. The types that only compute n
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection, Mapping
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,6 @@ from typing import Any
 import yaml
 
 from model_endpoint.models.errors import BundleError
-from model_endpoint.models.skops_file import untrusted_types
 
 TRUST_FILE = "trusted.yml"
 HEAD = """\
@@ -55,12 +57,9 @@ class Trust:
         except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
             raise BundleError(f"{path}: what is trusted can't be read: {error}") from None
 
-    def check(self, where: str, dump: bytes, code: Mapping[str, str]) -> None:
-        """Raise BundleError unless the types in `dump` and all `code`, hashes by name, are trusted.
-
-        Raises ValueError when `dump` can't be read.
-        """
-        self._require(where, untrusted_types(dump), code)
+    def check(self, where: str, types: Collection[str], code: Mapping[str, str]) -> None:
+        """Raise BundleError unless the `types` that a bundle needs and all `code`, hashes by name, are trusted."""
+        self._require(where, types, code)
 
     def check_code(self, where: str, code: Mapping[str, str]) -> None:
         """Raise BundleError unless all `code`, hashes by name, is trusted."""
@@ -97,12 +96,30 @@ class Trust:
 
     def write(self) -> None:
         """Write the file, whose comments are lost."""
+        with self.written():
+            pass
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Write the file's new content beside it, and put it in its place after the context, unless that fails.
+
+        So the file is whole at every moment, and what would keep it from being written is found before.
+        """
         assert self.path is not None
         code: dict[str, Any] = {name: sorted(hashes) for name, hashes in sorted(self.code.items())}
         code = {name: hashes[0] if len(hashes) == 1 else hashes for name, hashes in code.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = yaml.safe_dump({"types": sorted(self.types), "code": code}, sort_keys=False, width=110)
-        self.path.write_text(HEAD + content)
+        target = self.path.resolve()  # a link stays one
+        new = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            new.write_text(HEAD + content)
+            if target.exists():
+                shutil.copymode(target, new)
+            yield
+            new.replace(target)
+        finally:
+            new.unlink(missing_ok=True)
 
 
 NONE_TRUSTED = Trust()

@@ -13,7 +13,7 @@ from model_endpoint.models.errors import RequestError, quoted
 from model_endpoint.models.model import find
 from model_endpoint.runtime.prometheus import CONTENT_TYPE, PrometheusText
 from model_endpoint.runtime.request_context import context_of
-from model_endpoint.web import openapi, plain, v2
+from model_endpoint.web import openapi, page, plain, v2
 from model_endpoint.web.body import read_body
 from model_endpoint.web.fast_path import FastPath
 from model_endpoint.web.middleware import RequestMiddleware
@@ -23,7 +23,10 @@ from model_endpoint.web.service import Service
 log = logging.getLogger(__name__)
 # Nginx names the same routes. /openapi.json lists all, and is for operators only.
 PREDICTIONS = "/predict, /invocations or /v2/models/NAME/infer"
-DOCS_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'"
+DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def create_app(service: Service) -> Flask:
@@ -95,10 +98,15 @@ def _add_plain_routes(app: Flask, service: Service) -> None:
 def _add_documents(app: Flask, service: Service) -> None:
     prometheus = PrometheusText(service.metrics, service.models, service.settings.release)
     document = orjson.dumps(openapi.document(service.models, service.settings))
+    forms = orjson.dumps(page.page(service.models, service.settings))
 
     @app.get("/openapi.json")
     def openapi_document() -> Response:
         return Response(document, content_type=JSON)
+
+    @app.get("/docs/models.json")
+    def docs_models() -> Response:
+        return Response(forms, content_type=JSON)
 
     @app.get("/docs")
     @app.get("/docs/<path:asset>")

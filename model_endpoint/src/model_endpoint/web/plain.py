@@ -61,7 +61,8 @@ def invocations(model: Model, body: bytes) -> PredictionResponse:
         raise RequestError(f"the body must have exactly one of {', '.join(FORMS)}")
     form = found[0]
     _refuse_unknown(request, form, "params")
-    params = request.get("params") or {}
+    params = request.get("params")
+    params = {} if params is None else params
     if type(params) is not dict:
         raise RequestError(f"params must be an object, not {kind(params)}")
     for name in params:

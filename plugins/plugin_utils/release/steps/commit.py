@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.certificates import (
+    certificate_warnings,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.leftovers import (
     Leftover,
     leftovers,
@@ -32,7 +35,6 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
     State,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import certificate_warnings
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     EndpointAddress,
     drained_nodes,

@@ -24,6 +24,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
     machine_certificates,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.compare import differences
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.network import OPTIONS, SUBNET
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import ENGINE_LINK
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import (
@@ -64,7 +65,7 @@ NGINX = {
     "labels": {"flotilla.role": "load_balancer"},
 }
 NO_FIREWALL: WantedFirewall = {"rules": [], "files": [], "links": {}}
-CONFIGURATION_FILE = "/etc/flotilla/nginx/nginx.conf"
+CONFIGURATION_FILE, STATE_FILE = "/etc/flotilla/nginx/nginx.conf", "/var/lib/flotilla/state.json"
 UP = {"status": "up", "share": 100, "since": 1, "reason": ""}
 STATE: dict[str, Any] = {
     "format": 1,
@@ -129,6 +130,7 @@ def found(host: str) -> dict[str, Any]:
         "engine": True,
         "engine_version": "20.10.24+dfsg1",
         "bridge": "172.17.0.1",
+        "network": {},
         "addresses": {},
         "containers": {},
         "images": {},
@@ -139,7 +141,7 @@ def found(host: str) -> dict[str, Any]:
         "certificates": {path: text[text.index("-----BEGIN CERT") :] for path, text in certificates.items()},
         "links": {**firewall["links"], ENGINE_LINK: "/lib/systemd/system/docker.service"},
         "systemd": True,
-        "disks": {"/var/lib/docker": {"free": 50, "size": 100}},
+        "disks": [{"folders": ["/data/docker", "/var/lib/flotilla"], "free": 50, "size": 100}],
         "lock": {},
         "lock_silent": None,
         "clock": NOW - 5,
@@ -160,7 +162,12 @@ def found(host: str) -> dict[str, Any]:
             "state": {**STATE, "version": "v1"},
             "served": "v1",
         }
-        result["files"][CONFIGURATION_FILE] = "f00:0400:10002"
+        result["files"] |= {CONFIGURATION_FILE: "f00:0400:10002", STATE_FILE: "5a7e:0600:0"}
+    if any(machine(INVENTORY, node) == machine(INVENTORY, host) for node in GROUPS["model_nodes"]):
+        result["network"] = {
+            "subnet": SUBNET,
+            "options": {**OPTIONS, "com.docker.network.driver.mtu": "1500"},
+        }
     for node in GROUPS["model_nodes"]:
         if machine(INVENTORY, node) == machine(INVENTORY, host):
             service = endpoint_service(INVENTORY, node, LIVE, "green")  # type: ignore[arg-type]

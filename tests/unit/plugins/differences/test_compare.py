@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import FIRST, JUMPS
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
@@ -14,7 +17,8 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     make_authority,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.compare import differences_step
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import ENGINE_LINK
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.network import OPTIONS, SUBNET
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.units import ENGINE_FILE, ENGINE_LINK
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.firewall import LINKS
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import SPECS
 
@@ -27,12 +31,14 @@ from unit.plugins.differences.fleet import (
     OLD,
     REFERENCE,
     STATE,
+    STATE_FILE,
     UP,
     authority,
     compared,
     fleet,
 )
 
+ROLES = Path(__file__).parents[4] / "roles"
 HostVars = dict[str, dict[str, Any]]
 SITE = "site.yml"
 ENDPOINT = "flotilla-node1-green"
@@ -80,6 +86,7 @@ SERVER = "/etc/flotilla/endpoints/node1/server.pem"
 HOLDER = {"user": "alice", "controller": "desk", "pid": 7, "playbook": "site.yml", "time": "2027-01-01T00:00"}
 RUN = "alice@desk (process 7, site.yml, since 2027-01-01T00:00)"
 UNEXPLAINED = {"running": True, "labels": {"flotilla.role": "endpoint"}, "settings": {"ports": []}}
+TIME_SERVICE = "timedatectl set-ntp true on node2"
 CASES: dict[str, tuple[Break, str, str, str, str]] = {
     "engine": (machine("node2", engine=False), "node2", "Docker engine", "no answer", SITE),
     "old engine": (
@@ -87,14 +94,14 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "node2",
         "Docker engine",
         "version 19.03.1",
-        "",
+        "the upgrade of the Docker engine on node2",
     ),
-    "clock ahead": (machine("node2", clock=NOW + 9), "node2", "clock", "9 s ahead", ""),
-    "clock behind": (machine("node2", clock=NOW - 66), "node2", "clock", "60 s behind", ""),
+    "clock ahead": (machine("node2", clock=NOW + 9), "node2", "clock", "9 s ahead", TIME_SERVICE),
+    "clock behind": (machine("node2", clock=NOW - 66), "node2", "clock", "60 s behind", TIME_SERVICE),
     "disk": (
-        put("disks", "/var/lib/docker", {"free": 5, "size": 100}),
+        lambda hostvars: hostvars["cohosted"]["flotilla_machine"]["disks"][0].update(free=5),
         "cohosted",
-        "disk of /var/lib/docker",
+        "disk of /data/docker and /var/lib/flotilla",
         "5.0 % free, 0.0 GB",
         "",
     ),
@@ -173,7 +180,7 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "node1",
         f"container {ENDPOINT}",
         "unhealthy",
-        "playbooks/logs.yml -e node=node1, which shows why",
+        SITE,
     ),
     "retired container": (
         lambda hostvars: put("containers", "flotilla-node1-blue", container(hostvars))(hostvars),
@@ -226,12 +233,29 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         SITE,
     ),
     "state": (machine("lb2", state={"serial": 3}), "lb2", "state of the fleet", "number 3", SITE),
+    "state that everybody may read": (
+        put("files", STATE_FILE, "5a7e:0644:0", "lb2"),
+        "lb2",
+        f"file {STATE_FILE}",
+        "mode 0644",
+        SITE,
+    ),
+    "network": (
+        lambda hostvars: hostvars["node2"]["flotilla_machine"]["network"]["options"].pop(
+            "com.docker.network.bridge.enable_icc"
+        ),
+        "node2",
+        "network flotilla",
+        "com.docker.network.bridge.enable_icc missing",
+        "docker network rm flotilla on node2, once its nodes are drained and their containers removed, and "
+        "playbooks/undrain.yml",
+    ),
     "image": (
         drop("images", REFERENCE, "node2"),
         "node2",
         f"image {REFERENCE}",
         "missing",
-        f"docker pull {REFERENCE}",
+        SITE,
     ),
     "unneeded image": (
         put("images", REFERENCE.replace("live", "left"), "sha256:left", "node2"),
@@ -299,25 +323,30 @@ def test_a_difference_is_named_with_what_mends_it(kind: str) -> None:
     assert bool(difference["change"]) == (mended_by == SITE) or kind == "settings"
 
 
-def test_a_certificate_of_another_authority_and_one_that_ends_soon_are_told_apart() -> None:
+def test_a_certificate_of_another_authority_one_that_ends_soon_and_a_damaged_one_are_told_apart() -> None:
     foreign = issue(make_authority("fleet"), "endpoint-node1", "server")
     ending = issue(authority("fleet"), "endpoint-node1", "server", days=20)
-    for pair, found in ((foreign, "of another authority"), (ending, "ends in 19 days")):
+    damaged = "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n"
+    for certificate, found in (
+        (certificate_pem(foreign[0]), "of another authority"),
+        (certificate_pem(ending[0]), "ends in 19 days"),
+        (damaged, "damaged"),
+    ):
         hostvars = fleet()
         machine_found = hostvars["cohosted"]["flotilla_machine"]
         machine_found["files"][SERVER] = "other:0400:10001"
-        machine_found["certificates"][SERVER] = certificate_pem(pair[0])
+        machine_found["certificates"][SERVER] = certificate
         (difference,) = compared(hostvars)
         assert difference["found"] == found
 
 
 def test_the_certificate_that_clients_see_is_named_before_it_ends() -> None:
-    hostvars = fleet()
+    hostvars, until_now = fleet(), round((NOW - time.time()) / 86400)
     for days in (20, 400):
-        shown = issue(authority("fleet"), "frontend-lb1", "server", days=days)[0]
+        shown = issue(authority("fleet"), "frontend-lb1", "server", days=until_now + days)[0]
         hostvars["lb1"]["flotilla_machine"]["certificate"] = certificate_pem(shown)
-        found = [difference["found"] for difference in compared(hostvars)]
-        assert found == (["ends in 19 days"] if days == 20 else [])
+        found = [difference["found"].partition(" (")[0] for difference in compared(hostvars)]
+        assert found in ([["ends in 19 days"], ["ends in 20 days"]] if days == 20 else [[]])
 
 
 def test_certificates_that_cannot_be_compared_do_not_look_fine() -> None:
@@ -418,3 +447,15 @@ def test_before_the_first_release_that_alone_is_named() -> None:
     state = {**STATE, "live": None, "nodes": {}}
     (difference,) = compared(fleet(), state=state)
     assert (difference["host"], difference["found"]) == ("lb1", "nothing is live")
+
+
+def test_the_network_is_compared_with_what_the_role_makes() -> None:
+    tasks = yaml.safe_load((ROLES / "model_endpoint/tasks/run.yml").read_text())
+    (made,) = (made for task in tasks if (made := task.get("community.docker.docker_network")))
+    assert (made["ipam_config"], made["driver_options"]) == ([{"subnet": SUBNET}], OPTIONS)
+
+
+def test_the_inspection_looks_at_what_is_compared() -> None:
+    text = (ROLES.parent / "playbooks/inspect.yml").read_text()
+    for path in (ENGINE_FILE, ENGINE_LINK, STATE_FILE):
+        assert f"'{path}'" in text

@@ -252,6 +252,14 @@ def test_a_container_of_another_image_is_exchanged(fleet: Fleet) -> None:
     assert "(image" in fleet.run().plan["note"]
 
 
+def test_an_unhealthy_container_is_exchanged_and_one_that_only_starts_is_not(fleet: Fleet) -> None:
+    fleet.made["flotilla-n1-blue"]["health"] = "starting"
+    assert fleet.run().plan["target"] is None
+    fleet.made["flotilla-n1-blue"]["health"] = "unhealthy"
+    assert "flotilla-n1-blue is not as its release wants it (unhealthy)" in fleet.run().plan["note"]
+    assert fleet.servers() == {"green": {"n1": 100, "n2": 100, "n3": 100}}
+
+
 def test_a_differing_container_is_named_where_a_run_can_t_exchange_it(fleet: Fleet) -> None:
     fleet.made["flotilla-n2-blue"]["settings"]["memory"] = 1
     for run in (fleet.run(limit=["n1", "n2"]), fleet.run(away=["lb2"])):
@@ -334,9 +342,23 @@ def test_images_that_no_release_needs_go_and_all_with_the_last_node_of_a_machine
     seen = {"containers": {"flotilla-c-blue": shared.container("c", "blue", shared.live)}, "files": {}}
     run.hostvars["lb"]["flotilla_machine"] |= {**seen, "images": {f"{NAME}:1": "1", f"{NAME}:2": "2"}}
     found = commit_step(run.hostvars, run.groups, run.present, "registry:5080")["leftovers"]
-    assert [(left["host"], left["nodes"], left["images"]) for left in found] == [
+    assert [(left["host"], left["nodes"], left["images"]) for left in found if left["images"]] == [
         ("lb", ["c"], [f"{NAME}:1", f"{NAME}:2"])
     ]
+
+
+def test_an_image_that_a_machine_has_lost_is_fetched_unless_a_release_brings_it(shared: Fleet) -> None:
+    def fetched(run: Run) -> list[tuple[str, list[str]]]:
+        for host in ("a", "b"):
+            run.hostvars[host]["flotilla_machine"]["images"] = {}
+        found = commit_step(run.hostvars, run.groups, run.present, "registry:5080")["leftovers"]
+        return [(left["host"], left["missing"]) for left in found if left["missing"]]
+
+    # a and b are one machine.
+    assert fetched(shared.run()) == [("a", [shared.state["live"]["reference"]])]
+    assert fetched(shared.run(limit=["a", "b"])) == []
+    shared.image = "image-2"
+    assert fetched(shared.run()) == []
 
 
 def test_a_port_that_nobody_is_to_have_any_more_needs_no_guard(fleet: Fleet) -> None:

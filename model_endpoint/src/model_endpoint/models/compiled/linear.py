@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.compiled.tables import Sparse
 from model_endpoint.models.predictor import Rows, Scores
 
 
@@ -19,6 +20,16 @@ class LinearHead:
 
     def __call__(self, rows: Rows) -> Scores:
         return (rows @ self._weights + self._intercept).reshape(len(rows), -1)
+
+    def of_sparse(self, rows: Sparse) -> Scores:
+        """The scores of sparse rows."""
+        weights = self._weights
+        return rows.times(weights if weights.ndim == 2 else weights[:, np.newaxis]) + self._intercept
+
+    def check(self, columns: int) -> None:
+        """Raise ValueError unless the weights are of as many columns."""
+        if self._weights.ndim not in (1, 2) or len(self._weights) != columns:
+            raise ValueError("the compiled form contradicts itself: weights of other columns")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         # Fortran order, which coef_.T has, makes BLAS add in the same order as it does for scikit-learn.

@@ -8,18 +8,19 @@ scikit-learn.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_endpoint.models.array_files import check_arrays
+from model_endpoint.models.compiled import boosted_links
+from model_endpoint.models.compiled.files import read_arrays
 from model_endpoint.models.compiled.linear import LinearHead
+from model_endpoint.models.compiled.tables import Sparse, Table, dense
 from model_endpoint.models.compiled.trees import TreesHead
-from model_endpoint.models.predictor import Outputs, Rows, Scores, require_finite
+from model_endpoint.models.predictor import Outputs, Scores, require_finite
 
 STEPS = {
     "add": np.add,
@@ -36,10 +37,11 @@ Head = LinearHead | TreesHead
 class CompiledPredictor:
     """Serves a model with numpy alone.
 
-    `link` says what the scores mean: `value` and `exp` for regressors, `label` for classifiers without
-    probabilities, `logistic` (one score), `softmax`, `ovr` (logistic per class, divided by their sum) and
-    `mean` (probabilities summed over trees). `classes` holds the labels of each output of a classifier. The scores
-    are divided by `divisor` first; then a single score above `threshold` means the second class.
+    `link` says what the scores mean: `value`, `exp` and `expit` for regressors, `label` for classifiers without
+    probabilities, `logistic` (one score), `softmax`, `ovr` (logistic per class, divided by their sum),
+    `mean` (probabilities summed over trees) and those of `boosted_links`. `classes` holds the labels of each output of
+    a classifier. The scores are divided by `divisor` first; then a single score above `threshold` means the second
+    class.
     """
 
     def __init__(
@@ -69,16 +71,25 @@ class CompiledPredictor:
     @property
     def further(self) -> frozenset[str]:
         """The outputs besides labels, probabilities and values: a classifier's scores, if it has any."""
-        return frozenset({"decision_function"} if self._classes and self._link != "mean" else ())
+        return frozenset({"decision_function"} if self._classes and self._link in SCORED else ())
 
-    def __call__(self, rows: Rows, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
+    def splits(self) -> list[tuple[int, float]]:
+        """The row's column and the threshold of each node of its trees, if it has any."""
+        return self._head.splits() if isinstance(self._head, TreesHead) else []
+
+    def __call__(self, rows: Table, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
+        if isinstance(rows, Sparse) and isinstance(self._head, LinearHead) and not self._steps:
+            return self._answer(self._head.of_sparse(rows), probabilities, more)
+        rows = dense(rows)
         for step, operand in self._steps:
             rows = step(rows, operand)
-        scores = self._head(rows)
+        return self._answer(self._head(rows), probabilities, more)
+
+    def _answer(self, scores: Scores, probabilities: bool, more: Collection[str]) -> Outputs:
         if self._divisor != 1.0:
             scores /= self._divisor
         if not self._classes:
-            values = np.exp(scores) if self._link == "exp" else scores
+            values = VALUES[self._link](scores)
             require_finite(values)
             return {"predict": values[:, 0] if values.shape[1] == 1 else values}
         if not self._bounded:
@@ -88,12 +99,15 @@ class CompiledPredictor:
         if len(self._classes) > 1:
             return self._several(scores)
         labels = self._classes[0]
-        if scores.shape[1] == 1:
+        if self._link in boosted_links.PROBABILITIES:
+            proba = PROBABILITIES[self._link](scores)
+            outputs = {"predict": labels.take(proba.argmax(axis=1)), "predict_proba": proba}
+        elif scores.shape[1] == 1:
             second = scores[:, 0] > self._threshold
             outputs = {"predict": labels.take(second.astype(np.intp))}
         else:
             outputs = {"predict": labels.take(scores.argmax(axis=1))}
-        if probabilities and self._link != "label":
+        if probabilities and self._link != "label" and "predict_proba" not in outputs:
             outputs["predict_proba"] = PROBABILITIES[self._link](scores)
         if more:
             require_finite(scores)
@@ -108,31 +122,30 @@ class CompiledPredictor:
         outputs: Outputs = {"predict": np.stack(chosen, axis=1)}
         return outputs | {f"predict_proba_{index}": part for index, part in enumerate(parts)}
 
-    def save(self, path: Path) -> None:
-        """Write all arrays to an .npz file without pickle."""
+    def check(self, columns: int) -> None:
+        """Raise ValueError unless the arrays are of a model of as many columns."""
+        for _, operand in self._steps:
+            if operand.shape not in ((), (columns,)):
+                raise ValueError("the compiled form contradicts itself: numbers for other columns")
+        self._head.check(columns)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that the predictor is made of."""
         arrays: dict[str, NDArray[Any]] = {
             f"step_{index}": operand for index, (_, operand) in enumerate(self._steps)
         }
         arrays |= {f"classes_{index}": labels for index, labels in enumerate(self._classes)}
         arrays |= {f"head_{name}": array for name, array in self._head.arrays().items()}
-        arrays |= {
+        return arrays | {
             "steps": np.array(self._step_names, dtype=np.str_),
             "link": np.array(self._link),
             "threshold": np.array(self._threshold),
             "divisor": np.array(self._divisor),
         }
-        np.savez(path, allow_pickle=False, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> CompiledPredictor:
-        """Read what `save` wrote. Raises OSError, KeyError or ValueError for any other file."""
-        try:
-            with path.open("rb") as content:
-                check_arrays(content, path.name)
-                with np.load(content, allow_pickle=False) as file:
-                    arrays: Mapping[str, NDArray[Any]] = dict(file)
-        except (BadZipFile, EOFError) as error:
-            raise ValueError(f"{path.name} is broken: {error}") from None
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> CompiledPredictor:
+        """Make the predictor of its arrays. Raises KeyError, TypeError or ValueError for others."""
         steps = [(str(name), arrays[f"step_{index}"]) for index, name in enumerate(arrays["steps"])]
         parts: dict[str, Any] = {
             name.removeprefix("head_"): array for name, array in arrays.items() if name.startswith("head_")
@@ -140,10 +153,19 @@ class CompiledPredictor:
         classes = [
             arrays[f"classes_{index}"] for index in range(sum(name.startswith("classes_") for name in arrays))
         ]
-        head: Head = LinearHead(**parts) if "weights" in parts else TreesHead(**parts)
+        head: Head = LinearHead(**parts) if "weights" in parts else TreesHead.of_arrays(parts)
         link = str(arrays["link"])
         threshold, divisor = arrays["threshold"].item(), arrays["divisor"].item()
         return cls(steps, head, link, classes, threshold=threshold, divisor=divisor)
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to an .npz file without pickle."""
+        np.savez(path, allow_pickle=False, **self.arrays())
+
+    @classmethod
+    def load(cls, path: Path) -> CompiledPredictor:
+        """Read what `save` wrote. Raises OSError, KeyError or ValueError for any other file."""
+        return cls.from_arrays(read_arrays(path))
 
 
 def _expit(scores: Scores) -> Scores:
@@ -176,4 +198,23 @@ def _mean(scores: Scores) -> Scores:
     return scores
 
 
-PROBABILITIES = {"logistic": _logistic, "ovr": _ovr, "softmax": _softmax, "mean": _mean}
+def _huber(scores: Scores) -> Scores:
+    proba = (np.clip(scores, -1.0, 1.0) + 1.0) / 2.0
+    if proba.shape[1] == 1:
+        return np.concatenate((1.0 - proba, proba), axis=1)
+    total = proba.sum(axis=1, keepdims=True)
+    result: Scores = np.where(total == 0, 1.0 / proba.shape[1], proba / np.where(total == 0, 1.0, total))
+    return result
+
+
+PROBABILITIES: dict[str, Callable[[Any], NDArray[Any]]] = {
+    "logistic": _logistic,
+    "ovr": _ovr,
+    "softmax": _softmax,
+    "mean": _mean,
+    "huber": _huber,
+}
+PROBABILITIES |= boosted_links.PROBABILITIES
+VALUES = {"value": _mean, "exp": boosted_links.exp, "expit": boosted_links.expit}
+# The links of classifiers that have a decision function.
+SCORED = {"huber", "label", "logistic", "ovr", "softmax", *boosted_links.PROBABILITIES}

@@ -9,9 +9,24 @@ from typing import Any
 
 import numpy as np
 
+from model_endpoint.models.card import Card
+from model_endpoint.models.compiled.columns import Arithmetic
+from model_endpoint.models.compiled.composed import ComposedPredictor, Piped
 from model_endpoint.models.compiled.linear import LinearHead
+from model_endpoint.models.compiled.nodes import Answering
 from model_endpoint.models.compiled.predictor import CompiledPredictor
-from model_endpoint.packing.compiling.common import NotCompilableError, Step, classes_of, sklearn_name
+from model_endpoint.models.contract import ARRAY, DICTS
+from model_endpoint.packing.compiling import heads, meta
+from model_endpoint.packing.compiling.common import (
+    NotCompilableError,
+    Step,
+    arithmetic_of,
+    classes_of,
+    floats,
+    sklearn_name,
+    stripped,
+)
+from model_endpoint.packing.compiling.transformers import NONE, compile_transformer
 from model_endpoint.packing.compiling.trees import compile_trees
 
 # The rules by class name. The class must be scikit-learn's own: a subclass may predict in another way.
@@ -23,46 +38,65 @@ LINEAR_VALUES = {
 LINEAR_EXPONENTIALS = {"PoissonRegressor", "GammaRegressor"}
 LINEAR_LABELS = {"RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron"}
 LINEAR_PROBABILITIES = {"LogisticRegression", "LogisticRegressionCV", "LinearDiscriminantAnalysis"}
+LINEAR = LINEAR_VALUES | LINEAR_EXPONENTIALS | LINEAR_LABELS | LINEAR_PROBABILITIES | {"SGDClassifier"}
+SCALERS = {"StandardScaler", "RobustScaler", "MinMaxScaler", "MaxAbsScaler"}
 
 
-def compile_estimator(estimator: Any) -> CompiledPredictor:
-    """Make the numpy form of a fitted estimator. Raises NotCompilableError when there is no rule for it."""
-    steps: list[Step] = []
-    if sklearn_name(estimator) == "Pipeline":
-        for _, transformer in estimator.steps[:-1]:
-            steps += _steps(transformer)
-        estimator = estimator.steps[-1][1]
+def compile_estimator(estimator: Any, card: Card | None = None) -> CompiledPredictor | ComposedPredictor:
+    """Make the numpy form of a fitted estimator that gets what `card` says, or an array of numbers without one.
+
+    Raises NotCompilableError when there is no rule for it, or for what it gets.
+    """
+    if card is not None:
+        _require_rule(card)
+    head = compile_head(estimator)
+    if isinstance(head, CompiledPredictor) and (card is None or card.form == ARRAY):
+        return head
+    return ComposedPredictor(head, card, len(card.features) if card else estimator.n_features_in_)
+
+
+def compile_head(estimator: Any) -> Answering:
+    """The compiled form of what predicts. Raises NotCompilableError."""
+    estimator = stripped(estimator)
+    if sklearn_name(estimator) != "Pipeline":
+        return _leaf([], estimator)
+    *transformers, (_, final) = estimator.steps
+    transformers = [part for _, part in transformers if not isinstance(part, str | None) or part not in NONE]
+    if all(sklearn_name(part) in SCALERS for part in transformers):
+        simple = [step for part in transformers for step in arithmetic_of(part)]
+        return _leaf(simple, final)
+    return Piped([step for part in transformers for step in compile_transformer(part)], compile_head(final))
+
+
+def _leaf(steps: list[Step], estimator: Any) -> Answering:
     name = sklearn_name(estimator)
-    classes = classes_of(estimator)
-    if name in LINEAR_VALUES | LINEAR_EXPONENTIALS | LINEAR_LABELS | LINEAR_PROBABILITIES | {"SGDClassifier"}:
+    if name in LINEAR:
+        classes = classes_of(estimator)
         weights = np.asarray(estimator.coef_, dtype=np.float64).T
         head = LinearHead(weights, np.asarray(estimator.intercept_, dtype=np.float64))
         scores = 1 if weights.ndim == 1 else weights.shape[1]
         return CompiledPredictor(steps, head, _linear_link(name, estimator, scores), classes)
-    if compiled := compile_trees(steps, estimator, classes):
+    if name in heads.RULES | meta.RULES:
+        if steps:
+            names, operands = zip(*steps, strict=True)
+            return Piped([Arithmetic(list(names), [floats(item) for item in operands])], _leaf([], estimator))
+        return (
+            heads.RULES[name](estimator) if name in heads.RULES else meta.RULES[name](estimator, compile_head)
+        )
+    if compiled := compile_trees(steps, estimator, classes_of(estimator)):
         return compiled
     raise NotCompilableError(f"there is no rule for {type(estimator).__name__}")
 
 
-def _steps(transformer: Any) -> list[Step]:
-    name = sklearn_name(transformer)
-    if transformer in (None, "passthrough"):
-        return []
-    if name in {"StandardScaler", "RobustScaler"}:
-        center = transformer.mean_ if name == "StandardScaler" else transformer.center_
-        steps = [("subtract", center), ("divide", transformer.scale_)]
-    elif name == "MinMaxScaler":
-        steps = [("multiply", transformer.scale_), ("add", transformer.min_)]
-        if transformer.clip:
-            low, high = transformer.feature_range
-            steps += [("maximum", np.array(float(low))), ("minimum", np.array(float(high)))]
-    elif name == "MaxAbsScaler":
-        steps = [("divide", transformer.scale_)]
-    else:
-        raise NotCompilableError(f"there is no rule for {type(transformer).__name__}")
-    used = {"subtract": getattr(transformer, "with_mean", getattr(transformer, "with_centering", True))}
-    used["divide"] = getattr(transformer, "with_std", getattr(transformer, "with_scaling", True))
-    return [(step, operand) for step, operand in steps if used.get(step, True)]
+def _require_rule(card: Card) -> None:
+    """Raise NotCompilableError for a contract that compiled forms have no rule for."""
+    if card.form == DICTS:
+        raise NotCompilableError("there is no rule for a model that gets dicts")
+    if card.form == ARRAY and card.dtype != "float64":
+        raise NotCompilableError(f"there is no rule for a model that gets an array of {card.dtype}")
+    dates = [feature.label for feature in card.features if feature.type == "datetime" and feature.read]
+    if dates:
+        raise NotCompilableError(f"there is no rule for dates, which {dates[0]!r} has")
 
 
 def _linear_link(name: str, estimator: Any, scores: int) -> str:
@@ -72,6 +106,8 @@ def _linear_link(name: str, estimator: Any, scores: int) -> str:
         return "exp"
     if name in LINEAR_LABELS or not hasattr(estimator, "predict_proba"):
         return "label"
+    if name == "SGDClassifier" and estimator.loss == "modified_huber":
+        return "huber"
     if scores == 1:
         return "logistic"
     return "ovr" if name == "SGDClassifier" else "softmax"

@@ -18,7 +18,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.operator import use
 
 from unit.plugins.deploy_lock.owners import OLDER, beat
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[2]
 
 
 ANSIBLE_PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))

@@ -157,9 +157,15 @@ def test_a_bad_inventory_ends_before_any_host(
 def test_an_option_that_would_leave_out_steps_is_refused(
     options: list[str], environment: dict[str, str], reason: str, deploy: Deploy, contacted: Path
 ) -> None:
+    environment["ANSIBLE_STDOUT_CALLBACK"] = "flotilla.fleet.steps"
     result = deploy(ROOT / "inventory" / "example", *options, **environment)
     assert result.returncode != 0
-    assert reason in result.stderr + result.stdout
+    assert reason in result.stderr
+    # As any other failure ends.
+    where, words, fix = result.stdout.splitlines()[-3:]
+    assert where.startswith("the controller failed at “Check the options of the command line”")
+    assert reason in words
+    assert fix.startswith("  fix: ")
     assert not contacted.exists()
 
 

@@ -1,0 +1,126 @@
+"""Prove that a compiled predictor of typed columns or texts answers as scikit-learn does. Runs in the image's build.
+
+The rows mix the cells of the verification rows, and have gaps, categories, and values that training did not have, as
+far as the contract takes them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import numpy as np
+
+from model_endpoint.models import rows as contract_rows
+from model_endpoint.models.card import Card
+from model_endpoint.models.contract import NOT_TAKEN, TEXTS, Feature
+from model_endpoint.models.predictor import Predictor
+from model_endpoint.packing import proof
+from model_endpoint.packing.compiling.common import NotCompilableError
+from model_endpoint.packing.proof import Proof, attempt, compare, mean_sizes
+from model_endpoint.packing.questions import STRANGERS
+from model_endpoint.packing.variations import TEXT_VALUES
+
+MOST_CELLS = 400_000
+MOST_TEXTS = 2_000
+LEAST_ROWS = 200
+BATCH = 1_000
+RARE = 0.04  # the share of gaps, of strangers, and of other numbers among a column's random cells
+Draw = Callable[[int], list[Any]]
+
+
+def prove_columns(
+    reference: Predictor, candidate: Predictor, card: Card, rows: list[Any], more: Collection[str] = ()
+) -> Proof:
+    """Compare `candidate` with the estimator, which is `reference`, on verification rows, random rows and single rows.
+
+    `rows` are as a request has them. Raises NotCompilableError at the first answer that differs.
+    """
+    generator = np.random.default_rng(proof.SEED)
+    random = _random_rows(card, rows, generator)
+    singles = [*rows[: proof.SINGLE_ROWS], *random[: proof.SINGLE_ROWS // 2]]
+    batches = [("verification", rows)]
+    batches += [("random", random[at : at + BATCH]) for at in range(0, len(random), BATCH)]
+    batches += [("single", [row]) for row in singles]
+    floors: dict[str, float] = {}
+    worst, same_bits, compared = 0.0, True, 0
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # of values that training did not have, which are part of the comparison
+        for label, batch in _answerable(batches, reference, card, more):
+            given = contract_rows.prepare(card, contract_rows.from_rows(card, batch, "rows"))
+            expected, got = attempt(reference, given, more, Exception), attempt(candidate, given, more)
+            if expected is None or got is None:
+                if expected is not got:
+                    which = "scikit-learn" if expected is None else "the compiled form"
+                    raise NotCompilableError(f"only {which} refuses a row ({label}: {str(batch[0])[:200]})")
+                continue
+            compared += len(batch)
+            floors = floors or mean_sizes(expected)
+            difference, identical = compare(label, expected, got, floors)
+            worst = max(worst, difference)
+            same_bits = same_bits and identical
+    if not compared:
+        raise NotCompilableError("scikit-learn refuses every row of the proof")
+    return Proof(len(rows), len(random), 0, len(singles), worst, same_bits)
+
+
+def _answerable(
+    batches: list[tuple[str, list[Any]]], reference: Predictor, card: Card, more: Collection[str]
+) -> Iterator[tuple[str, list[Any]]]:
+    """The batches; one that the estimator refuses is followed by its first rows alone."""
+    for label, batch in batches:
+        yield label, batch
+        if len(batch) > 1:
+            given = contract_rows.prepare(card, contract_rows.from_rows(card, batch, "rows"))
+            if attempt(reference, given, more, Exception) is None:
+                yield from ((label, [row]) for row in batch[: proof.SINGLE_ROWS])
+
+
+def _random_rows(card: Card, rows: list[Any], generator: np.random.Generator) -> list[Any]:
+    count = min(proof.RANDOM_ROWS, max(LEAST_ROWS, MOST_CELLS // len(card.features)))
+    if any(feature.type == "string" and feature.categories is None for feature in card.features):
+        count = min(count, MOST_TEXTS)
+    alone = card.form == TEXTS or (rows and not isinstance(rows[0], list))
+    columns = [rows] if alone else list(zip(*rows, strict=True))
+    drawn = [
+        _column(feature, list(cells), generator)(count)
+        for feature, cells in zip(card.features, columns, strict=True)
+    ]
+    return drawn[0] if alone else [list(row) for row in zip(*drawn, strict=True)]
+
+
+def _column(feature: Feature, cells: list[Any], generator: np.random.Generator) -> Draw:
+    """What draws random cells of one column."""
+
+    def draw(count: int) -> list[Any]:
+        found = [cells[at] for at in generator.integers(len(cells), size=count)]
+        rare = generator.random(count) < RARE
+        for at in np.flatnonzero(rare).tolist():
+            found[at] = _other(feature, cells, generator)
+        if feature.missing:
+            for at in np.flatnonzero(generator.random(count) < RARE).tolist():
+                found[at] = None
+        return found
+
+    return draw
+
+
+def _other(feature: Feature, cells: list[Any], generator: np.random.Generator) -> Any:
+    """A value that the verification rows may not have."""
+    if feature.categories is not None:
+        others = list(feature.categories)
+        if feature.unknown != NOT_TAKEN and feature.type != "category":
+            others += STRANGERS[feature.type]
+        return others[int(generator.integers(len(others)))]
+    if feature.type == "string":
+        words = " ".join(str(cells[at] or "") for at in generator.integers(len(cells), size=2)).split()
+        words += [TEXT_VALUES[int(generator.integers(len(TEXT_VALUES)))]]
+        return " ".join(generator.permutation(words).tolist()[: int(generator.integers(1, 9))])
+    if feature.type in ("number", "integer") and isinstance(feature.minimum, int | float):
+        low, high = float(feature.minimum), float(feature.maximum or 0)
+        value = generator.uniform(low - (high - low) / 2, high + (high - low) / 2)
+        return float(value) if feature.takes == "number" else min(max(int(value), int(low)), int(high))
+    return cells[int(generator.integers(len(cells)))]

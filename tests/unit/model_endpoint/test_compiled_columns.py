@@ -1,0 +1,141 @@
+"""Models of data frames that compile: imputers, encoders, scalers and what chooses columns, against scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+
+from model_endpoint.models import rows
+from model_endpoint.models.compiled.columns import Encode, ImputeNumbers, OneHot
+from model_endpoint.models.compiled.tables import dense
+from model_endpoint.packing.compiling.common import NotCompilableError
+from model_endpoint.packing.compiling.compiler import compile_estimator
+from model_endpoint.packing.compiling.transformers import compile_transformer
+from unit.model_endpoint.compiled_cases import objects, people, served
+
+pytestmark = pytest.mark.usefixtures("fewer_rows")
+FRAME, TARGET = people()
+NUMBERS, TEXTS = ["age", "fare"], ["sex", "port", "class"]
+FILLED = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+CHOSEN = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+MIXED = ColumnTransformer([("number", FILLED, NUMBERS), ("text", CHOSEN, TEXTS)])
+
+
+def test_a_mixed_model_is_served_by_numpy_and_answers_gaps_and_unknown_categories(tmp_path: Path) -> None:
+    fitted = make_pipeline(MIXED, LogisticRegression()).fit(FRAME, TARGET > 0)
+    model = served(fitted, FRAME, tmp_path)
+    assert model.served_by["kind"] == "numpy pipeline"
+    asked = [[None, 7.5, "female", "Hamburg", 3], [30.0, 8, "male", None, 99]]
+    columns = rows.from_rows(model.card, asked, "rows")
+    got = model.predict(rows.prepare(model.card, columns))["predict_proba"]
+    frame = pd.DataFrame(asked, columns=FRAME.columns).astype({"age": float})
+    frame["port"] = frame["port"].astype(FRAME["port"].dtype)
+    np.testing.assert_allclose(got, fitted.predict_proba(frame), rtol=1e-12)
+
+
+def test_codes_of_text_go_into_trees_and_a_search_is_stripped(tmp_path: Path) -> None:
+    code = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
+    steps = make_column_transformer((code, ["sex", "port"]), ("drop", ["age"]), remainder="passthrough")
+    search = GridSearchCV(
+        make_pipeline(steps, RandomForestClassifier(5, random_state=0)),
+        {"randomforestclassifier__max_depth": [2, 3]},
+        cv=2,
+    )
+    model = served(search.fit(FRAME, TARGET > 0), FRAME, tmp_path)
+    assert model.served_by["kind"] == "numpy pipeline"
+
+
+ENCODERS = [
+    OneHotEncoder(drop="if_binary", handle_unknown="ignore"),
+    OneHotEncoder(drop="first"),
+    OneHotEncoder(min_frequency=0.2, handle_unknown="infrequent_if_exist"),
+    OneHotEncoder(max_categories=2, drop="first", handle_unknown="infrequent_if_exist"),
+    OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, min_frequency=0.2),
+    OrdinalEncoder(encoded_missing_value=-5),
+    TargetEncoder(random_state=0),
+]
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: repr(encoder)[:60])
+def test_an_encoder_gives_its_own_columns(encoder: Any) -> None:
+    frame = FRAME[TEXTS]
+    fitted = encoder.fit(frame, TARGET)
+    expected = fitted.transform(frame)
+    [step] = compile_transformer(fitted)
+    table = objects(*(frame[name] for name in TEXTS))
+    found = expected.toarray() if hasattr(expected, "toarray") else expected
+    np.testing.assert_array_equal(dense(step(table)), found)
+    assert step.width(3) == found.shape[1]
+    strange = [np.array(["neither"], object), np.array(["Z"], object), np.array([9])]
+    if "error" in str(getattr(encoder, "handle_unknown", "")):
+        with pytest.raises(ValueError, match="training had no 'neither'"):
+            step(strange)
+        return
+    other = pd.DataFrame({"sex": ["neither"], "port": ["Z"], "class": [9]})
+    expected = fitted.transform(other)
+    found = expected.toarray() if hasattr(expected, "toarray") else expected
+    np.testing.assert_array_equal(dense(step(strange)), found)
+
+
+def test_imputers_fill_and_mark_gaps_of_numbers_and_of_values() -> None:
+    numbers = np.array([[1.0, -9, np.nan], [3.0, 4, np.nan], [-9, 5, np.nan]])
+    for imputer in (
+        SimpleImputer(strategy="mean", add_indicator=True),
+        SimpleImputer(strategy="constant", fill_value=7.0),
+        SimpleImputer(strategy="median", keep_empty_features=True),
+    ):
+        expected = imputer.fit_transform(numbers)
+        [step] = compile_transformer(imputer)
+        np.testing.assert_array_equal(dense(step(numbers)), expected)
+        assert step.width(3) == expected.shape[1]
+    marked = SimpleImputer(missing_values=-9).fit(numbers[:, :2])
+    [step] = compile_transformer(marked)
+    np.testing.assert_array_equal(dense(step(numbers[:, :2])), marked.transform(numbers[:, :2]))
+    with pytest.raises(ValueError, match="missing"):
+        step(numbers)
+
+
+def test_a_union_puts_its_parts_side_by_side() -> None:
+    numbers = FRAME[["fare", "class"]].to_numpy()
+    union = FeatureUnion([("a", StandardScaler()), ("no", "drop"), ("b", "passthrough")]).fit(numbers)
+    [step] = compile_transformer(union)
+    np.testing.assert_array_equal(step(numbers), union.transform(numbers))
+    with pytest.raises(NotCompilableError, match="weights"):
+        compile_transformer(
+            FeatureUnion([("a", StandardScaler())], transformer_weights={"a": 2}).fit(numbers)
+        )
+
+
+def test_a_step_without_a_rule_is_named() -> None:
+    class Own(StandardScaler):  # type: ignore[misc]
+        pass
+
+    with pytest.raises(NotCompilableError, match="Own"):
+        compile_estimator(
+            make_pipeline(make_column_transformer((Own(), ["fare"])), Ridge()).fit(FRAME, TARGET)
+        )
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (OneHot([["a", "b"]], [[0, 7]], [-1], 2), "categories lie outside"),
+        (OneHot([["a"]], [[0]], [-3], 1), "categories lie outside"),
+        (Encode([["a", "b"]], [np.zeros((2, 1))], [False]), "numbers of other categories"),
+        (ImputeNumbers(np.nan, np.zeros(1), np.array([1]), np.array([], int)), "kept columns lie outside"),
+    ],
+)
+def test_a_step_that_points_outside_is_refused(step: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        step.width(1)

@@ -1,0 +1,136 @@
+"""Models of models that compile, against scikit-learn; and the file of a compiled model, which may be hostile."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    BaggingRegressor,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from model_endpoint.models.compiled.composed import PROGRAM, load
+from model_endpoint.models.kinds import COMPILED_FILE
+from unit.model_endpoint.compiled_cases import served
+
+pytestmark = pytest.mark.usefixtures("fewer_rows")
+IRIS, CANCER, DIABETES = load_iris(), load_breast_cancer(), load_diabetes()
+NAMES = IRIS.target_names[IRIS.target]
+FEW, FEW_LABELS = CANCER.data[:, :5], CANCER.target_names[CANCER.target]
+LINE = make_pipeline(StandardScaler(), LogisticRegression())
+TREE = DecisionTreeClassifier(max_depth=3, random_state=0)
+SMALL_TREE = DecisionTreeRegressor(max_depth=3, random_state=0)
+MEMBERS = [("line", LINE), ("tree", TREE), ("bayes", GaussianNB())]
+TWO = np.stack([DIABETES.target, DIABETES.target**2], axis=1)
+
+CASES: list[tuple[Any, Any, Any]] = [
+    (VotingClassifier(MEMBERS, voting="soft", weights=[3, 1, 2]), IRIS.data, NAMES),
+    (VotingClassifier(MEMBERS), IRIS.data, NAMES),
+    (VotingRegressor([("a", Ridge()), ("b", SMALL_TREE)]), DIABETES.data, DIABETES.target),
+    (StackingClassifier(MEMBERS, cv=3), IRIS.data, NAMES),
+    (StackingClassifier(MEMBERS[:2], cv=3, passthrough=True), FEW, FEW_LABELS),
+    (StackingRegressor([("a", Ridge()), ("b", SMALL_TREE)], cv=3), DIABETES.data, DIABETES.target),
+    (CalibratedClassifierCV(LinearSVC(), cv=2), FEW, FEW_LABELS),
+    (CalibratedClassifierCV(TREE, method="isotonic", cv=2), IRIS.data, NAMES),
+    (FixedThresholdClassifier(LINE, threshold=0.8, pos_label="benign"), FEW, FEW_LABELS),
+    (
+        FixedThresholdClassifier(
+            LINE, threshold=0.5, pos_label="benign", response_method="decision_function"
+        ),
+        FEW,
+        FEW_LABELS,
+    ),
+    (TunedThresholdClassifierCV(LINE, cv=2), FEW, CANCER.target),
+    (OneVsRestClassifier(LINE), IRIS.data, NAMES),
+    (OneVsRestClassifier(TREE), IRIS.data, NAMES),
+    (MultiOutputClassifier(LINE), IRIS.data, np.stack([NAMES, NAMES[::-1]], axis=1)),
+    (MultiOutputRegressor(Ridge()), DIABETES.data, TWO),
+    (
+        TransformedTargetRegressor(Ridge(), func=np.log1p, inverse_func=np.expm1),
+        DIABETES.data,
+        DIABETES.target,
+    ),
+    (TransformedTargetRegressor(Ridge(), transformer=StandardScaler()), DIABETES.data, DIABETES.target),
+    (BaggingClassifier(LINE, 3, max_features=2, random_state=0), IRIS.data, NAMES),
+    (BaggingRegressor(LinearRegression(), 3, random_state=0), DIABETES.data, DIABETES.target),
+    (AdaBoostClassifier(n_estimators=5, random_state=0), IRIS.data, NAMES),
+    (AdaBoostClassifier(n_estimators=5, random_state=0), FEW, FEW_LABELS),
+]
+
+
+@pytest.mark.parametrize(("estimator", "data", "target"), CASES, ids=lambda value: type(value).__name__)
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_of_models_is_served_by_numpy(estimator: Any, data: Any, target: Any, tmp_path: Path) -> None:
+    model = served(estimator.fit(data, target), data, tmp_path)
+    assert model.served_by["kind"] == "numpy pipeline", model.served_by
+
+
+def _program(folder: Path) -> tuple[Any, dict[str, Any], Path]:
+    path = folder / "served" / "m" / COMPILED_FILE
+    arrays = dict(np.load(path))
+    return json.loads(arrays.pop(PROGRAM).tobytes()), arrays, path
+
+
+def _deep(program: Any) -> Any:
+    for _ in range(60):
+        program = {"part": "Relabel", "head": program, "labels": {"array": "array0"}}
+    return program
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda program: program | {"part": "Popen"}, "Popen"),
+        (lambda program: program | {"weights": 3}, "Vote.weights is no Floats"),
+        (lambda program: program | {"members": [{"part": "Apply", "name": "exp"}]}, "Vote.members is no"),
+        (lambda program: program | {"members": []}, "a vote without members"),
+        (lambda program: program | {"more": 1}, "more"),
+        (lambda program: program["members"][0], ""),
+        (_deep, "too deep"),
+    ],
+    ids=["kind", "array", "parts", "empty", "unknown", "whole", "deep"],
+)
+def test_a_changed_file_is_refused(change: Any, words: str, tmp_path: Path) -> None:
+    fitted = VotingClassifier(MEMBERS[:2], voting="soft").fit(IRIS.data, NAMES)
+    card = served(fitted, IRIS.data, tmp_path).card
+    program, arrays, path = _program(tmp_path)
+    text = json.dumps(change(program))
+    np.savez(path, allow_pickle=False, **arrays | {PROGRAM: np.frombuffer(text.encode(), np.uint8)})
+    if not words:  # a member alone is a model as well
+        assert load(path, card)(IRIS.data[:2])["predict"].shape == (2,)
+        return
+    with pytest.raises((ValueError, KeyError, TypeError), match=words):
+        load(path, card)
+
+
+def test_a_file_with_other_indices_is_refused(tmp_path: Path) -> None:
+    bag = BaggingClassifier(LINE, 2, max_features=2, random_state=0).fit(IRIS.data, NAMES)
+    card = served(bag, IRIS.data, tmp_path).card
+    program, arrays, path = _program(tmp_path)
+    name = program["members"][0]["steps"][0]["at"]["array"]
+    arrays[name] = arrays[name] + 4
+    arrays[PROGRAM] = np.frombuffer(json.dumps(program).encode(), np.uint8)
+    np.savez(path, allow_pickle=False, **arrays)
+    with pytest.raises(ValueError, match="chosen columns lie outside"):
+        load(path, card)

@@ -1,0 +1,146 @@
+"""Steps and heads on numbers that compile, against scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.feature_selection import SelectKBest, VarianceThreshold
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    KBinsDiscretizer,
+    Normalizer,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
+    SplineTransformer,
+)
+
+from model_endpoint.models.compiled.columns import Chain
+from model_endpoint.models.compiled.heads import CategoryScores, GaussianScores, Nearest
+from model_endpoint.models.compiled.numeric import Apply, Bins, Power, Products, Project, Quantiles, Splines
+from model_endpoint.models.compiled.tables import Sparse, dense
+from model_endpoint.packing.compiling.common import NotCompilableError
+from model_endpoint.packing.compiling.transformers import compile_transformer
+from unit.model_endpoint.compiled_cases import served
+
+pytestmark = pytest.mark.usefixtures("fewer_rows")
+IRIS = load_iris()
+BEYOND = np.concatenate([IRIS.data[::7], IRIS.data[:3] * 3, IRIS.data[:3] / 9])
+NONE = np.zeros(0)
+
+STEPS = [
+    SelectKBest(k=2),
+    VarianceThreshold(0.5),
+    PCA(2, whiten=True),
+    TruncatedSVD(2),
+    LinearDiscriminantAnalysis(),
+    Normalizer("l1"),
+    Normalizer("max"),
+    Binarizer(threshold=2.0),
+    KBinsDiscretizer(4, encode="ordinal"),
+    KBinsDiscretizer(3, encode="onehot", strategy="uniform"),
+    PolynomialFeatures(3),
+    PolynomialFeatures((2, 3), interaction_only=True, include_bias=False),
+    PowerTransformer(),
+    PowerTransformer("box-cox", standardize=False),
+    QuantileTransformer(n_quantiles=30),
+    QuantileTransformer(n_quantiles=30, output_distribution="normal"),
+    *(SplineTransformer(4, extrapolation=one) for one in ("constant", "linear", "continue", "periodic")),
+    SplineTransformer(3, degree=2, include_bias=False),
+    FunctionTransformer(np.log1p),
+]
+
+
+@pytest.mark.parametrize("transformer", STEPS, ids=lambda transformer: repr(transformer)[:60])
+@pytest.mark.filterwarnings("ignore")
+def test_a_step_gives_its_own_numbers(transformer: Any) -> None:
+    fitted = transformer.fit(IRIS.data, IRIS.target)
+    expected = fitted.transform(BEYOND)
+    expected = expected.toarray() if hasattr(expected, "toarray") else expected
+    step = Chain(compile_transformer(fitted))
+    np.testing.assert_allclose(dense(step(BEYOND)), expected, rtol=1e-12, atol=1e-12)
+    assert step.width(4) == expected.shape[1]
+
+
+WHOLE = np.round(IRIS.data)
+HEADS = [
+    (GaussianNB(), IRIS.data),
+    (MultinomialNB(), IRIS.data),
+    (ComplementNB(norm=True), IRIS.data),
+    (make_pipeline(Binarizer(threshold=2.5), BernoulliNB()), IRIS.data),
+    (BernoulliNB(binarize=2.0), IRIS.data),
+    (CategoricalNB(), WHOLE),
+    (KMeans(3, n_init=1, random_state=0), IRIS.data),
+    (MLPClassifier(hidden_layer_sizes=(5, 3), activation="tanh", max_iter=30, random_state=0), IRIS.data),
+    (MLPRegressor(hidden_layer_sizes=(4,), activation="logistic", max_iter=30, random_state=0), IRIS.data),
+    (SGDClassifier("modified_huber", random_state=0), IRIS.data),
+    (make_pipeline(PCA(2), LogisticRegression()), IRIS.data),
+]
+
+
+@pytest.mark.parametrize(("estimator", "data"), HEADS, ids=lambda value: repr(value)[:40])
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_is_served_by_numpy(estimator: Any, data: Any, tmp_path: Path) -> None:
+    fitted = clone(estimator).fit(data, IRIS.target)
+    model = served(fitted, data, tmp_path)
+    assert model.served_by["kind"] in ("numpy pipeline", "numpy linear"), model.served_by
+    assert (model.predict(data)["predict"] == fitted.predict(data)).all() or isinstance(
+        estimator, MLPRegressor
+    )
+
+
+def test_sparse_rows_are_what_a_matrix_is() -> None:
+    matrix = np.array([[0, 2.0, 0, 1], [0, 0, 0, 0], [3, 0, -1, 0]])
+    rows, columns = np.nonzero(matrix)
+    sparse = Sparse(rows, columns, matrix[rows, columns], 3, 4)
+    weights = np.arange(8.0).reshape(4, 2)
+    np.testing.assert_array_equal(sparse.times(weights), matrix @ weights)
+    for transformer in (Normalizer(), Normalizer("max"), Binarizer(), SelectKBest(k=2), TruncatedSVD(2)):
+        step = Chain(compile_transformer(transformer.fit(np.abs(matrix) + np.eye(3, 4), [0, 1, 1])))
+        np.testing.assert_allclose(dense(step(sparse)), dense(step(matrix)), atol=1e-15)
+
+
+def test_a_function_of_ones_own_is_refused() -> None:
+    def log1p(numbers: Any) -> Any:
+        return numbers
+
+    with pytest.raises(NotCompilableError, match="the function 'log1p'"):
+        compile_transformer(FunctionTransformer(log1p))
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (Project(NONE, np.ones((3, 1)), np.zeros(1)), "weights of other columns"),
+        (Apply("system"), "unknown function"),
+        (Bins([np.zeros(1)] * 3, True), "edges of other columns"),
+        (Products([np.array([5])], [np.array([0])], np.array([0])), "columns lie outside"),
+        (Products([np.array([0])], [np.array([7])], np.array([0])), "factors lie outside"),
+        (Power(False, np.ones(3)), "powers of other columns"),
+        (Quantiles(np.zeros((0, 2)), NONE, False), "references"),
+        (Splines(np.zeros((2, 1)), np.zeros((2, 1, 0, 1)), "linear"), "without knots"),
+        (GaussianScores(np.ones((2, 1)), np.ones((2, 2)), np.ones(2)), "means of other columns"),
+        (CategoryScores([np.ones((2, 3))] * 2, np.ones(2)), "categories of other classes"),
+    ],
+)
+def test_a_step_that_contradicts_itself_is_refused(step: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        step.width(2)
+
+
+def test_a_head_of_other_columns_is_refused() -> None:
+    with pytest.raises(ValueError, match="centers of other columns"):
+        Nearest(np.ones((2, 3))).check(4)
