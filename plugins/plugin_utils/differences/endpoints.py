@@ -11,6 +11,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.contain
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     CONTAINER_SETTINGS,
+    kept_value,
     release_settings,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import endpoint_deviations
@@ -74,7 +75,10 @@ def _traffic(node: str, state: State) -> Iterator[Difference]:
 def _settings(fleet: Fleet, node: str, live: Release) -> Iterator[Difference]:
     """Yield the settings of `node` that the inventory has changed since the live release was made."""
     found = release_settings(live, node)
-    wanted = {name: setting(fleet.hostvars, node, f"model_endpoint_{name}") for name in CONTAINER_SETTINGS}
+    wanted = {
+        name: kept_value(setting(fleet.hostvars, node, f"model_endpoint_{name}"))
+        for name in CONTAINER_SETTINGS
+    }
     changed = [name for name in wanted if name in found and wanted[name] != found[name]]
     if changed:
         yield {

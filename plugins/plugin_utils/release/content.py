@@ -50,7 +50,7 @@ def container_settings(
     variables = read_once(hostvars, nodes)
     return {
         node: {
-            name: _plain(setting(variables, node, f"model_endpoint_{name}"))
+            name: kept_value(setting(variables, node, f"model_endpoint_{name}"))
             for name in (*CONTAINER_SETTINGS, "port")
         }
         | {"address": host_address(variables, node, "model_endpoint_address"), "recipe": recipe}
@@ -58,7 +58,7 @@ def container_settings(
     }
 
 
-def _plain(value: Any) -> SettingValue:
+def kept_value(value: Any) -> SettingValue:
     """Return a setting as a release keeps it: a mapping as JSON."""
     return json.dumps(value, sort_keys=True) if isinstance(value, Mapping) else value
 
