@@ -304,3 +304,15 @@ def test_many_rows_are_answered_as_few_are(fit: Callable[[], Any], data: Data) -
     for name in few[0]:
         answers = np.concatenate([answer[name] for answer in few])
         np.testing.assert_array_equal(many[name], np.concatenate([answers] * times), strict=True)
+
+
+def test_trees_that_round_to_float32_take_arrays_of_float32(tmp_path: Path) -> None:
+    data = CELLS.astype(np.float32)
+    for name, estimator in (
+        ("xgboost", XGBClassifier(**ONE).fit(data, CANCEROUS)),
+        ("scaled", make_pipeline(StandardScaler(), DecisionTreeRegressor()).fit(data, CANCEROUS)),
+    ):
+        bundle.pack(estimator, data, tmp_path / "models" / name, name=name, version="1")
+    image.build(tmp_path / "models", tmp_path / "served")
+    kinds = {name: model.served_by["kind"] for name, model in load(tmp_path / "served").items()}
+    assert kinds == {"xgboost": "numpy trees", "scaled": SCIKIT_LEARN}
