@@ -16,15 +16,19 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
 
 from model_endpoint.models.compiled import leaf_masks, trees
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.scikit_learn import SklearnPredictor
+from model_endpoint.models.stored import SCIKIT_LEARN
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.proof import prove
+from unit.model_endpoint.compiled_cases import served
 
 Data = NDArray[np.float64]
 ONE_BIT = 2.0**-23
@@ -307,12 +311,8 @@ def test_many_rows_are_answered_as_few_are(fit: Callable[[], Any], data: Data) -
 
 
 def test_trees_that_round_to_float32_take_arrays_of_float32(tmp_path: Path) -> None:
-    data = CELLS.astype(np.float32)
-    for name, estimator in (
-        ("xgboost", XGBClassifier(**ONE).fit(data, CANCEROUS)),
-        ("scaled", make_pipeline(StandardScaler(), DecisionTreeRegressor()).fit(data, CANCEROUS)),
-    ):
-        bundle.pack(estimator, data, tmp_path / "models" / name, name=name, version="1")
-    image.build(tmp_path / "models", tmp_path / "served")
-    kinds = {name: model.served_by["kind"] for name, model in load(tmp_path / "served").items()}
-    assert kinds == {"xgboost": "numpy trees", "scaled": SCIKIT_LEARN}
+    data = np.nan_to_num(CELLS).astype(np.float32)
+    rounding = served(XGBClassifier(**ONE).fit(data, CANCEROUS), data, tmp_path / "rounding")
+    assert rounding.served_by["kind"] == "numpy trees"
+    scaled = make_pipeline(StandardScaler(), DecisionTreeRegressor()).fit(data, CANCEROUS)
+    assert served(scaled, data, tmp_path / "scaled").served_by["kind"] == SCIKIT_LEARN
