@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from model_endpoint.runtime.request_log import RequestLog
 from model_endpoint.runtime.settings import SettingError, Settings
 from model_endpoint.runtime.worker_socket import WorkerSocket
 from model_endpoint.web.app import create_app
+from model_endpoint.web.long_requests import MORE_THREADS
 from model_endpoint.web.service import Service
 
 DRAIN_SECONDS = 30  # how long a worker may take to finish its requests in flight
@@ -60,11 +61,22 @@ def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> C
     return app
 
 
+def limit_rows(models: model.Models, limits: Mapping[str, int]) -> None:
+    """Limit the rows of a request by model; raises SettingError for a model that is not served."""
+    for name, rows in limits.items():
+        if name not in models:
+            raise SettingError(
+                f"FLOTILLA_ROW_LIMITS names {name!r}, which is not served; the models are {', '.join(models)}"
+            )
+        models[name].row_limit = rows
+
+
 def main() -> int:
     """Load the models, then serve until SIGTERM; returns 1 when a model, a setting or a certificate is wrong."""
     try:
         settings = Settings.from_environment()
         models = model.load(settings.models)
+        limit_rows(models, settings.row_limits)
         if settings.tls:
             tls.check(settings.tls)
     except (BundleError, SettingError) as error:
@@ -82,7 +94,7 @@ def main() -> int:
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         workers=settings.workers,
-        blocking_threads=settings.threads,
+        blocking_threads=settings.threads + MORE_THREADS,
         respawn_failed_workers=True,
         respawn_interval=RESPAWN_SECONDS,
         workers_kill_timeout=DRAIN_SECONDS,

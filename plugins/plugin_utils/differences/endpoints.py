@@ -12,6 +12,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types i
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     CONTAINER_SETTINGS,
     release_settings,
+    wanted_setting,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import endpoint_deviations
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
@@ -20,7 +21,6 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
     Release,
     State,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import container_name, other_slot
 
 
@@ -74,7 +74,9 @@ def _traffic(node: str, state: State) -> Iterator[Difference]:
 def _settings(fleet: Fleet, node: str, live: Release) -> Iterator[Difference]:
     """Yield the settings of `node` that the inventory has changed since the live release was made."""
     found = release_settings(live, node)
-    wanted = {name: setting(fleet.hostvars, node, f"model_endpoint_{name}") for name in CONTAINER_SETTINGS}
+    wanted = {
+        name: wanted_setting(cast("HostVars", fleet.hostvars), node, name) for name in CONTAINER_SETTINGS
+    }
     changed = [name for name in wanted if name in found and wanted[name] != found[name]]
     if changed:
         yield {

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     kept_releases,
+    needed_images,
     unneeded_images,
 )
 
@@ -16,23 +17,23 @@ def image_differences(fleet: Fleet) -> Iterator[Difference]:
     state = fleet.state
     if state is None or state["live"] is None:
         return
-    wanted = {state["live"]["reference"]}
-    if state["candidate"]:
-        wanted.add(state["candidate"]["release"]["reference"])
+    wanted = needed_images(state)
     kept = [release["reference"] for release in kept_releases(state)]
     pushed_to = fleet.registries()[1]
     for host in dict.fromkeys(map(fleet.first_host, fleet.members("model_nodes"))):
         found = fleet.found(host)
         if not found["engine"]:
             continue
-        for image in sorted(wanted - found["images"].keys()):
+        for image in wanted:
+            if image in found["images"]:
+                continue
             yield {
                 "host": host,
                 "thing": f"image {image}",
                 "wanted": "in the engine",
                 "found": "missing",
-                "mended_by": f"docker pull {image}",
-                "change": "",
+                "mended_by": SITE,
+                "change": f"pull the image {image}",
             }
         for image in unneeded_images(found["images"], kept, pushed_to):
             yield {

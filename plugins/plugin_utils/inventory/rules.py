@@ -228,6 +228,15 @@ def _dns_names(value: object) -> str | None:
     return None
 
 
+def _row_limits(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "set a mapping of models to rows, such as {churn: 5000}"
+    for model, rows in value.items():
+        if fix := _count(rows):
+            return f"{model} has {shown(rows)}: {fix}"
+    return None
+
+
 def _quotas(value: object) -> str | None:
     if not isinstance(value, Mapping):
         return "set a mapping of routes to requests a second, such as {/invocations: 5}"
@@ -248,6 +257,7 @@ RULES: Mapping[str, Rule] = {
     "model_endpoint_answer_seconds": _positive,
     # The green slot has the port after the blue slot's.
     "model_endpoint_port": partial(_port, HIGHEST_PORT - 1),
+    "model_endpoint_row_limits": _row_limits,
     "model_endpoint_threads": _count,
     "model_endpoint_weight": _weight,
     "model_endpoint_workers": _count,

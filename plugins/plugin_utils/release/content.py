@@ -24,6 +24,7 @@ CONTAINER_SETTINGS = (
     "memory",
     "pids_limit",
     "body_limit",
+    "row_limits",
     "fast_path",
     "log_sample",
     "capture_sample",
@@ -47,12 +48,16 @@ def container_settings(
     """
     variables = read_once(hostvars, nodes)
     return {
-        node: {
-            name: setting(variables, node, f"model_endpoint_{name}") for name in (*CONTAINER_SETTINGS, "port")
-        }
+        node: {name: wanted_setting(variables, node, name) for name in (*CONTAINER_SETTINGS, "port")}
         | {"address": host_address(variables, node, "model_endpoint_address"), "recipe": recipe}
         for node in nodes
     }
+
+
+def wanted_setting(hostvars: HostVars, node: str, name: str) -> SettingValue:
+    """Return a setting of role model_endpoint as a release keeps it: a mapping as JSON."""
+    value = setting(hostvars, node, f"model_endpoint_{name}")
+    return json.dumps(value, sort_keys=True) if isinstance(value, Mapping) else value
 
 
 def new_release(image: str, settings: Mapping[str, Mapping[str, SettingValue]], now: float) -> Release:

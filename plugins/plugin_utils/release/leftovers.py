@@ -12,6 +12,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places impo
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     is_live,
     kept_releases,
+    needed_images,
     unneeded_images,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
@@ -32,7 +33,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
 
 
 class Leftover(TypedDict):
-    """What is to be removed from a machine, through its first host `host`."""
+    """What is to be removed from a machine, or fetched again, through its first host `host`."""
 
     host: str
     hosts: list[str]
@@ -41,6 +42,8 @@ class Leftover(TypedDict):
     """Nodes that have left it: their containers and certificates go."""
     images: list[str]
     """Images that no release of a node there needs."""
+    missing: list[str]
+    """Images that a container there runs from and that the engine no longer knows by their names."""
     containers: list[str]
     """The containers that were found and are not as they were, by the run's end: their ports need no guard."""
 
@@ -118,10 +121,10 @@ def without_forgotten(
 def leftovers(
     hostvars: HostVars, groups: Groups, present: Sequence[str], plan: Plan, state: State, push_endpoint: str
 ) -> list[Leftover]:
-    """Return what the run is to remove from machines at its end, now that `state` is in effect.
+    """Return what the run is to put right on machines at its end, now that `state` is in effect.
 
-    A limited run removes nothing. Images that no release needs go with every deployment, and all with the last node of
-    a machine; `push_endpoint` is where the builder pushes them, and without it they stay.
+    A limited run does nothing here. Images that no release needs go with every deployment, and all with the last node
+    of a machine; `push_endpoint` is where the builder pushes them, and without it they stay.
     """
     if plan["limited"] or not (plan["operation"] == "deploy" or state.get("forgotten")):
         return []
@@ -135,8 +138,11 @@ def leftovers(
         own = [node for node, there in known.of_nodes.items() if there == place]
         pruned = push_endpoint and (deployed or nodes)
         images = unneeded_images(seen["images"], needed if own else [], push_endpoint) if pruned else []
+        # A release that goes live has brought its image along.
+        wanted = needed_images(state) if own and deployed and plan["target"] is None else []
+        missing = [image for image in wanted if image not in seen["images"]]
         containers = _unguarded(hostvars, seen, own, plan, nodes)
-        if nodes or images or containers:
+        if nodes or images or missing or containers:
             hosts = list(known.hosts[place])
             found.append(
                 {
@@ -144,6 +150,7 @@ def leftovers(
                     "hosts": hosts,
                     "nodes": nodes,
                     "images": images,
+                    "missing": missing,
                     "containers": containers,
                 }
             )

@@ -74,6 +74,7 @@ def endpoint_service(hostvars: HostVars, node: str, release: Release, slot: str)
     settings = release_settings(release, node)
     published = published_address(hostvars, release, node, slot)
     captures = capture_folder(release, node)
+    limits = settings.get("row_limits")
     return {
         "name": container_name(node, slot),
         "image": release["reference"],
@@ -96,6 +97,8 @@ def endpoint_service(hostvars: HostVars, node: str, release: Release, slot: str)
             "FLOTILLA_WORKERS": str(settings["workers"]),
             "FLOTILLA_THREADS": str(settings["threads"]),
             "FLOTILLA_MAX_BODY": str(settings["body_limit"]),
+            # Releases of earlier versions have none.
+            **({"FLOTILLA_ROW_LIMITS": str(limits)} if limits not in (None, "{}") else {}),
             "FLOTILLA_FAST_PATH": str(settings["fast_path"]).lower(),
             # What images of version 0.1.0 read, which a fleet that has taken such a release over can go back to.
             "FLOTILLA_FAST_LANE": str(settings["fast_path"]).lower(),
@@ -138,6 +141,7 @@ def container_recipe(roles: Path = Path(__file__).parents[3] / "roles") -> str:
                 "memory": "4m",
                 "pids_limit": 5,
                 "body_limit": 6,
+                "row_limits": '{"model": 6}',
                 "fast_path": True,
                 "log_sample": 0.7,
                 "capture_sample": 0.8,

@@ -102,6 +102,12 @@ def kept_releases(state: State) -> list[Release]:
     return [release for release in [state["live"], *candidate, *state["previous"]] if release]
 
 
+def needed_images(state: State) -> list[str]:
+    """Return the images that nodes run from, by digest: the live release's, and a candidate's."""
+    running = [state["live"], state["candidate"]["release"] if state["candidate"] else None]
+    return list(dict.fromkeys(release["reference"] for release in running if release))
+
+
 def is_live(plan: Plan, state: State) -> bool:
     """Tell whether the plan's target is the live release of `state`."""
     target, live = plan["target"], state["live"]

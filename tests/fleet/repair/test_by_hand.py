@@ -10,6 +10,7 @@ from fleet.deploy import FAILED, FINE, deploy, state
 from fleet.fleet import Fleet
 from fleet.load import under_load
 from fleet.machine import Machine, wait_until
+from fleet.playbook import run_playbook
 from fleet.status import status
 
 SOCKET, ASIDE = "/run/docker.sock", "/run/docker.sock.aside"
@@ -80,17 +81,15 @@ def test_an_old_engine_a_wrong_clock_a_missing_image_and_an_unhealthy_endpoint_a
     seen, logs = named.pop(f"endpoint of {release}")
     assert all(f"{balancer.name}: " in seen for balancer in fleet.load_balancers)
     assert logs == f"playbooks/logs.yml -e node={node.name}, which shows why"
-    pull = f"docker pull {image}"
     assert named == {
         "Docker engine": ("version 19.03.15", f"the upgrade of the Docker engine on {node.name}"),
-        f"image {image}": ("missing", pull),
+        f"image {image}": ("missing", "site.yml"),
         f"container {unhealthy}": ("unhealthy", "site.yml"),
     }
-    node.run(*pull.split())
 
 
 def test_a_run_replaces_the_endpoint_and_loses_nothing_and_then_nothing_differs(
-    fleet: Fleet, unhealthy: str, tmp_path: Path
+    fleet: Fleet, node: Machine, unhealthy: str, tmp_path: Path
 ) -> None:
     with under_load(fleet.urls) as load:
         repaired = deploy(fleet)
@@ -98,7 +97,11 @@ def test_a_run_replaces_the_endpoint_and_loses_nothing_and_then_nothing_differs(
     repaired.assert_ended(FINE, "released")
     assert f"{unhealthy} is not as its release wants it (unhealthy)" in repaired.verdict["message"]
     load.record().assert_nothing_lost()
+    # It has had the image brought along. Without a release, a run fetches the image alone.
+    (image,) = {container["Config"]["Image"] for container in node.containers()}
+    node.run("docker", "image", "rm", "--force", image)
+    assert {host for host, tasks in run_playbook("site.yml", fleet.inventory).items() if tasks} == {node.name}
     again = deploy(fleet)
     assert (again.code, again.changed) == (FINE, 0), again.output[-6000:]
-    # The engine, the clock and the image, which were put right by hand, among the rest.
+    # The engine and the clock, which were put right by hand, among the rest.
     assert status(fleet, tmp_path) == (FINE, {})

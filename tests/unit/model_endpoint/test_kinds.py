@@ -25,7 +25,7 @@ def doubled(rows: Rows, probabilities: bool = True, more: Collection[str] = ()) 
 
 def test_every_kind_that_a_compiled_predictor_names_is_registered(served: Path, models: Models) -> None:
     compiled = {name: model for name, model in models.items() if model.served_by["kind"] != SCIKIT_LEARN}
-    assert {"breast_cancer", "iris"} <= compiled.keys()
+    assert {"breast_cancer", "iris", "penguins"} <= compiled.keys()
     for name, model in compiled.items():
         predictor = KINDS[model.served_by["kind"]].load(served / name, model.card)
         assert isinstance(predictor, CompiledPredictor | ComposedPredictor)

@@ -84,3 +84,12 @@ def test_rows_that_the_predictor_refuses_are_a_request_error(models: Models) -> 
         RequestError, match="the model refuses these rows: row 1 gives a result that is not finite"
     ):
         models["iris"].predict(np.array([[1.0, 1.0, 1.0, 1.0], [1e308, 1e308, -1e308, 1e308]]))
+
+
+def test_more_rows_than_the_limit_are_refused(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    iris = models["iris"]
+    monkeypatch.setattr(iris, "row_limit", 2)
+    assert len(iris.predict(np.zeros((2, 4)))["predict"]) == 2
+    with pytest.raises(RequestError, match="has 3 rows, and model 'iris' takes 2; send fewer") as refusal:
+        iris.predict(np.zeros((3, 4)))
+    assert refusal.value.status == 413

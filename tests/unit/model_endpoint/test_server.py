@@ -71,6 +71,22 @@ def test_tritonclient_gets_its_answers_with_its_defaults(server: Server, models:
             client.infer("rose", [tensor])
 
 
+def test_rows_over_the_limit_are_refused(served: Path) -> None:
+    with_limit = Server(served, FLOTILLA_ROW_LIMITS='{"iris": 2}')
+    with_limit.wait()
+    body = json.dumps({"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]] * 3}).encode()
+    status, answer = with_limit.ask("POST", "/predict", body)
+    with_limit.stop()
+    assert (status, answer["error"]) == (
+        413,
+        "the request has 3 rows, and model 'iris' takes 2; send fewer",
+    )
+    unknown = Server(served, FLOTILLA_ROW_LIMITS='{"rose": 2}')
+    assert (
+        "FLOTILLA_ROW_LIMITS names 'rose', which is not served" in unknown.process.communicate(timeout=20)[0]
+    )
+
+
 def test_a_body_over_the_limit_is_refused_before_it_is_read(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n{")

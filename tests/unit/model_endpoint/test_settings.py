@@ -24,6 +24,13 @@ def test_a_wrong_number_is_named(value: str) -> None:
         Settings.from_environment({"FLOTILLA_WORKERS": value})
 
 
+@pytest.mark.parametrize("value", ["iris", "[1]", '{"iris": 0}', '{"iris": true}', '{"iris": "9"}'])
+def test_wrong_row_limits_are_named(value: str) -> None:
+    assert Settings.from_environment({"FLOTILLA_ROW_LIMITS": '{"iris": 9}'}).row_limits == {"iris": 9}
+    with pytest.raises(SettingError, match=r"FLOTILLA_ROW_LIMITS is .*; set JSON with rows by model"):
+        Settings.from_environment({"FLOTILLA_ROW_LIMITS": value})
+
+
 def test_the_readme_names_every_variable_with_its_default(bundles: Path) -> None:
     text = (bundles.parent / "README.md").read_text()
     table = dict(re.findall(r"^\| `FLOTILLA_(\w+)` \| `?([^`|]*?)`? \|", text, re.MULTILINE))

@@ -29,9 +29,9 @@ from unit.model_endpoint.server import SOURCE
 IRIS, DIABETES = load_iris(), load_diabetes()
 TWO = IRIS.target[:100]
 NAMES = IRIS.target_names[IRIS.target]
-FEW = {"n_estimators": 4, "n_jobs": 2}
+FEW: dict[str, Any] = {"n_estimators": 4, "n_jobs": 2}
 TRUSTED = Trust(frozenset({"xgboost.core.Booster", "xgboost.sklearn.XGBClassifier"}))
-LIGHT = {**FEW, "verbose": -1}
+LIGHT: dict[str, Any] = {**FEW, "verbose": -1}
 pytestmark = pytest.mark.usefixtures("fewer_rows")
 
 

@@ -16,15 +16,19 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
 
 from model_endpoint.models.compiled import leaf_masks, trees
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.scikit_learn import SklearnPredictor
+from model_endpoint.models.stored import SCIKIT_LEARN
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.proof import prove
+from unit.model_endpoint.compiled_cases import served
 
 Data = NDArray[np.float64]
 ONE_BIT = 2.0**-23
@@ -57,8 +61,8 @@ def shop() -> tuple[Data, Data, Data]:
 
 
 SHOP, SPENT, ODD = shop()
-ONE = {"n_estimators": 25, "n_jobs": 1}
-LIGHT = {**ONE, "verbose": -1}
+ONE: dict[str, Any] = {"n_estimators": 25, "n_jobs": 1}
+LIGHT: dict[str, Any] = {**ONE, "verbose": -1}
 Case = tuple[str, Callable[[], Any], Data]
 CASES: list[Case] = [
     ("forest", lambda: RandomForestClassifier(12, random_state=0).fit(CELLS, CANCEROUS), CELLS),
@@ -180,6 +184,12 @@ def test_what_has_no_rule_is_named(fit: Callable[[], Any], words: str) -> None:
         compile_estimator(fit())
 
 
+def head_of(compiled: Any) -> trees.TreesHead:
+    head = compiled._head
+    assert isinstance(head, trees.TreesHead)
+    return head
+
+
 def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """A compiled model with categories, changed by a stranger."""
     path = tmp_path / "predictor.npz"
@@ -251,11 +261,9 @@ def test_a_hostile_file_is_refused_when_it_is_read(
 
 def test_too_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = XGBRegressor(n_estimators=400, n_jobs=1).fit(PEOPLE, PROGRESS)
-    compiled: Any = compile_estimator(fitted)
-    assert compiled._head._masks is not None
+    assert head_of(compile_estimator(fitted))._masks is not None
     monkeypatch.setattr(leaf_masks, "MOST_WORDS", 100)
-    compiled = compile_estimator(fitted)
-    assert compiled._head._masks is None
+    assert head_of(compile_estimator(fitted))._masks is None
 
 
 @pytest.mark.parametrize(
@@ -274,7 +282,7 @@ def test_a_proof_compares_missing_values_and_thresholds(fit: Callable[[], Any]) 
     compiled: Any = compile_estimator(estimator)
     low, high = np.nanmin(CELLS, axis=0), np.nanmax(CELLS, axis=0)
     assert prove(estimator, compiled, CELLS[:20], low, high).edge_rows > 100
-    arrays = compiled._head.arrays()
+    arrays = head_of(compiled).arrays()
     arrays["missing_right"] = ~arrays["missing_right"]
     compiled._head = trees.TreesHead.of_arrays(arrays)
     with pytest.raises(NotCompilableError, match="differs"):
@@ -289,3 +297,22 @@ def test_a_proof_compares_missing_values_and_thresholds(fit: Callable[[], Any]) 
     compiled._head = trees.TreesHead.of_arrays(arrays)
     with pytest.raises(NotCompilableError, match=r"(edge|random) rows"):
         prove(estimator, compiled, CELLS[:20], low, high)
+
+
+@pytest.mark.parametrize(("fit", "data"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_many_rows_are_answered_as_few_are(fit: Callable[[], Any], data: Data) -> None:
+    compiled = compile_estimator(fit())
+    few = [compiled(data[start : start + 50]) for start in range(0, len(data), 50)]
+    times = trees.TREE_AFTER_TREE // len(data) + 1
+    many = compiled(np.tile(data, (times, 1)))
+    for name in few[0]:
+        answers = np.concatenate([answer[name] for answer in few])
+        np.testing.assert_array_equal(many[name], np.concatenate([answers] * times), strict=True)
+
+
+def test_trees_that_round_to_float32_take_arrays_of_float32(tmp_path: Path) -> None:
+    data = np.nan_to_num(CELLS).astype(np.float32)
+    rounding = served(XGBClassifier(**ONE).fit(data, CANCEROUS), data, tmp_path / "rounding")
+    assert rounding.served_by["kind"] == "numpy trees"
+    scaled = make_pipeline(StandardScaler(), DecisionTreeRegressor()).fit(data, CANCEROUS)
+    assert served(scaled, data, tmp_path / "scaled").served_by["kind"] == SCIKIT_LEARN

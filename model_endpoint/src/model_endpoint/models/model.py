@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model_endpoint.models import rows
+from model_endpoint.models.blocks import FIRST_ROWS, answer_in_blocks
 from model_endpoint.models.card import FURTHER, METADATA_FILE, Card
 from model_endpoint.models.contract import Input
 from model_endpoint.models.errors import BundleError, RequestError, quoted
@@ -20,6 +21,8 @@ from model_endpoint.models.kinds import KINDS, Count
 from model_endpoint.models.predictor import Outputs, Predictor
 
 Models = dict[str, "Model"]
+ROW_LIMIT = 100_000
+"""The rows of one request to a model whose limit is not set."""
 
 
 class Model:
@@ -43,6 +46,7 @@ class Model:
         self.predictor = predictor
         self.golden = golden
         self.load_seconds = load_seconds
+        self.row_limit = ROW_LIMIT
         self.width = len(card.features)
         self.plain = card.plain
         self.outputs = {output.name: output for output in card.outputs}
@@ -55,10 +59,17 @@ class Model:
     def predict(self, given: Input, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         """Answer rows that `model_endpoint.models.rows` prepared, at least one, with finite outputs of as many rows.
 
-        `more` names further outputs than the usual ones. Raises RequestError for rows the model refuses, or for which
-        its result is not finite.
+        `more` names further outputs than the usual ones. Raises RequestError for more rows than the limit, for rows
+        the model refuses, and for those for which its result is not finite.
         """
+        if len(given) > self.row_limit:
+            raise RequestError(
+                f"the request has {len(given)} rows, and model {self.card.name!r} takes {self.row_limit}; send fewer",
+                413,
+            )
         try:
+            if len(given) > FIRST_ROWS and not self.card.depends_on_company:
+                return answer_in_blocks(self.predictor, given, probabilities, more)
             if more:
                 return self.predictor(given, probabilities, more)
             return self.predictor(given, probabilities)

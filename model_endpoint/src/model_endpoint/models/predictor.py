@@ -25,11 +25,20 @@ class Predictor(Protocol):
     def __call__(self, rows: Any, probabilities: bool = True, more: Collection[str] = ()) -> Outputs: ...
 
 
+class RowError(ValueError):
+    """A row of a call can't be answered; the message names it by its place in the call."""
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(f"row {row} {problem}")
+        self.row = row
+        self.problem = problem
+
+
 def require_finite(array: NDArray[Any], *, allow_infinite: bool = False) -> None:
-    """Raise ValueError naming the first row of `array` with a NaN or, unless `allow_infinite`, an infinity."""
+    """Raise RowError naming the first row of `array` with a NaN or, unless `allow_infinite`, an infinity."""
     if math.isfinite(array.sum()):  # the usual case, at half the cost of testing every number
         return
     wrong = np.isnan(array) if allow_infinite else ~np.isfinite(array)
     if wrong.any():
         row = int(wrong.reshape(len(array), -1).any(axis=1).argmax())
-        raise ValueError(f"row {row} gives a result that is not finite")
+        raise RowError(row, "gives a result that is not finite")

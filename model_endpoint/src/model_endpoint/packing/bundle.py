@@ -24,27 +24,29 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, Required, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import yaml
 
 from model_endpoint.models import rows as contract_rows
 from model_endpoint.models import stored
-from model_endpoint.models.card import FURTHER, Card, Output
+from model_endpoint.models.card import FURTHER, Card
 from model_endpoint.models.contract import ARRAY, FRAME, Feature
 from model_endpoint.models.errors import BundleError, GoldenAnswerError, RequestError
 from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
 from model_endpoint.models.model import Model
-from model_endpoint.models.predictor import Outputs, Rows
+from model_endpoint.models.predictor import Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing import questions, storing, training_data
+from model_endpoint.packing.answers import classes_of, outputs_of
 from model_endpoint.packing.compiling.common import stripped
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.confirmations import require_alone, require_order
 from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
 from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
+from model_endpoint.packing.options import Options, about_of
 from model_endpoint.packing.questions import Asked
 from model_endpoint.packing.rehearsal import Answers, rehearse
 from model_endpoint.packing.training_data import Index, TrainingData
@@ -53,25 +55,7 @@ from model_endpoint.packing.variations import varied
 
 CARD_FILE, ROWS_FILE, VERIFICATION_FILE = "model.yml", "rows.npy", "verification.json.gz"
 LARGEST_VERIFICATION = 1 << 28  # bytes; 200 rows of 5,000 columns have about 20 million
-ABOUT = {"name": "", "version": "", "description": "", "metrics": {}}
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
-DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES", "O": "BYTES"}
-
-
-class Options(TypedDict, total=False):
-    """What the user says of a model.
-
-    `types` are the types of columns that the data has otherwise. `order` confirms the data's order of columns where the
-    model knows no names, `depends_on_company` that an answer may depend on the other rows of its request.
-    """
-
-    name: Required[str]
-    version: Required[str]
-    description: str
-    metrics: Mapping[str, float]
-    types: Mapping[str, str]
-    order: bool
-    depends_on_company: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +101,8 @@ def pack(
         asked = _without_uncompiled(estimator, found.asked)
         stored_as, dump = storing.store(estimator, str(directory))
         versions = libraries(asked.form) if libraries else {one: installed_version(one) for one in LIBRARIES}
-        about = {name: options.get(name, default) for name, default in ABOUT.items()}
-        more = {"libraries": dict(versions), "stored_as": stored_as}
-        card = _card(estimator, found, asked, {**about, **more}, dump, directory)
+        about = {**about_of(options), "libraries": dict(versions), "stored_as": stored_as}
+        card = _card(estimator, found, asked, about, dump, directory)
         Card.from_values(card.values())
         verified = varied(estimator, found.source, found.verification, card, asked)
         rows, answers = _verified(estimator, dump, card, verified, asked)
@@ -135,8 +118,8 @@ def _card(
     return Card(
         **about,
         features=found.features,
-        outputs=_outputs(asked.answers),
-        classes=_classes(estimator),
+        outputs=outputs_of(asked.answers),
+        classes=classes_of(estimator),
         training_data_sha256=found.source.sha256(),
         model_sha256=hashlib.sha256(dump).hexdigest(),
         allowed_types=stored.untrusted_types(about["stored_as"], dump),
@@ -225,26 +208,6 @@ def _without_uncompiled(estimator: Any, asked: Asked) -> Asked:
     dropped = [output for output in asked.more if output not in further]
     answers = {output: array for output, array in asked.answers.items() if output not in dropped}
     return Asked(asked.form, asked.dtype, [item for item in asked.more if item not in dropped], answers)
-
-
-def _outputs(answers: Outputs) -> list[Output]:
-    """The outputs as the protocol describes them; raises BundleError for a type that it lacks."""
-    outputs = []
-    for name, array in answers.items():
-        if array.dtype.kind not in DATATYPES:
-            raise BundleError(f"{name} is of type {array.dtype}, for which the protocol has no datatype")
-        single = array.dtype == np.float32
-        datatype = "FP32" if single else DATATYPES[array.dtype.kind]
-        outputs.append(Output(name, datatype, [-1, *array.shape[1:]]))
-    return outputs
-
-
-def _classes(estimator: Any) -> list[Any] | None:
-    try:
-        classes = estimator.classes_
-    except AttributeError:
-        return None
-    return None if classes is None else [_plain(group) for group in classes]
 
 
 def _verified(
@@ -340,9 +303,8 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
 
 
 def _require_files(directory: Path, *names: str) -> None:
-    for name in names:
-        if not (directory / name).is_file():
-            raise BundleError(f"{directory}: {name} is missing; pack it again with flotilla-model pack")
+    if lacking := [name for name in names if not (directory / name).is_file()]:
+        raise BundleError(f"{directory}: {lacking[0]} is missing; pack it again with flotilla-model pack")
 
 
 def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
@@ -384,7 +346,3 @@ def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], 
         return rows.tolist(), {output: array.tolist() for output, array in own.items()}
     except Exception as error:  # a model that was tampered with raises any
         raise BundleError(f"{directory}: {name} can't be used: {error}") from None
-
-
-def _plain(label: Any) -> Any:
-    return label.tolist() if hasattr(label, "tolist") else label

@@ -14,8 +14,8 @@ from model_endpoint.models.contract import FRAME
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle, checking, libraries, placing
 from model_endpoint.packing import code as own_code
-from model_endpoint.packing.bundle import Options
 from model_endpoint.packing.libraries import LOCK_FILE, LockError
+from model_endpoint.packing.options import Options
 from model_endpoint.packing.progress import working
 from model_endpoint.packing.trust import Trust
 
@@ -52,9 +52,7 @@ def pack(
                 if card.code:
                     checking.check_in_fresh_process(stage, wider)
                 found = checking.check(stage, wider)
-            # The image's build compares a compiled model with the estimator, so it needs what the estimator needs.
-            own = found.needs_libraries or card.libraries.keys() - libraries.needed(None).keys()
-            said = [_lock(stage, folder, card)] if own else []
+            said = [_lock(stage, folder, card)] if found.needs_libraries or _has_others(card) else []
             said += [*notes, *found.in_words().splitlines()]
         before = _version(folder)
         widened = bool(added.types or added.code)
@@ -113,6 +111,11 @@ def _fill(
 
     with working(f"asking {options['name']} for its answers"):
         return bundle.pack(estimator, data, stage, libraries=versions, tell=tell, **options)
+
+
+def _has_others(card: Card) -> bool:
+    """Whether the image lacks some of its libraries; the build compares a compiled model with its estimator."""
+    return not card.libraries.keys() <= libraries.needed(None).keys()
 
 
 def _lock(stage: Path, folder: Path, card: Card) -> str:

@@ -16,8 +16,9 @@ ERRORS = {
     "400": "bad_input",
     "404": "unknown_route_or_model",
     "405": "wrong_method",
-    "413": "body_too_large",
+    "413": "too_large",
     "415": "wrong_content_type",
+    "429": "too_many_long_requests",
     "500": "failed",
 }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -16,7 +17,8 @@ class SettingError(ValueError):
 class Settings:
     """How one container serves.
 
-    `threads` counts request threads per worker; `max_body` and `capture_bytes` are bytes; the samples are
+    `threads` counts the long requests that a worker computes at a time; `row_limits` are the most rows of a request, by
+    model; `max_body` and `capture_bytes` are bytes; the samples are
     shares, from 0 to 1, of the requests that succeed. `capture_bytes` bounds each of a worker's two capture
     files. `tls` is the folder of the certificates (see model_endpoint.runtime.tls); without it the endpoint serves
     plain HTTP.
@@ -31,6 +33,7 @@ class Settings:
     workers: int = 1
     threads: int = 1
     max_body: int = 1 << 20
+    row_limits: Mapping[str, int] = field(default_factory=dict)
     fast_path: bool = True
     log_sample: float = 0.01
     capture_file: Path | None = None
@@ -65,6 +68,7 @@ class Settings:
             capture_sample=_share(environ, "FLOTILLA_CAPTURE_SAMPLE", cls.capture_sample),
             capture_bytes=_whole(environ, "FLOTILLA_CAPTURE_BYTES", cls.capture_bytes, 1000, 1 << 40),
             max_body=_whole(environ, "FLOTILLA_MAX_BODY", cls.max_body, 1, 1 << 30),
+            row_limits=_rows_by_model(environ, "FLOTILLA_ROW_LIMITS"),
         )
 
 
@@ -84,6 +88,17 @@ def _share(environ: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= share <= 1:
         raise SettingError(f"{name} is {text!r}; set a share from 0 to 1")
     return share
+
+
+def _rows_by_model(environ: Mapping[str, str], name: str) -> dict[str, int]:
+    text = environ.get(name) or "{}"
+    try:
+        limits = json.loads(text)
+    except ValueError:
+        limits = None
+    if type(limits) is not dict or any(type(rows) is not int or rows < 1 for rows in limits.values()):
+        raise SettingError(f'{name} is {text!r}; set JSON with rows by model, such as {{"iris": 1000}}')
+    return limits
 
 
 def _switch(environ: Mapping[str, str], name: str, default: bool) -> bool:

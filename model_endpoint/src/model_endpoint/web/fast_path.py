@@ -21,7 +21,13 @@ from model_endpoint.web.service import Service
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-PHRASES = {200: "200 OK", 400: "400 BAD REQUEST", 404: "404 NOT FOUND", 500: "500 INTERNAL SERVER ERROR"}
+PHRASES = {
+    200: "200 OK",
+    400: "400 BAD REQUEST",
+    404: "404 NOT FOUND",
+    413: "413 REQUEST ENTITY TOO LARGE",
+    500: "500 INTERNAL SERVER ERROR",
+}
 log = logging.getLogger(__name__)
 
 

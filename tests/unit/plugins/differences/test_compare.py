@@ -255,7 +255,7 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "node2",
         f"image {REFERENCE}",
         "missing",
-        f"docker pull {REFERENCE}",
+        SITE,
     ),
     "unneeded image": (
         put("images", REFERENCE.replace("live", "left"), "sha256:left", "node2"),

@@ -150,6 +150,8 @@ def test_canary_steps_with_a_wrong_percent_or_bake(percent: object, bake: object
         ("nginx_lb_operators", ["fe80::1%eth0"], "'fe80::1%eth0' is neither an address nor a network"),
         ("nginx_lb_rate", -1, "set a whole number of at least 0"),
         ("nginx_lb_burst", 0, "set a whole number of at least 1"),
+        ("model_endpoint_row_limits", 100, "set a mapping of models to rows, such as {churn: 5000}"),
+        ("model_endpoint_row_limits", {"churn": 0}, "churn has 0: set a whole number of at least 1"),
         ("nginx_lb_quotas", ["/predict"], "set a mapping of routes to requests a second"),
         ("nginx_lb_quotas", {"predict": 5}, "'predict' is not the beginning of a route"),
         ("nginx_lb_quotas", {"/": 5}, "to limit all routes, set nginx_lb_rate"),
@@ -172,6 +174,7 @@ def test_good_frontend_settings_have_no_errors() -> None:
         "nginx_lb_operators": ["0.0.0.0/0"],
         "nginx_lb_api_keys": {"alice": KEY, "team-2.b": KEY[::-1]},
         "nginx_lb_rate": "50",
+        "model_endpoint_row_limits": {"churn": 5000, "iris": "100"},
         "nginx_lb_quotas": {"/invocations": 5, "/v2/models/iris": "2"},
         "nginx_lb_client_connections": 0,
     }

@@ -17,7 +17,11 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content imp
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import missing_container
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import RECIPE, endpoint_service
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import EMPTY_STATE, gets_traffic
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
+    EMPTY_STATE,
+    gets_traffic,
+    kept_releases,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps import plan as plan_steps
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.commit import (
     FinishStep,
@@ -207,7 +211,8 @@ class Fleet:
             for name in nodes
             for slot, release in self.runs[name].items()
         }
-        return copy.deepcopy({"containers": found, "images": {}, "files": {}})
+        images = {release["reference"]: "" for release in kept_releases(self.state)}
+        return copy.deepcopy({"containers": found, "images": images, "files": {}})
 
     def container(self, node: str, slot: str, release: str) -> Any:
         """Return a container that runs: as it was staged, or one of whose settings nothing is known."""
@@ -215,7 +220,7 @@ class Fleet:
         if made and made["labels"]["flotilla.release"] == release:
             return made
         labels = {"flotilla.role": "endpoint", "flotilla.endpoint": node, "flotilla.release": release}
-        return {"running": True, "health": "", "labels": labels, "settings": {}, "image": ""}
+        return {"running": True, "health": "", "labels": labels, "settings": {}, "image": "", "image_id": ""}
 
     def make(self, node: str, slot: str, release: Release) -> None:
         """Run a container as role model_endpoint does."""

@@ -342,9 +342,23 @@ def test_images_that_no_release_needs_go_and_all_with_the_last_node_of_a_machine
     seen = {"containers": {"flotilla-c-blue": shared.container("c", "blue", shared.live)}, "files": {}}
     run.hostvars["lb"]["flotilla_machine"] |= {**seen, "images": {f"{NAME}:1": "1", f"{NAME}:2": "2"}}
     found = commit_step(run.hostvars, run.groups, run.present, "registry:5080")["leftovers"]
-    assert [(left["host"], left["nodes"], left["images"]) for left in found] == [
+    assert [(left["host"], left["nodes"], left["images"]) for left in found if left["images"]] == [
         ("lb", ["c"], [f"{NAME}:1", f"{NAME}:2"])
     ]
+
+
+def test_an_image_that_a_machine_has_lost_is_fetched_unless_a_release_brings_it(shared: Fleet) -> None:
+    def fetched(run: Run) -> list[tuple[str, list[str]]]:
+        for host in ("a", "b"):
+            run.hostvars[host]["flotilla_machine"]["images"] = {}
+        found = commit_step(run.hostvars, run.groups, run.present, "registry:5080")["leftovers"]
+        return [(left["host"], left["missing"]) for left in found if left["missing"]]
+
+    # a and b are one machine.
+    assert fetched(shared.run()) == [("a", [shared.state["live"]["reference"]])]
+    assert fetched(shared.run(limit=["a", "b"])) == []
+    shared.image = "image-2"
+    assert fetched(shared.run()) == []
 
 
 def test_a_port_that_nobody_is_to_have_any_more_needs_no_guard(fleet: Fleet) -> None:

@@ -135,3 +135,11 @@ def test_a_container_is_another_when_how_it_is_run_changes(
     assert container_recipe(tmp_path) == first
     monkeypatch.setattr(service, "STOP_SECONDS", 41)
     assert container_recipe(tmp_path) != first
+
+
+def test_row_limits_are_part_of_the_release(fleet: Fleet) -> None:
+    assert "FLOTILLA_ROW_LIMITS" not in made(fleet)["env"]
+    live = fleet.state["live"]
+    assert live is not None
+    live["settings"]["common"]["row_limits"] = '{"churn": 5000}'
+    assert made(fleet)["env"]["FLOTILLA_ROW_LIMITS"] == '{"churn": 5000}'

@@ -8,7 +8,7 @@ scikit-learn.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from model_endpoint.models.compiled import boosted_links
 from model_endpoint.models.compiled.files import read_arrays
 from model_endpoint.models.compiled.linear import LinearHead
 from model_endpoint.models.compiled.tables import Sparse, Table, dense
-from model_endpoint.models.compiled.trees import TreesHead
+from model_endpoint.models.compiled.trees import DOUBLE, TreesHead
 from model_endpoint.models.predictor import Outputs, Scores, require_finite
 
 STEPS = {
@@ -72,6 +72,11 @@ class CompiledPredictor:
     def further(self) -> frozenset[str]:
         """The outputs besides labels, probabilities and values: a classifier's scores, if it has any."""
         return frozenset({"decision_function"} if self._classes and self._link in SCORED else ())
+
+    @property
+    def rounds(self) -> bool:
+        """Whether each number of a row is rounded to float32 first, and nothing else is done with it."""
+        return not self._steps and isinstance(self._head, TreesHead) and self._head.precision != DOUBLE
 
     def splits(self) -> list[tuple[int, float]]:
         """The row's column and the threshold of each node of its trees, if it has any."""
@@ -207,7 +212,13 @@ def _huber(scores: Scores) -> Scores:
     return result
 
 
-PROBABILITIES = {"logistic": _logistic, "ovr": _ovr, "softmax": _softmax, "mean": _mean, "huber": _huber}
+PROBABILITIES: dict[str, Callable[[Any], NDArray[Any]]] = {
+    "logistic": _logistic,
+    "ovr": _ovr,
+    "softmax": _softmax,
+    "mean": _mean,
+    "huber": _huber,
+}
 PROBABILITIES |= boosted_links.PROBABILITIES
 VALUES = {"value": _mean, "exp": boosted_links.exp, "expit": boosted_links.expit}
 # The links of classifiers that have a decision function.

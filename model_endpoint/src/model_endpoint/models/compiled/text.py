@@ -230,7 +230,7 @@ def _counted(
 
 def require_harmless(pattern: str) -> None:
     """Raise ValueError for a pattern whose time could grow fast with the text: repeats within repeats, or many."""
-    from re import _parser  # type: ignore[attr-defined]  # Python has no other way to look into a pattern
+    from re import _parser  # Python has no other way to look into a pattern
 
     try:
         parsed = _parser.parse(pattern)

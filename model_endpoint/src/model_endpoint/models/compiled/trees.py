@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,11 @@ TABLES_FROM = 2_500
 # How the trees' library takes numbers: as they are; in float32, and infinite ones not at all; or in float32.
 DOUBLE, SINGLE_FINITE, SINGLE = range(3)
 COLUMNS = "column_"
+# From this number of rows, to follow one tree after another is faster than to follow all trees at once.
+TREE_AFTER_TREE = 512
+# What is held at a time: numbers of one kind, of 8 bytes each.
+MOST_NUMBERS = 1 << 18
+MOST_ROWS = 8192
 
 
 class TreesHead:
@@ -55,6 +60,7 @@ class TreesHead:
             raise ValueError("the sizes of the trees' arrays contradict each other")
         if columns is not None and feature.max() >= columns.width + len(columns.source):
             raise ValueError("a node of a tree asks for a column that lies outside")
+        self._nodes, self._ends = nodes_by_tree(left, len(depths))
         self._feature, self._threshold, self._left = feature, threshold, left
         self._values, self._base, self._depths = values, base, depths
         self._missing_right, self._columns = missing_right, columns
@@ -62,7 +68,7 @@ class TreesHead:
         self._deepest_first = np.argsort(-depths, kind="stable")
         # How many trees are deeper than 0, than 1, and so on.
         self._deeper = [int((depths > level).sum()) for level in range(int(depths.max()))]
-        self._precision = int(precision)
+        self.precision = int(precision)
         self._add_base = bool(base.any())
         self._in_turn = len(base) // values.shape[1]
         self._masks = None
@@ -72,22 +78,21 @@ class TreesHead:
             self._values_of_masks = values.take(self._masks.leaves, axis=0)
 
     def __call__(self, rows: Rows) -> Scores:
-        complete = True
-        if self._precision != DOUBLE:
-            rows, complete = self._narrow(rows)
-        elif self._missing_right is not None:
-            complete = not math.isnan(rows.sum())
+        scores = self._values.shape[1]
+        if len(rows) < TREE_AFTER_TREE:
+            return in_parts(rows, max(1, MOST_NUMBERS // (self._trees * scores)), self._all_trees)
+        size = min(MOST_ROWS, max(TREE_AFTER_TREE, 4 * MOST_NUMBERS // max(rows.shape[1], scores)))
+        return in_parts(rows, size, self._tree_after_tree)
+
+    def _all_trees(self, rows: Rows) -> Scores:
+        """Score rows by the leaves of all trees at once."""
+        rows, complete = self._narrow(rows)
         if self._masks:
             places = (
                 self._masks.of_one(rows[0])[:, np.newaxis] if len(rows) == 1 else self._masks.of_many(rows)
             )
             return self._sum(self._values_of_masks.take(places, axis=0))
-        feature = self._feature
-        if self._columns is not None:
-            rows, complete = self._columns(rows), False
-        if not complete and self._missing_right is not None:
-            feature = feature + rows.shape[1] * self._missing_right
-            rows = np.concatenate([rows, np.where(np.isnan(rows), np.inf, rows)], axis=1)
+        rows, feature = self._derived(rows, complete)
         if len(rows) == 1:
             return self._sum(self._values.take(self._leaves_of_one(rows[0], feature), axis=0))
         if len(rows) * len(self._left) <= TEST_ALL_NODES:
@@ -95,12 +100,26 @@ class TreesHead:
             return np.concatenate([self._sum(self._values.take(one, axis=0)) for one in leaves])
         return self._sum(self._values.take(self._leaves_of_many(rows, feature), axis=0))
 
+    def _derived(self, rows: Rows, complete: bool) -> tuple[Rows, NDArray[np.intp]]:
+        """The rows with the columns that nodes ask for besides, and the column that each node asks for."""
+        if self._columns is not None:
+            rows, complete = self._columns(rows), False
+        if complete or self._missing_right is None:
+            return rows, self._feature
+        right = np.where(np.isnan(rows), np.inf, rows)
+        return np.concatenate([rows, right], axis=1), self._feature + rows.shape[1] * self._missing_right
+
     def _narrow(self, rows: Rows) -> tuple[Rows, bool]:
-        """The rows in float32, and whether they are known to miss no value. Raises ValueError for one too large."""
+        """The rows as the library takes numbers, and whether they are known to miss no value.
+
+        Raises ValueError for a number that is too large.
+        """
+        if self.precision == DOUBLE:
+            return rows, self._missing_right is not None and not math.isnan(rows.sum())
         with np.errstate(over="ignore"):
             narrow = rows.astype(np.float32)
         complete = math.isfinite(narrow.sum())
-        if not complete and self._precision == SINGLE_FINITE:
+        if not complete and self.precision == SINGLE_FINITE:
             taken = np.isfinite(narrow) if self._missing_right is None else ~np.isinf(narrow)
             if not taken.all():
                 raise ValueError("a value is too large for float32, in which this model's trees compare")
@@ -139,6 +158,32 @@ class TreesHead:
             total = np.add.accumulate(values, axis=0)[-1]
         return total
 
+    def _tree_after_tree(self, rows: Rows) -> Scores:
+        """Score rows one tree at a time, whose few nodes and one column of numbers stay in the processor's cache."""
+        rows, feature = self._derived(*self._narrow(rows))
+        count = len(rows)
+        columns = rows.T.ravel()
+        row = np.arange(count)
+        total = np.zeros((count, len(self._base)), dtype=self._values.dtype) + self._base
+        width = self._values.shape[1]
+        start = 0
+        for tree, (end, depth) in enumerate(zip(self._ends, self._depths.tolist(), strict=True)):
+            nodes = self._nodes[start:end]
+            start = end
+            left = np.searchsorted(nodes, self._left[nodes])
+            column = feature[nodes] * count
+            threshold = self._threshold[nodes]
+            at = left[0] + (columns[column[0] : column[0] + count] > threshold[0])
+            for _ in range(depth - 1):
+                place = column.take(at)
+                place += row
+                above = columns.take(place) > threshold.take(at)
+                at = left.take(at)
+                at += above
+            first = tree % self._in_turn * width
+            total[:, first : first + width] += self._values[nodes].take(at, axis=0)
+        return total
+
     def splits(self) -> list[tuple[int, float]]:
         """The row's column and the threshold of each node."""
         source = Nodes(self._feature, self._threshold, self._left, None, self._trees).source(self._columns)
@@ -160,7 +205,7 @@ class TreesHead:
             "values": self._values,
             "base": self._base,
             "depths": self._depths,
-            "precision": np.array(self._precision),
+            "precision": np.array(self.precision),
         }
         if self._missing_right is not None:
             found["missing_right"] = self._missing_right
@@ -176,6 +221,34 @@ class TreesHead:
             name.removeprefix(COLUMNS): array for name, array in arrays.items() if name.startswith(COLUMNS)
         }
         return cls(**own, columns=TreeColumns(**derived) if derived else None)
+
+
+def in_parts(rows: Rows, size: int, score: Callable[[Rows], Scores]) -> Scores:
+    """The scores of `rows`, of which at most `size` are scored at a time."""
+    if len(rows) <= size:
+        return score(rows)
+    return np.concatenate([score(rows[start : start + size]) for start in range(0, len(rows), size)])
+
+
+def nodes_by_tree(left: NDArray[np.int32], trees: int) -> tuple[NDArray[np.int32], list[int]]:
+    """The nodes of the first tree, then those of the second, and so on, each in level order, and where each ends.
+
+    Raises ValueError where a node belongs to two trees, or to none.
+    """
+    owner = np.full(len(left), -1, dtype=np.int32)
+    level = np.arange(trees, dtype=np.int32)
+    owner[level] = level
+    reached = trees
+    while len(level):
+        inner = level[left[level] != level]
+        level = np.concatenate((left[inner], left[inner] + 1))
+        reached += len(level)
+        owner[level] = np.tile(owner[inner], 2)
+        if reached > len(left):
+            break
+    if reached != len(left) or owner.min() < 0:
+        raise ValueError("a node belongs to two trees, or to none")
+    return np.argsort(owner, kind="stable").astype(np.int32), np.bincount(owner).cumsum().tolist()
 
 
 def check_level_order(

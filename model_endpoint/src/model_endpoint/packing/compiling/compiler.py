@@ -51,6 +51,8 @@ def compile_estimator(estimator: Any, card: Card | None = None) -> CompiledPredi
     if card is not None:
         _require_rule(card)
     head = compile_head(estimator)
+    if card is not None and card.form == ARRAY and card.dtype != "float64":
+        _require_own_rounding(head, card.dtype)
     if isinstance(head, CompiledPredictor) and (card is None or card.form == ARRAY):
         return head
     # What gets texts does not know that they are one column.
@@ -97,11 +99,15 @@ def _require_rule(card: Card) -> None:
     """Raise NotCompilableError for a contract that compiled forms have no rule for."""
     if card.form == DICTS:
         raise NotCompilableError("there is no rule for a model that gets dicts")
-    if card.form == ARRAY and card.dtype != "float64":
-        raise NotCompilableError(f"there is no rule for a model that gets an array of {card.dtype}")
     dates = [feature.label for feature in card.features if feature.type == "datetime" and feature.read]
     if dates:
         raise NotCompilableError(f"there is no rule for dates, which {dates[0]!r} has")
+
+
+def _require_own_rounding(head: Answering, dtype: str) -> None:
+    """Raise NotCompilableError unless the form takes numbers of float32 as the library does: by rounding to them."""
+    if not (dtype == "float32" and isinstance(head, CompiledPredictor) and head.rounds):
+        raise NotCompilableError(f"there is no rule for a model that gets an array of {dtype}")
 
 
 def _linear_link(name: str, estimator: Any, scores: int) -> str:
