@@ -17,7 +17,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from model_endpoint.models import rows
-from model_endpoint.models.compiled.columns import Encode, ImputeNumbers, OneHot
+from model_endpoint.models.compiled.columns import Chain, Encode, ImputeNumbers, OneHot
 from model_endpoint.models.compiled.tables import dense
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator
@@ -104,6 +104,31 @@ def test_imputers_fill_and_mark_gaps_of_numbers_and_of_values() -> None:
     np.testing.assert_array_equal(dense(step(numbers[:, :2])), marked.transform(numbers[:, :2]))
     with pytest.raises(ValueError, match="missing"):
         step(numbers)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        OneHotEncoder(handle_unknown="ignore"),
+        OneHotEncoder(drop="first"),
+        OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+        OrdinalEncoder(),
+    ],
+    ids=lambda encoder: repr(encoder)[:60],
+)
+@pytest.mark.parametrize(
+    "fill", [{"strategy": "most_frequent"}, {"strategy": "constant", "fill_value": "none"}]
+)
+def test_a_filled_gap_is_encoded_in_one_step(encoder: Any, fill: Any) -> None:
+    frame = FRAME[["sex", "port"]]
+    fitted = make_pipeline(SimpleImputer(**fill), encoder).fit(frame)
+    expected = fitted.transform(frame)
+    step = Chain(compile_transformer(fitted))
+    if encoder.handle_unknown != "error" or isinstance(encoder, OneHotEncoder):
+        assert len(step.steps) == 1
+        assert not isinstance(step.steps[0], Chain)
+    found = expected.toarray() if hasattr(expected, "toarray") else expected
+    np.testing.assert_array_equal(dense(step(objects(frame["sex"], frame["port"]))), found)
 
 
 def test_a_union_puts_its_parts_side_by_side() -> None:
