@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+START_SECONDS = 120  # a machine that does much besides needs long to import scikit-learn
 SOURCE = Path(__file__).parents[3] / "model_endpoint" / "src"
 
 
@@ -59,7 +60,7 @@ class Server:
 
     def wait(self) -> None:
         """Return when both workers listen and the server is ready."""
-        wait_until(lambda: self._listening() == 2 and self._ready())
+        wait_until(lambda: self._listening() == 2 and self._ready(), START_SECONDS)
 
     def _listening(self) -> int:
         """The number of sockets that listen on the port; each worker has one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from subprocess import run
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,13 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from model_endpoint.models import rows
-from model_endpoint.models.compiled.columns import Encode, ImputeNumbers, OneHot
+from model_endpoint.models.compiled.columns import Chain, Encode, ImputeNumbers, OneHot
 from model_endpoint.models.compiled.tables import dense
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.compiling.transformers import compile_transformer
 from unit.model_endpoint.compiled_cases import objects, people, served
+from unit.model_endpoint.server import SOURCE
 
 pytestmark = pytest.mark.usefixtures("fewer_rows")
 FRAME, TARGET = people()
@@ -30,6 +33,16 @@ NUMBERS, TEXTS = ["age", "fare"], ["sex", "port", "class"]
 FILLED = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
 CHOSEN = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
 MIXED = ColumnTransformer([("number", FILLED, NUMBERS), ("text", CHOSEN, TEXTS)])
+
+
+LOAD = """
+import sys
+from pathlib import Path
+from model_endpoint.models import model
+model.load(Path(sys.argv[1]))["m"].verify()
+print(*sorted({"numpy", "sklearn", "pandas", "scipy"} & sys.modules.keys()))
+"""
+TEXT: dict[str, Any] = {"capture_output": True, "text": True, "check": False}
 
 
 def test_a_mixed_model_is_served_by_numpy_and_answers_gaps_and_unknown_categories(tmp_path: Path) -> None:
@@ -42,6 +55,10 @@ def test_a_mixed_model_is_served_by_numpy_and_answers_gaps_and_unknown_categorie
     frame = pd.DataFrame(asked, columns=FRAME.columns).astype({"age": float})
     frame["port"] = frame["port"].astype(FRAME["port"].dtype)
     np.testing.assert_allclose(got, fitted.predict_proba(frame), rtol=1e-12)
+    loaded = run(
+        [sys.executable, "-c", LOAD, str(tmp_path / "served")], env={"PYTHONPATH": str(SOURCE)}, **TEXT
+    )
+    assert loaded.stdout.strip() == "numpy", loaded.stderr
 
 
 def test_codes_of_text_go_into_trees_and_a_search_is_stripped(tmp_path: Path) -> None:
@@ -104,6 +121,31 @@ def test_imputers_fill_and_mark_gaps_of_numbers_and_of_values() -> None:
     np.testing.assert_array_equal(dense(step(numbers[:, :2])), marked.transform(numbers[:, :2]))
     with pytest.raises(ValueError, match="missing"):
         step(numbers)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        OneHotEncoder(handle_unknown="ignore"),
+        OneHotEncoder(drop="first"),
+        OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+        OrdinalEncoder(),
+    ],
+    ids=lambda encoder: repr(encoder)[:60],
+)
+@pytest.mark.parametrize(
+    "fill", [{"strategy": "most_frequent"}, {"strategy": "constant", "fill_value": "none"}]
+)
+def test_a_filled_gap_is_encoded_in_one_step(encoder: Any, fill: Any) -> None:
+    frame = FRAME[["sex", "port"]]
+    fitted = make_pipeline(SimpleImputer(**fill), encoder).fit(frame)
+    expected = fitted.transform(frame)
+    step = Chain(compile_transformer(fitted))
+    if encoder.handle_unknown != "error" or isinstance(encoder, OneHotEncoder):
+        assert len(step.steps) == 1
+        assert not isinstance(step.steps[0], Chain)
+    found = expected.toarray() if hasattr(expected, "toarray") else expected
+    np.testing.assert_array_equal(dense(step(objects(frame["sex"], frame["port"]))), found)
 
 
 def test_a_union_puts_its_parts_side_by_side() -> None:

@@ -28,7 +28,7 @@ def test_every_kind_that_a_compiled_predictor_names_is_registered(served: Path, 
     assert {"breast_cancer", "iris", "penguins"} <= compiled.keys()
     for name, model in compiled.items():
         predictor = KINDS[model.served_by["kind"]].load(served / name, model.card)
-        assert isinstance(predictor, (CompiledPredictor, ComposedPredictor))
+        assert isinstance(predictor, CompiledPredictor | ComposedPredictor)
         assert predictor.kind == model.served_by["kind"]
 
 

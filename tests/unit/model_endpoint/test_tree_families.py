@@ -16,15 +16,19 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
 
 from model_endpoint.models.compiled import leaf_masks, trees
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.scikit_learn import SklearnPredictor
+from model_endpoint.models.stored import SCIKIT_LEARN
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.proof import prove
+from unit.model_endpoint.compiled_cases import served
 
 Data = NDArray[np.float64]
 ONE_BIT = 2.0**-23
@@ -275,7 +279,7 @@ def test_too_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fewer_rows")
 def test_a_proof_compares_missing_values_and_thresholds(fit: Callable[[], Any]) -> None:
     estimator = fit()
-    compiled = compile_estimator(estimator)
+    compiled: Any = compile_estimator(estimator)
     low, high = np.nanmin(CELLS, axis=0), np.nanmax(CELLS, axis=0)
     assert prove(estimator, compiled, CELLS[:20], low, high).edge_rows > 100
     arrays = head_of(compiled).arrays()
@@ -304,3 +308,11 @@ def test_many_rows_are_answered_as_few_are(fit: Callable[[], Any], data: Data) -
     for name in few[0]:
         answers = np.concatenate([answer[name] for answer in few])
         np.testing.assert_array_equal(many[name], np.concatenate([answers] * times), strict=True)
+
+
+def test_trees_that_round_to_float32_take_arrays_of_float32(tmp_path: Path) -> None:
+    data = np.nan_to_num(CELLS).astype(np.float32)
+    rounding = served(XGBClassifier(**ONE).fit(data, CANCEROUS), data, tmp_path / "rounding")
+    assert rounding.served_by["kind"] == "numpy trees"
+    scaled = make_pipeline(StandardScaler(), DecisionTreeRegressor()).fit(data, CANCEROUS)
+    assert served(scaled, data, tmp_path / "scaled").served_by["kind"] == SCIKIT_LEARN

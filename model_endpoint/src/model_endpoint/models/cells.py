@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -267,7 +268,11 @@ def _objects(feature: Feature, values: Sequence[Any], place: Place) -> NDArray[A
 
 def numpy_dtype(feature: Feature) -> np.dtype[Any]:
     """The column's type in numpy's words: Int64 is int64; object for a type that numpy does not have."""
-    name = feature.dtype or "float64"
+    return _numpy_dtype(feature.dtype or "float64")
+
+
+@cache
+def _numpy_dtype(name: str) -> np.dtype[Any]:
     for pandas, numpy in NUMPY_NAMES.items():
         if name.startswith(pandas):
             return np.dtype(numpy + name.removeprefix(pandas))

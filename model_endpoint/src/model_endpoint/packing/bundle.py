@@ -43,6 +43,7 @@ from model_endpoint.packing import questions, storing, training_data
 from model_endpoint.packing.answers import classes_of, outputs_of
 from model_endpoint.packing.compiling.common import stripped
 from model_endpoint.packing.compiling.compiler import compile_estimator
+from model_endpoint.packing.confirmations import require_alone, require_order
 from model_endpoint.packing.description import describe, require_agreement, with_categories, with_objects
 from model_endpoint.packing.knowledge import Knowledge, knowledge_of, names_of
 from model_endpoint.packing.options import Options, about_of
@@ -96,7 +97,7 @@ def pack(
     with _named(directory), _quiet():
         estimator = stripped(estimator)
         found = _contract(estimator, data, options, sample, tell)
-        _require_alone(found.company, options.get("depends_on_company", False), tell)
+        require_alone(found.company, options.get("depends_on_company", False), tell)
         asked = _without_uncompiled(estimator, found.asked)
         stored_as, dump = storing.store(estimator, str(directory))
         versions = libraries(asked.form) if libraries else {one: installed_version(one) for one in LIBRARIES}
@@ -153,23 +154,11 @@ def _contract(
     chosen = np.linspace(0, len(source) - 1, min(sample, len(source))).astype(int)
     source, verification, asked = _ask(estimator, source, knowledge, chosen)
     if fitted is None and source.is_frame and source.width > 1 and asked.form in (ARRAY, FRAME):
-        _require_order(source.names, options.get("order", False), tell)
+        require_order(source.names, options.get("order", False), tell)
     company = questions.depends_on_company(estimator, verification, asked)
     features = describe(source, asked.form, knowledge)
     features = questions.ask_unknown(estimator, verification, features, asked)
     return _Contract(source, verification, asked, features, company)
-
-
-def _require_alone(company: bool, confirmed: bool, tell: Callable[[str], None]) -> None:
-    """Raise BundleError for a model whose answers depend on their company, unless that is confirmed."""
-    if not company:
-        return
-    depends = "the model's answer to a row depends on the other rows of its request"
-    if not confirmed:
-        raise BundleError(
-            f"{depends}; fit it so that each row has an answer of its own, or accept that: --depends-on-company"
-        )
-    tell(f"{depends}, so requests share no calls")
 
 
 @contextlib.contextmanager
@@ -208,18 +197,6 @@ def _ask(
             raise
         verification = changed.take(chosen if len(chosen) > 1 else np.array([0, 0]))
         return changed, verification, questions.ask_form(estimator, verification)
-
-
-def _require_order(names: list[str], confirmed: bool, tell: Callable[[str], None]) -> None:
-    """Say that the order is relied on; raise BundleError where numbered names say that it is another."""
-    numbers = [int("".join(filter(str.isdigit, name)) or -1) for name in names]
-    stems = {"".join(char for char in name if not char.isdigit()) for name in names}
-    if len(stems) == 1 and numbers != sorted(numbers) and not confirmed:
-        raise BundleError(
-            f"the model does not know its columns' names, and the data's are out of order: {', '.join(names[:10])}; "
-            "give the columns in the order of training, or confirm this one: --order"
-        )
-    tell("the model does not know its columns' names; it gets them in the data's order")
 
 
 def _without_uncompiled(estimator: Any, asked: Asked) -> Asked:

@@ -1,4 +1,4 @@
-"""`flotilla-model`: pack a fitted estimator into a bundle, check a bundle, or serve bundles on this machine.
+"""`flotilla-model`: pack a fitted estimator into a bundle, check or serve bundles, or score a file by a fleet.
 
 Runs where models are trained.
 """
@@ -6,6 +6,7 @@ Runs where models are trained.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import checking, packer, serving
 from model_endpoint.packing.estimators import Loaded, load_estimator
 from model_endpoint.packing.progress import working
+from model_endpoint.packing.scoring.client import Target
+from model_endpoint.packing.scoring.score import score
 from model_endpoint.packing.tables import drop_columns, read_table
 from model_endpoint.packing.trust import Trust
 
@@ -51,7 +54,31 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--trusted", type=Path, metavar="FILE", help="the types and code that your fleet trusts"
         )
+    _add_score(commands.add_parser("score", help="have a fleet predict each row of a CSV"))
     return parser
+
+
+def _add_score(command: argparse.ArgumentParser) -> None:
+    command.add_argument("url", help="a load balancer, such as http://models.example")
+    command.add_argument("data", type=Path, help="the rows: a CSV with a header, or one with .gz")
+    command.add_argument("--model", help="the model, where the fleet serves several")
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="the predictions; DATA with .scores.csv unless given"
+    )
+    command.add_argument(
+        "--connections", type=int, default=8, metavar="NUMBER", help="pieces that may be under way at a time"
+    )
+    command.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="a file with the API key; else FLOTILLA_API_KEY, if it is set",
+    )
+    command.add_argument(
+        "--authority", type=Path, metavar="FILE", help="the authority whose certificate the load balancer has"
+    )
+    command.add_argument("--restart", action="store_true", help="score all rows anew")
+    command.set_defaults(run=_score)
 
 
 def _add_pack(pack: argparse.ArgumentParser) -> None:
@@ -181,6 +208,21 @@ def _check(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     return serving.serve(options.folders, options.port, Trust.read(options.trusted, required=False))
+
+
+def _score(options: argparse.Namespace) -> int:
+    if options.connections < 1:
+        raise BundleError(f"--connections is {options.connections}; give a whole number of at least 1")
+    key = options.key_file.read_text().strip() if options.key_file else os.environ.get("FLOTILLA_API_KEY")
+    output = options.output or options.data.with_name(f"{options.data.name}.scores.csv")
+    target = Target(options.url, options.model, key, options.authority)
+    try:
+        rows = score(target, options.data, output, options.connections, options.restart)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        return 130
+    print(f"{output}: {rows:,} predictions")  # noqa: T201
+    return 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 from model_endpoint.models.compiled.columns import Chain
 from model_endpoint.models.compiled.nodes import Head, Step, require
-from model_endpoint.models.compiled.predictor import PROBABILITIES
+from model_endpoint.models.compiled.predictor import PROBABILITIES, expit
 from model_endpoint.models.compiled.tables import Floats, Labels, Table, dense
 from model_endpoint.models.predictor import Outputs, require_finite
 
@@ -136,8 +136,7 @@ class Logistic(Step):
     """The logistic function of each number."""
 
     def __call__(self, table: Table) -> Table:
-        numbers = dense(table)
-        return PROBABILITIES["logistic"](numbers.reshape(-1, 1))[:, 1].reshape(numbers.shape)
+        return np.asarray(expit(dense(table)), np.float64)
 
     def width(self, columns: int) -> int:
         return columns

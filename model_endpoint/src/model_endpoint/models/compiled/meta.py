@@ -12,7 +12,7 @@ import numpy as np
 
 from model_endpoint.models.compiled.columns import Chain
 from model_endpoint.models.compiled.nodes import Answering, Head, Step, require
-from model_endpoint.models.compiled.predictor import PROBABILITIES
+from model_endpoint.models.compiled.predictor import PROBABILITIES, expit
 from model_endpoint.models.compiled.tables import Floats, Ints, Labels, Table, dense, joined
 from model_endpoint.models.predictor import Outputs, require_finite
 
@@ -139,8 +139,9 @@ class Curve(Step):
     def __call__(self, table: Table) -> Table:
         scores = dense(table)
         if len(self.x):
-            return np.interp(scores, self.x, self.y)
-        return PROBABILITIES["logistic"](-(self.slope * scores + self.offset))[:, 1:]
+            between: Floats = np.interp(scores, self.x, self.y)
+            return between
+        return np.asarray(expit(-(self.slope * scores + self.offset)), np.float64)
 
     def width(self, columns: int) -> int:
         require(columns == 1 and self.x.shape == self.y.shape and self.x.ndim == 1, "a curve of other points")

@@ -19,7 +19,7 @@ from model_endpoint.models.compiled import boosted_links
 from model_endpoint.models.compiled.files import read_arrays
 from model_endpoint.models.compiled.linear import LinearHead
 from model_endpoint.models.compiled.tables import Sparse, Table, dense
-from model_endpoint.models.compiled.trees import TreesHead
+from model_endpoint.models.compiled.trees import DOUBLE, TreesHead
 from model_endpoint.models.predictor import Outputs, Scores, require_finite
 
 STEPS = {
@@ -72,6 +72,11 @@ class CompiledPredictor:
     def further(self) -> frozenset[str]:
         """The outputs besides labels, probabilities and values: a classifier's scores, if it has any."""
         return frozenset({"decision_function"} if self._classes and self._link in SCORED else ())
+
+    @property
+    def rounds(self) -> bool:
+        """Whether each number of a row is rounded to float32 first, and nothing else is done with it."""
+        return not self._steps and isinstance(self._head, TreesHead) and self._head.precision != DOUBLE
 
     def splits(self) -> list[tuple[int, float]]:
         """The row's column and the threshold of each node of its trees, if it has any."""
@@ -168,19 +173,19 @@ class CompiledPredictor:
         return cls.from_arrays(read_arrays(path))
 
 
-def _expit(scores: Scores) -> Scores:
+def expit(scores: Scores) -> Scores:
     small = np.exp(-np.abs(scores))  # never overflows
     result: Scores = np.where(scores >= 0, 1 / (1 + small), small / (1 + small))
     return result
 
 
 def _logistic(scores: Scores) -> Scores:
-    second = _expit(scores)
+    second = expit(scores)
     return np.concatenate((1 - second, second), axis=1)
 
 
 def _ovr(scores: Scores) -> Scores:
-    proba = _expit(scores)
+    proba = expit(scores)
     total = proba.sum(axis=1, keepdims=True)
     proba = np.where(total == 0, 1.0, proba)
     result: Scores = proba / np.where(total == 0, float(proba.shape[1]), total)

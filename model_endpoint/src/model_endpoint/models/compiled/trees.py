@@ -68,7 +68,7 @@ class TreesHead:
         self._deepest_first = np.argsort(-depths, kind="stable")
         # How many trees are deeper than 0, than 1, and so on.
         self._deeper = [int((depths > level).sum()) for level in range(int(depths.max()))]
-        self._precision = int(precision)
+        self.precision = int(precision)
         self._add_base = bool(base.any())
         self._in_turn = len(base) // values.shape[1]
         self._masks = None
@@ -114,12 +114,12 @@ class TreesHead:
 
         Raises ValueError for a number that is too large.
         """
-        if self._precision == DOUBLE:
+        if self.precision == DOUBLE:
             return rows, self._missing_right is not None and not math.isnan(rows.sum())
         with np.errstate(over="ignore"):
             narrow = rows.astype(np.float32)
         complete = math.isfinite(narrow.sum())
-        if not complete and self._precision == SINGLE_FINITE:
+        if not complete and self.precision == SINGLE_FINITE:
             taken = np.isfinite(narrow) if self._missing_right is None else ~np.isinf(narrow)
             if not taken.all():
                 raise ValueError("a value is too large for float32, in which this model's trees compare")
@@ -205,7 +205,7 @@ class TreesHead:
             "values": self._values,
             "base": self._base,
             "depths": self._depths,
-            "precision": np.array(self._precision),
+            "precision": np.array(self.precision),
         }
         if self._missing_right is not None:
             found["missing_right"] = self._missing_right

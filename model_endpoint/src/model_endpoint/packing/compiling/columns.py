@@ -11,6 +11,7 @@ from model_endpoint.models.compiled.columns import (
     NO_ANSWER,
     NO_PLACE,
     Arithmetic,
+    Chain,
     Encode,
     ImputeNumbers,
     ImputeValues,
@@ -106,6 +107,42 @@ def target_means(transformer: Any) -> Step:
             floats(np.stack([np.append(part, mean) for part, mean in zip(parts, means, strict=True)], axis=1))
         )
     return Encode(categories, numbers, [False] * len(categories))
+
+
+def fused(steps: Sequence[Step]) -> list[Step]:
+    """The steps, in which an encoder gives a gap the place of what an imputer before it would have filled in."""
+    found: list[Step] = []
+    for step in steps:
+        if found and isinstance(found[-1], ImputeValues) and isinstance(step, OneHot | Encode):
+            found.append(_with_filled(found.pop(), step))
+        else:
+            found.append(step)
+    return found
+
+
+def _with_filled(imputer: Any, encoder: OneHot | Encode) -> Step:
+    """The encoder with the imputer's marker as one more category of each column."""
+    categories: list[list[Scalar]] = []
+    places: list[list[int]] = []
+    numbers: list[Any] = []
+    for at, (values, fill) in enumerate(zip(encoder.categories, imputer.fill, strict=True)):
+        kept = [place for place, value in enumerate(values) if not _same(value, imputer.marker)]
+        chosen = values.index(fill) if fill in values else len(values)
+        categories.append([values[place] for place in kept] + [imputer.marker])
+        if isinstance(encoder, OneHot):
+            known = [*encoder.places[at], encoder.others[at]]
+            places.append([known[place] for place in [*kept, chosen]])
+        else:
+            numbers.append(encoder.numbers[at][[*kept, chosen, len(values)]])
+    if isinstance(encoder, OneHot):
+        return OneHot(categories, places, encoder.others, encoder.total)
+    if any(encoder.refuses):
+        return Chain([imputer, encoder])
+    return Encode(categories, numbers, encoder.refuses)
+
+
+def _same(value: Scalar, marker: Scalar) -> bool:
+    return value == marker or (value != value and marker != marker)
 
 
 def categories_of(encoder: Any) -> list[list[Scalar]]:

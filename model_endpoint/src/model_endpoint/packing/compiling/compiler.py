@@ -17,6 +17,7 @@ from model_endpoint.models.compiled.nodes import Answering
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.contract import ARRAY, DICTS
 from model_endpoint.packing.compiling import heads, meta
+from model_endpoint.packing.compiling.columns import fused
 from model_endpoint.packing.compiling.common import (
     NotCompilableError,
     Step,
@@ -50,9 +51,13 @@ def compile_estimator(estimator: Any, card: Card | None = None) -> CompiledPredi
     if card is not None:
         _require_rule(card)
     head = compile_head(estimator)
+    if card is not None and card.form == ARRAY and card.dtype != "float64":
+        _require_own_rounding(head, card.dtype)
     if isinstance(head, CompiledPredictor) and (card is None or card.form == ARRAY):
         return head
-    return ComposedPredictor(head, card, len(card.features) if card else estimator.n_features_in_)
+    # What gets texts does not know that they are one column.
+    columns = len(card.features) if card else getattr(estimator, "n_features_in_", 1)
+    return ComposedPredictor(head, card, columns)
 
 
 def compile_head(estimator: Any) -> Answering:
@@ -65,7 +70,9 @@ def compile_head(estimator: Any) -> Answering:
     if all(sklearn_name(part) in SCALERS for part in transformers):
         simple = [step for part in transformers for step in arithmetic_of(part)]
         return _leaf(simple, final)
-    return Piped([step for part in transformers for step in compile_transformer(part)], compile_head(final))
+    return Piped(
+        fused([step for part in transformers for step in compile_transformer(part)]), compile_head(final)
+    )
 
 
 def _leaf(steps: list[Step], estimator: Any) -> Answering:
@@ -92,11 +99,15 @@ def _require_rule(card: Card) -> None:
     """Raise NotCompilableError for a contract that compiled forms have no rule for."""
     if card.form == DICTS:
         raise NotCompilableError("there is no rule for a model that gets dicts")
-    if card.form == ARRAY and card.dtype != "float64":
-        raise NotCompilableError(f"there is no rule for a model that gets an array of {card.dtype}")
     dates = [feature.label for feature in card.features if feature.type == "datetime" and feature.read]
     if dates:
         raise NotCompilableError(f"there is no rule for dates, which {dates[0]!r} has")
+
+
+def _require_own_rounding(head: Answering, dtype: str) -> None:
+    """Raise NotCompilableError unless the form takes numbers of float32 as the library does: by rounding to them."""
+    if not (dtype == "float32" and isinstance(head, CompiledPredictor) and head.rounds):
+        raise NotCompilableError(f"there is no rule for a model that gets an array of {dtype}")
 
 
 def _linear_link(name: str, estimator: Any, scores: int) -> str:

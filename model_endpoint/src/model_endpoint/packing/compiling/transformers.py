@@ -24,7 +24,7 @@ def compile_transformer(transformer: Any) -> list[Step]:
         raise NotCompilableError(f"there is no rule for {transformer!r}")
     name = sklearn_name(transformer)
     if name == "Pipeline":
-        return [step for _, part in transformer.steps for step in compile_transformer(part)]
+        return columns.fused([step for _, part in transformer.steps for step in compile_transformer(part)])
     if name == "FeatureUnion":
         return [_union(transformer)]
     if name == "ColumnTransformer":
