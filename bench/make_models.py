@@ -53,7 +53,7 @@ def make(folder: Path) -> None:
         ),
     }
     for model, (estimator, data) in made.items():
-        pack(estimator, data, folder, name=place(model), version="1", trusted=folder / "trusted.yml")
+        pack(estimator, data, folder, name=place(model), version="1")
         joblib.dump(estimator, folder / place(model) / "estimator.joblib")
 
 
