@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from subprocess import run
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.compiling.transformers import compile_transformer
 from unit.model_endpoint.compiled_cases import objects, people, served
+from unit.model_endpoint.server import SOURCE
 
 pytestmark = pytest.mark.usefixtures("fewer_rows")
 FRAME, TARGET = people()
@@ -30,6 +33,16 @@ NUMBERS, TEXTS = ["age", "fare"], ["sex", "port", "class"]
 FILLED = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
 CHOSEN = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
 MIXED = ColumnTransformer([("number", FILLED, NUMBERS), ("text", CHOSEN, TEXTS)])
+
+
+LOAD = """
+import sys
+from pathlib import Path
+from model_endpoint.models import model
+model.load(Path(sys.argv[1]))["m"].verify()
+print(*sorted({"numpy", "sklearn", "pandas", "scipy"} & sys.modules.keys()))
+"""
+TEXT: dict[str, Any] = {"capture_output": True, "text": True, "check": False}
 
 
 def test_a_mixed_model_is_served_by_numpy_and_answers_gaps_and_unknown_categories(tmp_path: Path) -> None:
@@ -42,6 +55,10 @@ def test_a_mixed_model_is_served_by_numpy_and_answers_gaps_and_unknown_categorie
     frame = pd.DataFrame(asked, columns=FRAME.columns).astype({"age": float})
     frame["port"] = frame["port"].astype(FRAME["port"].dtype)
     np.testing.assert_allclose(got, fitted.predict_proba(frame), rtol=1e-12)
+    loaded = run(
+        [sys.executable, "-c", LOAD, str(tmp_path / "served")], env={"PYTHONPATH": str(SOURCE)}, **TEXT
+    )
+    assert loaded.stdout.strip() == "numpy", loaded.stderr
 
 
 def test_codes_of_text_go_into_trees_and_a_search_is_stripped(tmp_path: Path) -> None:

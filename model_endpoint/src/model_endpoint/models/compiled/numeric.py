@@ -191,6 +191,7 @@ class Products(Step):
             require_within(rest, before, "a product's factors")
             before = len(first)
             total += before
+        require(total <= WIDEST, f"{total} products")
         require_within(self.kept, total, "kept products")
         return len(self.kept)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -216,15 +217,15 @@ def _counted(
     columns: list[int] = []
     values: list[float] = []
     for row, text in enumerate(texts):
-        counts: dict[int, float] = {}
-        for place in places(text):
-            if place is not None:
-                counts[place] = counts.get(place, 0.0) + 1.0
-        order = sorted(counts)
+        counts = Counter(places(text))
+        del counts[None]  # of terms that the vocabulary does not have
+        order = sorted(place for place in counts if place is not None)
         columns += order
-        values += [1.0] * len(order) if step.binary else [counts[place] for place in order]
+        values += [1.0] * len(order) if step.binary else map(counts.__getitem__, order)
         rows += [row] * len(order)
-    return Sparse(np.array(rows, np.int64), np.array(columns, np.int64), np.array(values), len(texts), width)
+    return Sparse(
+        np.array(rows, np.int64), np.array(columns, np.int64), np.array(values, np.float64), len(texts), width
+    )
 
 
 def require_harmless(pattern: str) -> None:

@@ -58,7 +58,9 @@ def compile_estimator(estimator: Any, card: Card | None = None) -> CompiledPredi
         return head
     if steps := code_steps(estimator, card):
         head = Piped(steps, head)
-    return ComposedPredictor(head, card, len(card.features) if card else estimator.n_features_in_)
+    # What gets texts does not know that they are one column.
+    columns = len(card.features) if card else getattr(estimator, "n_features_in_", 1)
+    return ComposedPredictor(head, card, columns)
 
 
 def compile_head(estimator: Any) -> Answering:
