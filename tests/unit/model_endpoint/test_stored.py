@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import yaml
 from lightgbm import LGBMClassifier, LGBMRegressor
@@ -80,6 +81,20 @@ def test_a_model_is_stored_in_its_library_s_format_and_needs_no_trust(
     served.verify()
     assert served.predict(data)["predict"].tolist() == estimator.predict(data).tolist()
     assert KINDS[kind].platform == (kind if kind in ("xgboost", "lightgbm") else "sklearn")
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [LGBMRegressor(**LIGHT, min_child_samples=2), XGBRegressor(**FEW, enable_categorical=True)],
+    ids=["lightgbm", "xgboost"],
+)
+def test_the_categories_of_a_data_frame_are_compiled(estimator: Any, tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"size": DIABETES.data[:200, 2], "port": ["C", "S", "Q", None] * 50})
+    frame["port"] = frame["port"].astype("category").cat.reorder_categories(["S", "Q", "C"])
+    packed(tmp_path, estimator.fit(frame, DIABETES.target[:200] + 90 * (frame["port"] == "Q")), frame)
+    trusted = Trust(frozenset({"xgboost.core.Booster", "xgboost.sklearn.XGBRegressor"}))
+    image.build(tmp_path / "in", tmp_path / "out", trusted)
+    assert model.load(tmp_path / "out")["trees"].served_by["kind"] == "numpy pipeline"
 
 
 def test_what_a_library_s_format_does_not_say_is_stored_in_skops_form(tmp_path: Path) -> None:

@@ -116,8 +116,7 @@ class TreesHead:
         """
         if self.precision == DOUBLE:
             return rows, self._missing_right is not None and not math.isnan(rows.sum())
-        with np.errstate(over="ignore"):
-            narrow = rows.astype(np.float32)
+        narrow = rows.astype(np.float32)
         complete = math.isfinite(narrow.sum())
         if not complete and self.precision == SINGLE_FINITE:
             taken = np.isfinite(narrow) if self._missing_right is None else ~np.isinf(narrow)

@@ -27,6 +27,7 @@ from model_endpoint.packing.compiling.common import (
     sklearn_name,
     stripped,
 )
+from model_endpoint.packing.compiling.frame_codes import code_steps
 from model_endpoint.packing.compiling.transformers import NONE, compile_transformer
 from model_endpoint.packing.compiling.trees import compile_trees
 
@@ -55,6 +56,8 @@ def compile_estimator(estimator: Any, card: Card | None = None) -> CompiledPredi
         _require_own_rounding(head, card.dtype)
     if isinstance(head, CompiledPredictor) and (card is None or card.form == ARRAY):
         return head
+    if steps := code_steps(estimator, card):
+        head = Piped(steps, head)
     # What gets texts does not know that they are one column.
     columns = len(card.features) if card else getattr(estimator, "n_features_in_", 1)
     return ComposedPredictor(head, card, columns)
