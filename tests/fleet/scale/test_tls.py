@@ -185,7 +185,7 @@ def test_a_renewed_certificate_costs_no_request_and_its_end_is_told(
     end = x509.load_pem_x509_certificate(second["nginx_lb_tls_certificate"].encode()).not_valid_after_utc
     assert status["load_balancers"]["lb1"]["certificate_end"] == end.timestamp()
     assert [(entry["host"], entry["thing"], entry["found"]) for entry in status["differences"]] == [
-        ("lb1", "certificate that clients see", "ends in 20 days")
+        ("lb1", "certificate that clients see", f"ends in 20 days ({end:%Y-%m-%d %H:%M:%SZ})")
     ]
 
 
