@@ -16,6 +16,8 @@ def new_model(folder: Path) -> Path:
 def with_faults(folder: Path) -> Path:
     """Make a copy that has the faults of faults.py, and return its path."""
     source = _copy(folder)
+    # Its golden requests come by /predict, which faults are to spoil after the gate.
+    shutil.rmtree(source / "models" / "penguins")
     package = source / "src" / "model_endpoint"
     shutil.copy(Path(__file__).with_name("faults.py"), package / "faults.py")
     main = package / "__main__.py"

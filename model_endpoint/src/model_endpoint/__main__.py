@@ -26,7 +26,6 @@ from model_endpoint.runtime.request_log import RequestLog
 from model_endpoint.runtime.settings import SettingError, Settings
 from model_endpoint.runtime.worker_socket import WorkerSocket
 from model_endpoint.web.app import create_app
-from model_endpoint.web.long_requests import MORE_THREADS
 from model_endpoint.web.service import Service
 
 DRAIN_SECONDS = 30  # how long a worker may take to finish its requests in flight
@@ -94,7 +93,7 @@ def main() -> int:
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         workers=settings.workers,
-        blocking_threads=settings.threads + MORE_THREADS,
+        blocking_threads=settings.threads,
         respawn_failed_workers=True,
         respawn_interval=RESPAWN_SECONDS,
         workers_kill_timeout=DRAIN_SECONDS,

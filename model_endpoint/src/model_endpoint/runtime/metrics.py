@@ -16,7 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-STATUSES = ("200", "400", "404", "405", "413", "415", "429", "500", "other")
+STATUSES = ("200", "400", "404", "405", "413", "415", "500", "other")
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)
 NO_MODEL = ""

@@ -18,7 +18,6 @@ ERRORS = {
     "405": "wrong_method",
     "413": "too_large",
     "415": "wrong_content_type",
-    "429": "too_many_long_requests",
     "500": "failed",
 }
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from model_endpoint.runtime.metrics import NO_MODEL
 from model_endpoint.runtime.request_context import KEY, RequestContext
-from model_endpoint.web.long_requests import BUSY, LongRequests, is_long
-from model_endpoint.web.responses import JSON, error_body
 from model_endpoint.web.service import Service
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ class RequestMiddleware:
         self._headers = [("X-Release", service.settings.release), ("X-Endpoint", service.settings.endpoint)]
         self._prefix = os.urandom(8).hex()
         self._numbers = count(1)
-        self._long_requests = LongRequests(service.settings.threads)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         path = environ["PATH_INFO"]
@@ -52,7 +49,7 @@ class RequestMiddleware:
             return start_response(status, headers, exc_info)
 
         self._metrics.begin(model)
-        answer = self._answer_long(environ, start) if is_long(environ) else self._app(environ, start)
+        answer = self._app(environ, start)
         # In one piece, which costs granian less than an iterator.
         content = answer[0] if type(answer) is list else _join(answer)
         seconds = perf_counter() - context.start
@@ -62,17 +59,6 @@ class RequestMiddleware:
         # Nginx sets the header, and overwrites a client's.
         self._request_log.record(context, seconds, content, environ.get("HTTP_X_SHADOW") == "1")
         return [content]
-
-    def _answer_long(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._long_requests.begin():
-            content = error_body(BUSY)
-            length = ("Content-Length", str(len(content)))
-            start_response("429 TOO MANY REQUESTS", [("Content-Type", JSON), length, ("Retry-After", "1")])
-            return [content]
-        try:
-            return self._app(environ, start_response)
-        finally:
-            self._long_requests.end()
 
 
 def _join(answer: Iterable[bytes]) -> bytes:
