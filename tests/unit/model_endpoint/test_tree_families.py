@@ -22,6 +22,7 @@ from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
 
 from model_endpoint.models.compiled import leaf_masks, trees
+from model_endpoint.models.compiled.files import read_arrays
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.scikit_learn import SklearnPredictor
 from model_endpoint.models.stored import SCIKIT_LEARN
@@ -142,7 +143,7 @@ def test_compiled_trees_answer_as_the_estimator_does(
         monkeypatch.setattr(leaf_masks, "MOST_BYTES", 0)
     estimator = fit()
     compile_estimator(estimator).save(tmp_path / "predictor.npz")
-    compiled = CompiledPredictor.load(tmp_path / "predictor.npz")
+    compiled = CompiledPredictor.from_arrays(read_arrays(tmp_path / "predictor.npz"))
     reference = SklearnPredictor(estimator)
     for rows in (data, data[:9], data[:1], data[5:6]):
         expected, got = reference(rows), compiled(rows)
@@ -196,7 +197,7 @@ def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     compile_estimator(
         HistGradientBoostingRegressor(max_iter=3, categorical_features=[3, 4]).fit(SHOP, SPENT)
     ).save(path)
-    CompiledPredictor.load(path)
+    CompiledPredictor.from_arrays(read_arrays(path))
     arrays = dict(np.load(path))
     change(arrays)
     np.savez(path, **arrays)
@@ -256,7 +257,7 @@ def test_a_hostile_file_is_refused_when_it_is_read(
     change: Callable[[dict[str, Any]], None], tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=r"contradict|outside|exist|same one"):
-        CompiledPredictor.load(changed(tmp_path, change))
+        CompiledPredictor.from_arrays(read_arrays(changed(tmp_path, change)))
 
 
 def test_too_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ from sklearn.svm import SVC, SVR, NuSVC, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier
 
 from model_endpoint.models import skops_file
+from model_endpoint.models.compiled.files import read_arrays
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.content_checks import check_content, parts_of
 from model_endpoint.models.errors import BundleError
@@ -204,10 +205,10 @@ def test_a_changed_npz_is_refused(
 ) -> None:
     source = served / "breast_cancer" / "predictor.npz"
     arrays = dict(np.load(source))
-    CompiledPredictor.load(source)
+    CompiledPredictor.from_arrays(read_arrays(source))
     np.savez(tmp_path / "predictor.npz", allow_pickle=False, **{**arrays, name: edit(arrays[name])})
     with pytest.raises(ValueError, match=message):
-        CompiledPredictor.load(tmp_path / "predictor.npz")
+        CompiledPredictor.from_arrays(read_arrays(tmp_path / "predictor.npz"))
 
 
 def test_an_npz_that_says_more_than_it_has_is_refused(served: Path, tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ def test_an_npz_that_says_more_than_it_has_is_refused(served: Path, tmp_path: Pa
         for name in old.namelist():
             new.writestr(name, old.read(name).replace(b"'shape': (3,), }      ", b"'shape': (30000000,), }"))
     with pytest.raises(ValueError, match=r"says \S+ of shape \(30000000,\)"):
-        CompiledPredictor.load(tmp_path / "predictor.npz")
+        CompiledPredictor.from_arrays(read_arrays(tmp_path / "predictor.npz"))
 
 
 def change(path: str, edit: Callable[[Any], Any]) -> Callable[[Any], None]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model_endpoint.models.compiled.checks import require
 from model_endpoint.models.compiled.columns import Chain
-from model_endpoint.models.compiled.nodes import Head, Step, require
+from model_endpoint.models.compiled.nodes import Head, Step
 from model_endpoint.models.compiled.predictor import PROBABILITIES, expit
 from model_endpoint.models.compiled.tables import Floats, Labels, Table, dense
 from model_endpoint.models.predictor import Outputs, require_finite

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.compiled.checks import require
 from model_endpoint.models.compiled.tables import Sparse
 from model_endpoint.models.predictor import Rows, Scores
 
@@ -28,8 +29,8 @@ class LinearHead:
 
     def check(self, columns: int) -> None:
         """Raise ValueError unless the weights are of as many columns."""
-        if self._weights.ndim not in (1, 2) or len(self._weights) != columns:
-            raise ValueError("the compiled form contradicts itself: weights of other columns")
+        right = self._weights.ndim in (1, 2) and len(self._weights) == columns
+        require(right, "weights of other columns")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         # Fortran order, which coef_.T has, makes BLAS add in the same order as it does for scikit-learn.

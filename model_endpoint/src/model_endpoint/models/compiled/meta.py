@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model_endpoint.models.compiled.checks import require
 from model_endpoint.models.compiled.columns import Chain
-from model_endpoint.models.compiled.nodes import Answering, Head, Step, require
+from model_endpoint.models.compiled.nodes import Answering, Head, Step
 from model_endpoint.models.compiled.predictor import PROBABILITIES, expit
 from model_endpoint.models.compiled.tables import Floats, Ints, Labels, Table, dense, joined
 from model_endpoint.models.predictor import Outputs, require_finite

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.compiled.checks import require
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.compiled.tables import Table
 from model_endpoint.models.predictor import Outputs
@@ -78,17 +79,6 @@ class Head(Node):
         raise NotImplementedError
 
 
-def require(right: object, words: str) -> None:
-    """Raise ValueError unless the content of a part is right."""
-    if not right:
-        raise ValueError(f"the compiled form contradicts itself: {words}")
-
-
-def require_within(indices: NDArray[Any], size: int, words: str) -> None:
-    """Raise ValueError unless every index lies from 0 to below `size`."""
-    require(not indices.size or (indices.min() >= 0 and indices.max() < size), f"{words} lie outside")
-
-
 def write_nodes(part: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     """A part as JSON; its arrays go into `arrays`."""
     if isinstance(part, CompiledPredictor):
@@ -145,6 +135,6 @@ def _fits(value: Any, wanted: str) -> bool:
         return isinstance(value, CompiledPredictor | Head)
     if wanted == "Scalar":
         return value is None or isinstance(value, bool | int | float | str)
-    if wanted in ("Step", "Node"):
-        return isinstance(value, Step if wanted == "Step" else Node)
+    if wanted in KINDS:
+        return isinstance(value, KINDS[wanted])
     return type(value) is {"str": str, "int": int, "float": float, "bool": bool}[wanted]

@@ -7,7 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from model_endpoint.models.compiled.nodes import WIDEST, Step, require, require_within
+from model_endpoint.models.compiled.checks import require, require_within
+from model_endpoint.models.compiled.nodes import WIDEST, Step
 from model_endpoint.models.compiled.tables import Floats, Ints, Sparse, Table, dense, times
 
 FUNCTIONS = {
@@ -84,15 +85,7 @@ class Normalize(Step):
 
     def __call__(self, table: Table) -> Table:
         if isinstance(table, Sparse):
-            values = table.values
-            norms = np.zeros(table.count)
-            if self.norm == "max":
-                np.maximum.at(norms, table.rows, np.abs(values))
-            else:
-                norms = table.sums(values * values if self.norm == "l2" else np.abs(values))
-                norms = np.sqrt(norms) if self.norm == "l2" else norms
-            norms[norms == 0] = 1.0
-            return Sparse(table.rows, table.columns, values / norms[table.rows], table.count, table.width)
+            return table.normalized(self.norm)
         matrix = dense(table)
         if self.norm == "l2":
             norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))

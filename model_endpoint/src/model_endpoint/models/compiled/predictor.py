@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_endpoint.models.compiled import boosted_links
-from model_endpoint.models.compiled.files import read_arrays
+from model_endpoint.models.compiled.checks import require
 from model_endpoint.models.compiled.linear import LinearHead
 from model_endpoint.models.compiled.tables import Sparse, Table, dense
 from model_endpoint.models.compiled.trees import DOUBLE, TreesHead
@@ -130,8 +130,7 @@ class CompiledPredictor:
     def check(self, columns: int) -> None:
         """Raise ValueError unless the arrays are of a model of as many columns."""
         for _, operand in self._steps:
-            if operand.shape not in ((), (columns,)):
-                raise ValueError("the compiled form contradicts itself: numbers for other columns")
+            require(operand.shape in ((), (columns,)), "numbers for other columns")
         self._head.check(columns)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -166,11 +165,6 @@ class CompiledPredictor:
     def save(self, path: Path) -> None:
         """Write all arrays to an .npz file without pickle."""
         np.savez(path, allow_pickle=False, **self.arrays())
-
-    @classmethod
-    def load(cls, path: Path) -> CompiledPredictor:
-        """Read what `save` wrote. Raises OSError, KeyError or ValueError for any other file."""
-        return cls.from_arrays(read_arrays(path))
 
 
 def expit(scores: Scores) -> Scores:

@@ -40,6 +40,18 @@ class Sparse:
         total: Floats = np.bincount(self.rows, values, self.count).astype(np.float64, copy=False)
         return total
 
+    def normalized(self, norm: str) -> Sparse:
+        """Each row divided by its norm: "l1", "l2" or "max"; a row of zeros stays."""
+        norms = np.zeros(self.count)
+        if norm == "max":
+            np.maximum.at(norms, self.rows, np.abs(self.values))
+        elif norm == "l2":
+            norms = np.sqrt(self.sums(self.values * self.values))
+        else:
+            norms = self.sums(np.abs(self.values))
+        norms[norms == 0] = 1.0
+        return Sparse(self.rows, self.columns, self.values / norms.take(self.rows), self.count, self.width)
+
     def times(self, weights: Floats) -> Floats:
         """The rows multiplied by weights of the shape (columns, scores)."""
         if weights.shape[1] == 1:
@@ -94,7 +106,7 @@ def joined(tables: list[Table]) -> Table:
         if all(isinstance(table, np.ndarray) for table in tables):
             return np.concatenate([dense(table) for table in tables], axis=1)
         return [column for table in tables for column in columns_of(table)]
-    parts = [table if isinstance(table, Sparse) else _sparse(dense(table)) for table in tables]
+    parts = [sparse(table) for table in tables]
     starts = np.cumsum([0, *(part.width for part in parts)])
     return Sparse(
         np.concatenate([part.rows for part in parts]),
@@ -105,6 +117,10 @@ def joined(tables: list[Table]) -> Table:
     )
 
 
-def _sparse(matrix: Floats) -> Sparse:
+def sparse(table: Table) -> Sparse:
+    """The table as sparse rows. Raises ValueError for a value that is no number."""
+    if isinstance(table, Sparse):
+        return table
+    matrix = dense(table)
     rows, columns = np.nonzero(matrix)
     return Sparse(rows, columns, matrix[rows, columns], *matrix.shape)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from model_endpoint.models.compiled.nodes import WIDEST, Step, require
-from model_endpoint.models.compiled.tables import Floats, Sparse, Table, columns_of, dense
+from model_endpoint.models.compiled.checks import require
+from model_endpoint.models.compiled.nodes import WIDEST, Node, Step
+from model_endpoint.models.compiled.tables import Floats, Sparse, Table, columns_of, sparse
 
 MOST_REPEATS = 3
 """How many repeats a pattern for words may have: the time to match it grows with the text's length to that power."""
@@ -25,8 +26,8 @@ PLAIN = {"LITERAL", "NOT_LITERAL", "IN", "ANY", "CATEGORY", "AT"}
 
 
 @dataclass(slots=True)
-class Analyzer(Step):
-    """What makes terms of a text; it is a part of the steps below, and no step itself."""
+class Analyzer(Node):
+    """What makes terms of a text, for the steps below."""
 
     lowercase: bool
     accents: str
@@ -99,15 +100,12 @@ class Analyzer(Step):
 
         return make
 
-    def width(self, columns: int) -> int:
-        raise ValueError("an analyzer is no step")
-
 
 @dataclass(slots=True)
 class CountTerms(Step):
     """Counts the terms of a vocabulary in the texts of one column; `binary` says that each counts once."""
 
-    analyzer: Step
+    analyzer: Analyzer
     vocabulary: list[str]
     binary: bool
     _places: dict[str, int] = field(init=False)
@@ -116,14 +114,15 @@ class CountTerms(Step):
         self._places = {term: at for at, term in enumerate(self.vocabulary)}
 
     def __call__(self, table: Table) -> Table:
-        get = self._places.get
-        return _counted(
-            texts_of(table), lambda text: map(get, _terms(self.analyzer)(text)), self, len(self._places)
-        )
+        return _counted(map(self._counts, texts_of(table)), self.binary, len(self._places))
+
+    def _counts(self, text: str) -> Counter[Any]:
+        counts = Counter(map(self._places.get, self.analyzer.terms(text)))
+        del counts[None]  # of terms that the vocabulary does not have
+        return counts
 
     def width(self, columns: int) -> int:
         require(columns == 1, "texts in several columns")
-        require(isinstance(self.analyzer, Analyzer), "texts without an analyzer")
         require(len(self._places) == len(self.vocabulary) <= WIDEST, "a vocabulary of terms that repeat")
         return len(self._places)
 
@@ -132,35 +131,24 @@ class CountTerms(Step):
 class HashTerms(Step):
     """Counts the hashes of terms; a term counts as -1 where its hash is negative, if `signed`."""
 
-    analyzer: Step
+    analyzer: Analyzer
     size: int
     signed: bool
     binary: bool
 
     def __call__(self, table: Table) -> Table:
-        size, signed = self.size, self.signed
-        terms = _terms(self.analyzer)
-        rows: list[int] = []
-        columns: list[int] = []
-        values: list[float] = []
-        texts = texts_of(table)
-        for row, text in enumerate(texts):
-            counts: dict[int, float] = {}
-            for term in terms(text):
-                code = murmur(term)
-                place = abs(code) % size
-                counts[place] = counts.get(place, 0.0) + (-1.0 if signed and code < 0 else 1.0)
-            for place in sorted(counts):
-                rows.append(row)
-                columns.append(place)
-                values.append(1.0 if self.binary else counts[place])
-        return Sparse(
-            np.array(rows, np.int64), np.array(columns, np.int64), np.array(values), len(texts), size
-        )
+        return _counted(map(self._counts, texts_of(table)), self.binary, self.size)
+
+    def _counts(self, text: str) -> dict[int, float]:
+        counts: dict[int, float] = {}
+        for term in self.analyzer.terms(text):
+            code = murmur(term)
+            place = abs(code) % self.size
+            counts[place] = counts.get(place, 0.0) + (-1.0 if self.signed and code < 0 else 1.0)
+        return counts
 
     def width(self, columns: int) -> int:
         require(columns == 1, "texts in several columns")
-        require(isinstance(self.analyzer, Analyzer), "texts without an analyzer")
         require(0 < self.size <= WIDEST, f"{self.size} hashes")
         return self.size
 
@@ -174,21 +162,14 @@ class Weigh(Step):
     norm: str
 
     def __call__(self, table: Table) -> Table:
-        if not isinstance(table, Sparse):
-            matrix = dense(table)
-            rows, columns = np.nonzero(matrix)
-            table = Sparse(rows, columns, matrix[rows, columns], *matrix.shape)
-        values = table.values
+        counts = sparse(table)
+        values = counts.values
         if self.sublinear:
             values = np.log(values) + 1.0
         if len(self.rarity):
-            values = values * self.rarity.take(table.columns)
-        if self.norm:
-            norms = table.sums(values * values if self.norm == "l2" else np.abs(values))
-            if self.norm == "l2":
-                norms = np.sqrt(norms)
-            values = values / np.where(norms == 0, 1.0, norms).take(table.rows)
-        return Sparse(table.rows, table.columns, values, table.count, table.width)
+            values = values * self.rarity.take(counts.columns)
+        weighed = Sparse(counts.rows, counts.columns, values, counts.count, counts.width)
+        return weighed.normalized(self.norm) if self.norm else weighed
 
     def width(self, columns: int) -> int:
         require(self.rarity.shape in ((0,), (columns,)), "rarities of other terms")
@@ -205,26 +186,20 @@ def texts_of(table: Table) -> list[str]:
     return texts
 
 
-def _terms(analyzer: Any) -> Callable[[str], Iterable[str]]:
-    terms: Callable[[str], Iterable[str]] = analyzer.terms
-    return terms
-
-
-def _counted(
-    texts: list[str], places: Callable[[str], Iterable[int | None]], step: CountTerms, width: int
-) -> Sparse:
+def _counted(counted: Iterable[Mapping[int, float]], binary: bool, width: int) -> Sparse:
+    """Rows of counts by their places, in the order of the places."""
     rows: list[int] = []
     columns: list[int] = []
     values: list[float] = []
-    for row, text in enumerate(texts):
-        counts = Counter(places(text))
-        del counts[None]  # of terms that the vocabulary does not have
-        order = sorted(place for place in counts if place is not None)
+    count = 0
+    for counts in counted:
+        order = sorted(counts)
         columns += order
-        values += [1.0] * len(order) if step.binary else map(counts.__getitem__, order)
-        rows += [row] * len(order)
+        values += [1.0] * len(order) if binary else map(counts.__getitem__, order)
+        rows += [count] * len(order)
+        count += 1
     return Sparse(
-        np.array(rows, np.int64), np.array(columns, np.int64), np.array(values, np.float64), len(texts), width
+        np.array(rows, np.int64), np.array(columns, np.int64), np.array(values, np.float64), count, width
     )
 
 

@@ -43,7 +43,7 @@ def hashes(vectorizer: Any) -> Step:
     return Chain([step, Weigh(False, np.zeros(0), vectorizer.norm)])
 
 
-def _analyzer(vectorizer: Any) -> Step:
+def _analyzer(vectorizer: Any) -> Analyzer:
     for name in ("preprocessor", "tokenizer"):
         if getattr(vectorizer, name) is not None:
             raise NotCompilableError(f"there is no rule for a {name} of one's own")
