@@ -108,9 +108,8 @@ def force_one_job(estimator: Any) -> None:
         elif isinstance(part, np.ndarray) and part.dtype == object:
             stack += part.ravel().tolist()
         elif type(part).__module__ == "xgboost.core" and hasattr(part, "set_param"):
-            part.set_param(
-                {"nthread": 1}
-            )  # the estimator's n_jobs does not reach it; more would hang after a fork
+            # The estimator's n_jobs does not reach it; more threads would hang after a fork.
+            part.set_param({"nthread": 1})
         elif hasattr(part, "get_params"):
             if getattr(part, "n_jobs", 1) != 1:
                 part.n_jobs = 1

@@ -1,7 +1,7 @@
-"""The file of an estimator: skops form, or the own format of XGBoost, LightGBM or CatBoost. Runs in the build and in a
-worker.
+"""The file of an estimator: in skops form, or in the own format of XGBoost, LightGBM or CatBoost.
 
-The last field of `model_endpoint.models.card.Card` names the estimator's class where the format is a library's own.
+Runs in the build and in a worker. The card's field `stored_as` names the estimator's class where the format is a
+library's own.
 """
 
 from __future__ import annotations
@@ -65,9 +65,8 @@ class Format:
 
 def _load_xgboost(name: str, content: bytes, card: Card) -> Any:
     boosted_files.check_xgboost(content, len(card.features))
-    estimator = getattr(importlib.import_module("xgboost"), name)(
-        n_jobs=1, enable_categorical=True
-    )  # more jobs would hang after a fork
+    # More jobs would hang after a fork.
+    estimator = getattr(importlib.import_module("xgboost"), name)(n_jobs=1, enable_categorical=True)
     estimator.load_model(bytearray(content))
     return estimator
 

@@ -71,10 +71,8 @@ def _feature(data: TrainingData, at: int, form: str, knowledge: Knowledge) -> Fe
     if kind == "number" and form == ARRAY and data.is_frame and dtype == "float64":
         more.pop("categories", None)  # a float is no category that a client could choose
     if kind == "integer" and form == ARRAY and ARRAY in data.forms and "categories" not in more:
-        kind, dtype = (
-            "number",
-            "float64",
-        )  # an estimator without names was fitted on an array, which has one type
+        # An estimator without names was fitted on an array, which has one type.
+        kind, dtype = "number", "float64"
     if kind in ("number", "integer", "datetime") and not gaps.all():
         values = column[~gaps]
         more |= {"minimum": _bound(values.min()), "maximum": _bound(values.max())}

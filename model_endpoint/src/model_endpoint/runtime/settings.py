@@ -17,11 +17,10 @@ class SettingError(ValueError):
 class Settings:
     """How one container serves.
 
-    `threads` counts request threads per worker; `row_limits` are the most rows of a request, by
-    model; `max_body` and `capture_bytes` are bytes; the samples are
-    shares, from 0 to 1, of the requests that succeed. `capture_bytes` bounds each of a worker's two capture
-    files. `tls` is the folder of the certificates (see model_endpoint.runtime.tls); without it the endpoint serves
-    plain HTTP.
+    `threads` counts request threads per worker; `row_limits` are the most rows of a request, by model; `max_body` and
+    `capture_bytes` are bytes; the samples are shares, from 0 to 1, of the requests that succeed. `capture_bytes` bounds
+    each of a worker's two capture files. `tls` is the folder of the certificates (see model_endpoint.runtime.tls);
+    without it the endpoint serves plain HTTP.
     """
 
     endpoint: str = "endpoint"

@@ -19,13 +19,24 @@ from model_endpoint.models.compiled.columns import (
 )
 from model_endpoint.models.compiled.nodes import Scalar, Step
 from model_endpoint.models.compiled.tables import NAN
-from model_endpoint.packing.compiling.common import NotCompilableError, arithmetic_of, floats, ints
+from model_endpoint.packing.compiling.common import (
+    SCALERS,
+    NotCompilableError,
+    Operation,
+    arithmetic_of,
+    floats,
+    ints,
+)
 
 IGNORES = "ignore"
 
 
 def scaler(transformer: Any) -> Step:
-    steps = arithmetic_of(transformer)
+    return arithmetic(arithmetic_of(transformer))
+
+
+def arithmetic(steps: Sequence[Operation]) -> Step:
+    """The step that does what arithmetic_of returned."""
     return Arithmetic([name for name, _ in steps], [floats(operand) for _, operand in steps])
 
 
@@ -162,7 +173,7 @@ def _is_number(value: Any) -> bool:
 
 
 RULES = {
-    **dict.fromkeys(("StandardScaler", "RobustScaler", "MinMaxScaler", "MaxAbsScaler"), scaler),
+    **dict.fromkeys(SCALERS, scaler),
     "SimpleImputer": imputer,
     "OneHotEncoder": one_hot,
     "OrdinalEncoder": ordinal,

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEARCHES = {"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"}
-Step = tuple[str, NDArray[np.float64]]
+SCALERS = ("StandardScaler", "RobustScaler", "MinMaxScaler", "MaxAbsScaler")
+Operation = tuple[str, NDArray[np.float64]]
+"""An operation on each column: its name in `model_endpoint.models.compiled.predictor.STEPS`, and the numbers."""
 
 
 class NotCompilableError(Exception):
@@ -37,7 +39,7 @@ def classes_of(estimator: Any) -> list[NDArray[Any]]:
     return [np.array(group.tolist()) for group in groups]
 
 
-def arithmetic_of(transformer: Any) -> list[Step]:
+def arithmetic_of(transformer: Any) -> list[Operation]:
     """The operations of a scaler. Raises NotCompilableError for any other transformer."""
     name = sklearn_name(transformer)
     if name in {"StandardScaler", "RobustScaler"}:

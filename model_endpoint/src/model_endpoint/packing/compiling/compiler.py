@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 
 from model_endpoint.models.card import Card
-from model_endpoint.models.compiled.columns import Arithmetic
 from model_endpoint.models.compiled.composed import ComposedPredictor, Piped
 from model_endpoint.models.compiled.linear import LinearHead
 from model_endpoint.models.compiled.nodes import Answering
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.contract import ARRAY, DICTS
 from model_endpoint.packing.compiling import heads, meta
-from model_endpoint.packing.compiling.columns import fused
+from model_endpoint.packing.compiling.columns import arithmetic, fused
 from model_endpoint.packing.compiling.common import (
+    SCALERS,
     NotCompilableError,
-    Step,
+    Operation,
     arithmetic_of,
     classes_of,
-    floats,
     sklearn_name,
     stripped,
 )
@@ -41,7 +40,6 @@ LINEAR_EXPONENTIALS = {"PoissonRegressor", "GammaRegressor"}
 LINEAR_LABELS = {"RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron"}
 LINEAR_PROBABILITIES = {"LogisticRegression", "LogisticRegressionCV", "LinearDiscriminantAnalysis"}
 LINEAR = LINEAR_VALUES | LINEAR_EXPONENTIALS | LINEAR_LABELS | LINEAR_PROBABILITIES | {"SGDClassifier"}
-SCALERS = {"StandardScaler", "RobustScaler", "MinMaxScaler", "MaxAbsScaler"}
 
 
 def compile_estimator(estimator: Any, card: Card | None = None) -> CompiledPredictor | ComposedPredictor:
@@ -78,7 +76,7 @@ def compile_head(estimator: Any) -> Answering:
     )
 
 
-def _leaf(steps: list[Step], estimator: Any) -> Answering:
+def _leaf(steps: list[Operation], estimator: Any) -> Answering:
     name = sklearn_name(estimator)
     if name in LINEAR:
         classes = classes_of(estimator)
@@ -88,8 +86,7 @@ def _leaf(steps: list[Step], estimator: Any) -> Answering:
         return CompiledPredictor(steps, head, _linear_link(name, estimator, scores), classes)
     if name in heads.RULES | meta.RULES:
         if steps:
-            names, operands = zip(*steps, strict=True)
-            return Piped([Arithmetic(list(names), [floats(item) for item in operands])], _leaf([], estimator))
+            return Piped([arithmetic(steps)], _leaf([], estimator))
         return (
             heads.RULES[name](estimator) if name in heads.RULES else meta.RULES[name](estimator, compile_head)
         )

@@ -34,8 +34,7 @@ def _column(at: int, feature: Feature) -> Step:
     steps: list[Step] = [Pick(ints([at]))]
     if feature.type == "category":
         categories = [plain(value) for value in feature.categories or []]
-        codes = floats([*range(len(categories)), np.nan])[
-            :, np.newaxis
-        ]  # a gap has no code, nor what is none of them
-        steps.append(Encode([categories], [codes], [False]))
+        # A gap has no code, nor has what is none of them.
+        codes = floats([*range(len(categories)), np.nan])
+        steps.append(Encode([categories], [codes[:, np.newaxis]], [False]))
     return Chain(steps)

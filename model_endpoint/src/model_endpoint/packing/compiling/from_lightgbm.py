@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_endpoint.models.boosted_files import lightgbm_parts
+from model_endpoint.models.boosted_files import CATEGORICAL, lightgbm_parts
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.compiled.tree_columns import IN_SET, MISSING_AS_ZERO, ZERO_LEFT, ZERO_RIGHT
 from model_endpoint.models.compiled.trees import DOUBLE
 from model_endpoint.models.stored import LightGbmClassifier, LightGbmRegressor
-from model_endpoint.packing.compiling.common import NotCompilableError, Step
+from model_endpoint.packing.compiling.common import NotCompilableError, Operation
 from model_endpoint.packing.compiling.tree_packing import ColumnsBuilder, Tree, pack
 
 NAMES = {"LGBMClassifier", "LGBMRegressor"}
@@ -30,14 +30,14 @@ PROBABILITIES = {
     "multiclassova": "boosted each",
 }
 PLAIN = {"sigmoid:1"}
-CATEGORICAL, DEFAULT_LEFT = (
-    1,
-    2,
-)  # bits of a node's type of decision; the two above have its kind of missing values
+# A bit of a node's type of decision, as CATEGORICAL is; the two above have its kind of missing values.
+DEFAULT_LEFT = 2
 NO_MISSING, ZERO_IS_MISSING, NAN_IS_MISSING = range(3)
 
 
-def compile_lightgbm(steps: list[Step], estimator: Any) -> CompiledPredictor | None:
+def compile_lightgbm(
+    steps: list[Operation], estimator: Any, classes: list[NDArray[Any]]
+) -> CompiledPredictor | None:
     """The compiled form of an estimator of LightGBM; None if it is none. Raises NotCompilableError."""
     kind = type(estimator)
     own = kind.__module__.startswith("lightgbm.") and kind.__name__ in NAMES
@@ -54,7 +54,6 @@ def compile_lightgbm(steps: list[Step], estimator: Any) -> CompiledPredictor | N
     columns = ColumnsBuilder(int(header["max_feature_idx"]) + 1)
     trees = [_tree(section, columns) for section in sections]
     head = pack(trees, np.zeros(scores), precision=DOUBLE, columns=columns.build())
-    classes = [np.array(estimator.classes_.tolist())] if hasattr(estimator, "classes_") else []
     return CompiledPredictor(steps, head, _link(header.get("objective", ""), classes), classes)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.compiled.tree_columns import IN_SET
 from model_endpoint.models.compiled.trees import SINGLE
-from model_endpoint.packing.compiling.common import NotCompilableError, Step
+from model_endpoint.packing.compiling.common import NotCompilableError, Operation
 from model_endpoint.packing.compiling.tree_packing import ColumnsBuilder, Tree, pack
 
 NAMES = {"XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor"}
@@ -29,7 +29,9 @@ SOFTMAX = {"multi:softprob", "multi:softmax"}
 BELOW_ALL_CODES = float(np.nextafter(0.0, -1.0))
 
 
-def compile_xgboost(steps: list[Step], estimator: Any) -> CompiledPredictor | None:
+def compile_xgboost(
+    steps: list[Operation], estimator: Any, classes: list[NDArray[Any]]
+) -> CompiledPredictor | None:
     """The compiled form of an estimator of XGBoost; None if it is none. Raises NotCompilableError."""
     kind = type(estimator)
     if not (kind.__module__.startswith("xgboost.") and kind.__name__ in NAMES):
@@ -54,7 +56,6 @@ def compile_xgboost(steps: list[Step], estimator: Any) -> CompiledPredictor | No
     ]
     base = _base(learner, objective, max(groups, 1))
     head = pack(trees, base, precision=SINGLE, columns=columns.build())
-    classes = [np.array(estimator.classes_.tolist())] if hasattr(estimator, "n_classes_") else []
     return CompiledPredictor(steps, head, _link(objective, classes), classes)
 
 
@@ -85,9 +86,8 @@ def _tree(tree: dict[str, Any], columns: ColumnsBuilder) -> Tree:
     feature = np.array(tree["split_indices"], dtype=np.intp)
     split = np.array(tree["split_conditions"], dtype=np.float32)
     values = split[:, np.newaxis]
-    threshold = np.nextafter(split, np.float32(-np.inf)).astype(
-        np.float64
-    )  # so that "above" means "not below"
+    # The number before, so that "above" means "not below".
+    threshold = np.nextafter(split, np.float32(-np.inf)).astype(np.float64)
     missing_right = np.array(tree["default_left"]) == 0
     for node, begin, size in zip(
         tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.compiled.tree_columns import IN_SET
 from model_endpoint.models.compiled.trees import DOUBLE
-from model_endpoint.packing.compiling.common import NotCompilableError, Step
+from model_endpoint.packing.compiling.common import NotCompilableError, Operation
 from model_endpoint.packing.compiling.tree_packing import ColumnsBuilder, Tree, boosted_link, pack
 
 CODES = np.arange(256)  # of a category, as scikit-learn numbers them
 
 
 def compile_hist_boosting(
-    steps: list[Step], estimator: Any, classes: list[NDArray[Any]]
+    steps: list[Operation], estimator: Any, classes: list[NDArray[Any]]
 ) -> CompiledPredictor:
     """The compiled form, with missing values and with categories that are numbers. Raises NotCompilableError."""
     base = np.ravel(estimator._baseline_prediction).astype(np.float64)

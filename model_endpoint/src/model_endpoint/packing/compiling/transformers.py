@@ -52,10 +52,9 @@ def _column_transformer(transformer: Any) -> Step:
     if transformer.transformer_weights:
         raise NotCompilableError("there is no rule for a column transformer with weights")
     parts: list[Step] = []
-    for name, part, chosen in transformer.transformers_:
+    for name, part, _ in transformer.transformers_:
         at = transformer._transformer_to_input_indices[name]
         if (isinstance(part, str) and part == "drop") or not len(at):
             continue
-        del chosen
         parts.append(Chain([Pick(ints(at)), *compile_transformer(part)]))
     return Union(parts)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.compiled.trees import SINGLE_FINITE
-from model_endpoint.packing.compiling.common import NotCompilableError, Step, sklearn_name
+from model_endpoint.packing.compiling.common import NotCompilableError, Operation, sklearn_name
 from model_endpoint.packing.compiling.from_lightgbm import compile_lightgbm
 from model_endpoint.packing.compiling.from_xgboost import compile_xgboost
 from model_endpoint.packing.compiling.hist_boosting import compile_hist_boosting
@@ -19,7 +19,9 @@ FORESTS = {"RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassif
 TREES = {"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"}
 
 
-def compile_trees(steps: list[Step], estimator: Any, classes: list[NDArray[Any]]) -> CompiledPredictor | None:
+def compile_trees(
+    steps: list[Operation], estimator: Any, classes: list[NDArray[Any]]
+) -> CompiledPredictor | None:
     """The compiled form of an estimator of trees; None if it is none. Raises NotCompilableError."""
     name = sklearn_name(estimator)
     if name in FORESTS | TREES:
@@ -32,7 +34,7 @@ def compile_trees(steps: list[Step], estimator: Any, classes: list[NDArray[Any]]
         return _gradient_boosting(steps, estimator, classes)
     if name in {"HistGradientBoostingClassifier", "HistGradientBoostingRegressor"}:
         return compile_hist_boosting(steps, estimator, classes)
-    return compile_xgboost(steps, estimator) or compile_lightgbm(steps, estimator)
+    return compile_xgboost(steps, estimator, classes) or compile_lightgbm(steps, estimator, classes)
 
 
 def _tree(tree: Any, values: NDArray[np.float64], *, missing: bool = False) -> Tree:
@@ -51,7 +53,9 @@ def _leaf_values(member: Any, classifier: bool) -> NDArray[np.float64]:
     return np.concatenate([values[:, output, :count] for output, count in enumerate(counts)], axis=1)
 
 
-def _gradient_boosting(steps: list[Step], estimator: Any, classes: list[NDArray[Any]]) -> CompiledPredictor:
+def _gradient_boosting(
+    steps: list[Operation], estimator: Any, classes: list[NDArray[Any]]
+) -> CompiledPredictor:
     if estimator.init_ != "zero" and sklearn_name(estimator.init_) not in {
         "DummyClassifier",
         "DummyRegressor",
