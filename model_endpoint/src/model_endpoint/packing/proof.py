@@ -63,28 +63,50 @@ def prove(
     random[generator.random(random.shape) < np.isnan(verification).any(axis=0) * GAPS] = np.nan
     edges = np.array(list(_edge_rows(estimator, candidate, random[:200], generator)))
     singles = np.concatenate([verification[: SINGLE_ROWS // 2], random[: SINGLE_ROWS // 2]])
-    worst = 0.0
-    same_bits = True
-    floors: dict[str, float] = {}
     batches = [("verification", verification), ("random", random), ("edge", edges)]
     batches += [("single", row[np.newaxis]) for row in singles]
     extremes = [np.where(generator.random(len(low)) < 0.5, value, random[0]) for value in EXTREMES]
     batches += [("extreme", row[np.newaxis]) for row in extremes]
+    comparison = Comparison(reference, candidate, more)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow in extreme rows is part of the comparison
         for label, rows in batches:
-            expected, got = attempt(reference, rows, more, Exception), attempt(candidate, rows, more)
-            if expected is None or got is None:
-                if expected is not got:
-                    raise NotCompilableError(
-                        f"only one of scikit-learn and the compiled form refuses a row ({label}: {rows[0].tolist()})"
-                    )
-                continue
-            floors = floors or mean_sizes(expected)
-            difference, identical = compare(label, expected, got, floors)
-            worst = max(worst, difference)
-            same_bits = same_bits and identical
-    return Proof(len(verification), len(random), len(edges) + len(extremes), len(singles), worst, same_bits)
+            comparison.add(label, rows, str(rows[0].tolist()))
+    counts = len(verification), len(random), len(edges) + len(extremes), len(singles)
+    return Proof(*counts, comparison.worst, comparison.same_bits)
+
+
+class Comparison:
+    """Compares a candidate's answers with the estimator's, batch by batch.
+
+    `worst` is the largest relative difference so far, `same_bits` says that all outputs were identical, and `compared`
+    counts the batches that the estimator answered.
+    """
+
+    def __init__(self, reference: Predictor, candidate: Predictor, more: Collection[str]) -> None:
+        self._reference, self._candidate, self._more = reference, candidate, more
+        self._floors: dict[str, float] = {}
+        self.worst, self.same_bits, self.compared = 0.0, True, 0
+
+    def add(self, label: str, given: Any, shown: str) -> bool:
+        """Compare the answers to rows as a predictor gets them, whose first is `shown` in an error.
+
+        Returns whether the rows are answered. Raises NotCompilableError where one refuses them alone, or answers
+        differ.
+        """
+        expected = attempt(self._reference, given, self._more, Exception)
+        got = attempt(self._candidate, given, self._more)
+        if expected is None or got is None:
+            if expected is not got:
+                which = "scikit-learn" if expected is None else "the compiled form"
+                raise NotCompilableError(f"only {which} refuses a row ({label}: {shown})")
+            return False
+        self._floors = self._floors or mean_sizes(expected)
+        difference, identical = compare(label, expected, got, self._floors)
+        self.worst = max(self.worst, difference)
+        self.same_bits = self.same_bits and identical
+        self.compared += 1
+        return True
 
 
 def mean_sizes(outputs: Outputs) -> dict[str, float]:
@@ -106,9 +128,7 @@ def attempt(
         return None
 
 
-def compare(
-    label: str, expected: Outputs, got: Outputs, floors: Mapping[str, float] | None = None
-) -> tuple[float, bool]:
+def compare(label: str, expected: Outputs, got: Outputs, floors: Mapping[str, float]) -> tuple[float, bool]:
     """The largest relative difference, and whether all outputs are identical. Raises NotCompilableError.
 
     A difference is relative to the number, or to the output's number in `floors` if that is larger.
@@ -132,7 +152,7 @@ def compare(
         if np.array_equal(left, right):
             continue
         identical = False
-        floor = max((floors or {}).get(name, 0.0), np.finfo(np.float64).tiny)
+        floor = max(floors.get(name, 0.0), np.finfo(np.float64).tiny)
         found = float((np.abs(left - right) / np.maximum(np.abs(right), floor)).max())
         if not found <= (SINGLE_TOLERANCE if right.dtype == np.float32 else TOLERANCE):
             raise NotCompilableError(f"{name} differs by {found:.1e} relative on {label} rows")

@@ -7,7 +7,7 @@ far as the contract takes them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from model_endpoint.models.contract import NOT_TAKEN, TEXTS, Feature
 from model_endpoint.models.predictor import Predictor
 from model_endpoint.packing import proof
 from model_endpoint.packing.compiling.common import NotCompilableError
-from model_endpoint.packing.proof import Proof, attempt, compare, mean_sizes
+from model_endpoint.packing.proof import Comparison, Proof
 from model_endpoint.packing.questions import STRANGERS
 from model_endpoint.packing.variations import TEXT_VALUES
 
@@ -27,7 +27,6 @@ MOST_TEXTS = 2_000
 LEAST_ROWS = 200
 BATCH = 1_000
 RARE = 0.04  # the share of gaps, of strangers, and of other numbers among a column's random cells
-Draw = Callable[[int], list[Any]]
 
 
 def prove_columns(
@@ -43,40 +42,23 @@ def prove_columns(
     batches = [("verification", rows)]
     batches += [("random", random[at : at + BATCH]) for at in range(0, len(random), BATCH)]
     batches += [("single", [row]) for row in singles]
-    floors: dict[str, float] = {}
-    worst, same_bits, compared = 0.0, True, 0
+    comparison = Comparison(reference, candidate, more)
+
+    def add(label: str, batch: list[Any]) -> bool:
+        given = contract_rows.prepare(card, contract_rows.from_rows(card, batch, "rows"))
+        return comparison.add(label, given, str(batch[0])[:200])
+
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of values that training did not have, which are part of the comparison
-        for label, batch in _answerable(batches, reference, card, more):
-            given = contract_rows.prepare(card, contract_rows.from_rows(card, batch, "rows"))
-            expected, got = attempt(reference, given, more, Exception), attempt(candidate, given, more)
-            if expected is None or got is None:
-                if expected is not got:
-                    which = "scikit-learn" if expected is None else "the compiled form"
-                    raise NotCompilableError(f"only {which} refuses a row ({label}: {str(batch[0])[:200]})")
-                continue
-            compared += len(batch)
-            floors = floors or mean_sizes(expected)
-            difference, identical = compare(label, expected, got, floors)
-            worst = max(worst, difference)
-            same_bits = same_bits and identical
-    if not compared:
+        # Of values that training did not have, which are part of the comparison.
+        warnings.simplefilter("ignore")
+        for label, batch in batches:
+            if not add(label, batch) and len(batch) > 1:
+                # One row that is refused hides the answers to the others.
+                for row in batch[: proof.SINGLE_ROWS]:
+                    add(label, [row])
+    if not comparison.compared:
         raise NotCompilableError("scikit-learn refuses every row of the proof")
-    return Proof(len(rows), len(random), 0, len(singles), worst, same_bits)
-
-
-def _answerable(
-    batches: list[tuple[str, list[Any]]], reference: Predictor, card: Card, more: Collection[str]
-) -> Iterator[tuple[str, list[Any]]]:
-    """The batches; one that the estimator refuses is followed by its first rows alone."""
-    for label, batch in batches:
-        yield label, batch
-        if len(batch) > 1:
-            given = contract_rows.prepare(card, contract_rows.from_rows(card, batch, "rows"))
-            if attempt(reference, given, more, Exception) is None:
-                yield from ((label, [row]) for row in batch[: proof.SINGLE_ROWS])
+    return Proof(len(rows), len(random), 0, len(singles), comparison.worst, comparison.same_bits)
 
 
 def _random_rows(card: Card, rows: list[Any], generator: np.random.Generator) -> list[Any]:
@@ -86,26 +68,22 @@ def _random_rows(card: Card, rows: list[Any], generator: np.random.Generator) ->
     alone = card.form == TEXTS or (rows and not isinstance(rows[0], list))
     columns = [rows] if alone else list(zip(*rows, strict=True))
     drawn = [
-        _column(feature, list(cells), generator)(count)
+        _column(feature, list(cells), count, generator)
         for feature, cells in zip(card.features, columns, strict=True)
     ]
     return drawn[0] if alone else [list(row) for row in zip(*drawn, strict=True)]
 
 
-def _column(feature: Feature, cells: list[Any], generator: np.random.Generator) -> Draw:
-    """What draws random cells of one column."""
-
-    def draw(count: int) -> list[Any]:
-        found = [cells[at] for at in generator.integers(len(cells), size=count)]
-        rare = generator.random(count) < RARE
-        for at in np.flatnonzero(rare).tolist():
-            found[at] = _other(feature, cells, generator)
-        if feature.missing:
-            for at in np.flatnonzero(generator.random(count) < RARE).tolist():
-                found[at] = None
-        return found
-
-    return draw
+def _column(feature: Feature, cells: list[Any], count: int, generator: np.random.Generator) -> list[Any]:
+    """Random cells of one column."""
+    found = [cells[at] for at in generator.integers(len(cells), size=count)]
+    rare = generator.random(count) < RARE
+    for at in np.flatnonzero(rare).tolist():
+        found[at] = _other(feature, cells, generator)
+    if feature.missing:
+        for at in np.flatnonzero(generator.random(count) < RARE).tolist():
+            found[at] = None
+    return found
 
 
 def _other(feature: Feature, cells: list[Any], generator: np.random.Generator) -> Any:
