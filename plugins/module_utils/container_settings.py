@@ -18,7 +18,10 @@ UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 CONFIGURATION = "/etc/flotilla/"
 """Where the files of the fleet's services are."""
 
-OWN_NETWORKS = ("host", "flotilla")
+ENDPOINTS_NETWORK = "flotilla"
+"""The network of the endpoints' containers, from which there is no way out."""
+
+OWN_NETWORKS = ("host", ENDPOINTS_NETWORK)
 """The networks that services name. The engine's own has several names."""
 
 RESTART_POLICY = "unless-stopped"

@@ -95,10 +95,10 @@ def files_below(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
     return kept
 
 
-def _of_another(name: pathlib.Path) -> bool:
-    """Whether a file of the source is a model of it, or was made by pip when it built the package."""
-    made = name.parts[0] == "build" or any(part.endswith(".egg-info") for part in name.parts)
-    return made or name.parts[0] == MODELS
+def _is_code(name: pathlib.Path) -> bool:
+    """Tell whether a file of the source is code: no example model, and not made by pip when it built the package."""
+    made_by_pip = name.parts[0] == "build" or any(part.endswith(".egg-info") for part in name.parts)
+    return name.parts[0] != MODELS and not made_by_pip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Context:
 
         Raises ValueError as files_below does.
         """
-        files = {name: path for name, path in files_below(self.source).items() if not _of_another(name)}
+        files = {name: path for name, path in files_below(self.source).items() if _is_code(name)}
         files |= {pathlib.Path(MODELS) / name: path for name, path in files_below(self.models).items()}
         return {name: path for name, path in sorted(files.items()) if name.as_posix() not in (LOCK, TRUSTED)}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import (
+    ENDPOINTS_NETWORK,
     has_newer_files,
     inspected_settings,
 )
@@ -223,7 +224,6 @@ certificate:
 """
 
 SYSTEMD = pathlib.Path("/run/systemd/system")  # sd_booted(3)
-NETWORK = "flotilla"
 
 
 def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
@@ -270,9 +270,9 @@ def fleet_images(engine: Engine) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def fleet_network(engine: Engine) -> dict[str, Any]:
-    """Return the network NETWORK, as RETURN describes it."""
+    """Return the network of the endpoints' containers, as RETURN describes it."""
     try:
-        network = engine.get(f"/networks/{NETWORK}")
+        network = engine.get(f"/networks/{ENDPOINTS_NETWORK}")
     except FileNotFoundError:
         return {}
     subnets = [entry.get("Subnet", "") for entry in network["IPAM"]["Config"] or ()]

@@ -13,7 +13,7 @@ OPTIONS = {
     "com.docker.network.bridge.enable_icc": "false",
     "com.docker.network.bridge.enable_ip_masquerade": "false",
 }
-"""As role model_endpoint makes the network."""
+"""As role model_endpoint makes the network; a unit test holds both together."""
 
 
 def network_differences(fleet: Fleet) -> Iterator[Difference]:

@@ -46,8 +46,8 @@ class FoundContainer(TypedDict):
     newer_files: bool
 
 
-class FoundNetwork(TypedDict):
-    """The network of the endpoints' containers."""
+class FoundNetwork(TypedDict, total=False):
+    """The network of the endpoints' containers, empty where there is none."""
 
     subnet: str
     options: Mapping[str, str]
@@ -66,8 +66,7 @@ class FoundMachine(TypedDict):
 
     engine: bool
     engine_version: str
-    network: FoundNetwork | None
-    """Empty where there is none."""
+    network: FoundNetwork
     containers: Mapping[str, FoundContainer]
     images: Mapping[str, str]
     """The images' ids by name."""

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TypedDict
 
+from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import ENDPOINTS_NETWORK
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import (
     ENDPOINT_USER,
     ENDPOINTS_FOLDER,
@@ -82,7 +83,7 @@ def endpoint_service(hostvars: HostVars, node: str, release: Release, slot: str)
         "memory": str(settings["memory"]),
         "cpus": float(settings["cpus"] or 0),
         "pids_limit": int(settings["pids_limit"] or 0),
-        "network": "flotilla",  # from which there is no way out
+        "network": ENDPOINTS_NETWORK,
         # The container listens on one port. Its two slots differ in the port of the host.
         "ports": [f"{with_port(published['address'], published['port'])}:{CONTAINER_PORT}"],
         # The folder of the certificates and not the files, which are replaced.
