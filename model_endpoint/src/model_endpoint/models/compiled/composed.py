@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_endpoint.models.card import Card
-from model_endpoint.models.compiled import heads, meta, numeric, text  # noqa: F401 - their parts are registered
+from model_endpoint.models.compiled import (  # noqa: F401 - their parts are registered
+    heads,
+    kernels,
+    meta,
+    numeric,
+    text,
+)
 from model_endpoint.models.compiled.columns import Chain, as_objects
 from model_endpoint.models.compiled.files import read_arrays
 from model_endpoint.models.compiled.nodes import Answering, Head, Step, read_nodes, write_nodes

@@ -15,7 +15,7 @@ from model_endpoint.models.compiled.linear import LinearHead
 from model_endpoint.models.compiled.nodes import Answering
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.contract import ARRAY, DICTS
-from model_endpoint.packing.compiling import heads, meta
+from model_endpoint.packing.compiling import heads, kernels, meta
 from model_endpoint.packing.compiling.columns import arithmetic, fused
 from model_endpoint.packing.compiling.common import (
     SCALERS,
@@ -39,6 +39,7 @@ LINEAR_VALUES = {
 LINEAR_EXPONENTIALS = {"PoissonRegressor", "GammaRegressor"}
 LINEAR_LABELS = {"RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron"}
 LINEAR_PROBABILITIES = {"LogisticRegression", "LogisticRegressionCV", "LinearDiscriminantAnalysis"}
+HEADS = heads.RULES | kernels.RULES
 LINEAR = LINEAR_VALUES | LINEAR_EXPONENTIALS | LINEAR_LABELS | LINEAR_PROBABILITIES | {"SGDClassifier"}
 
 
@@ -84,12 +85,10 @@ def _leaf(steps: list[Operation], estimator: Any) -> Answering:
         head = LinearHead(weights, np.asarray(estimator.intercept_, dtype=np.float64))
         scores = 1 if weights.ndim == 1 else weights.shape[1]
         return CompiledPredictor(steps, head, _linear_link(name, estimator, scores), classes)
-    if name in heads.RULES | meta.RULES:
+    if name in HEADS | meta.RULES:
         if steps:
             return Piped([arithmetic(steps)], _leaf([], estimator))
-        return (
-            heads.RULES[name](estimator) if name in heads.RULES else meta.RULES[name](estimator, compile_head)
-        )
+        return HEADS[name](estimator) if name in HEADS else meta.RULES[name](estimator, compile_head)
     if compiled := compile_trees(steps, estimator, classes_of(estimator)):
         return compiled
     raise NotCompilableError(f"there is no rule for {type(estimator).__name__}")
