@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
-from model_endpoint.models.compiled.kernels import AddUp, Duels, Inliers, Kernel
+from model_endpoint.models.compiled.kernels import AddUp, Duels, Kernel
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator, compile_head
 from unit.model_endpoint.compiled_cases import objects, proved, served, texts
@@ -74,12 +74,6 @@ def test_it_is_packed_and_served_by_numpy_with_all_outputs(tmp_path: Path) -> No
     assert [output.name for output in model.card.outputs] == ["predict", "decision_function", "score_samples"]
 
 
-def test_a_score_that_is_the_offset_is_inside_unless_it_has_to_be_above() -> None:
-    rows = np.array([[1.0], [2.0], [3.0]])
-    for above, labels in ((True, [-1, -1, 1]), (False, [-1, 1, 1])):
-        assert Inliers([], 2.0, above)(rows)["predict"].tolist() == labels
-
-
 def test_a_kernel_of_ones_own_has_no_rule() -> None:
     def product(left: Any, right: Any) -> Any:
         return left @ right.T
@@ -104,7 +98,6 @@ LABELS, NONE = np.array(["a", "b"]), np.zeros(0)
         (lambda: Duels([SUMS], np.arange(3), True, False, NONE, NONE).check(3), "scores of other classes"),
         (lambda: Duels([SUMS], LABELS, True, False, np.ones(2), np.ones(2)).check(3), "of other classes"),
         (lambda: Duels([SUMS], LABELS, True, True, NONE, NONE).check(3), "can't decide"),
-        (lambda: Inliers([POINTS], 0.0, False).check(2), "several columns"),
     ],
 )
 def test_a_part_that_contradicts_itself_is_refused(check: Any, words: str) -> None:

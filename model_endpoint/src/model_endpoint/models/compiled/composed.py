@@ -17,6 +17,7 @@ from model_endpoint.models.compiled import (  # noqa: F401 - their parts are reg
     kernels,
     meta,
     numeric,
+    outliers,
     text,
 )
 from model_endpoint.models.compiled.columns import Chain, as_objects

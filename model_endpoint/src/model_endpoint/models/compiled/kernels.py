@@ -228,33 +228,3 @@ def _round(factors: Floats, found: Floats, active: Labels) -> Labels:
         now /= scale[:, np.newaxis]
     found[active] = now
     return active
-
-
-@dataclass(slots=True)
-class Inliers(Head):
-    """1 for a row that is like those of training, -1 for any other: its score is not below `offset`.
-
-    With `above`, it has to be above it.
-    """
-
-    steps: list[Step]
-    offset: float
-    above: bool
-
-    @property
-    def further(self) -> frozenset[str]:
-        return frozenset({DECISION, "score_samples"})
-
-    def __call__(self, rows: Table, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
-        scores = dense(Chain(self.steps)(rows))[:, 0]
-        decision = scores - self.offset
-        inside = decision > 0 if self.above else ~(decision < 0)
-        found = {DECISION: decision, "score_samples": scores}
-        outputs: Outputs = {PREDICT: np.where(inside, 1, -1)}
-        for name in more:
-            require_finite(found[name])
-            outputs[name] = found[name]
-        return outputs
-
-    def check(self, columns: int) -> None:
-        require(Chain(self.steps).width(columns) == 1, "scores of several columns")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from model_endpoint.models.compiled.heads import Values
-from model_endpoint.models.compiled.kernels import KERNELS, AddUp, Duels, Inliers, Kernel
+from model_endpoint.models.compiled.kernels import KERNELS, AddUp, Duels, Kernel
 from model_endpoint.models.compiled.nodes import Head, Step
+from model_endpoint.models.compiled.outliers import Inliers
 from model_endpoint.models.compiled.tables import Floats
 from model_endpoint.packing.compiling.common import NotCompilableError, floats, only_labels
 
