@@ -11,7 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer, make_column_transformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
@@ -21,8 +25,9 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler,
 from model_endpoint.models import rows
 from model_endpoint.models.compiled.columns import Chain, Encode, ImputeNumbers, OneHot
 from model_endpoint.models.compiled.tables import dense
+from model_endpoint.models.errors import RequestError
 from model_endpoint.packing.compiling.common import NotCompilableError
-from model_endpoint.packing.compiling.compiler import compile_estimator
+from model_endpoint.packing.compiling.compiler import compile_estimator, compile_head
 from model_endpoint.packing.compiling.transformers import compile_transformer
 from unit.model_endpoint.compiled_cases import objects, people, served
 from unit.model_endpoint.server import SOURCE
@@ -71,6 +76,43 @@ def test_codes_of_text_go_into_trees_and_a_search_is_stripped(tmp_path: Path) ->
     )
     model = served(search.fit(FRAME, TARGET > 0), FRAME, tmp_path)
     assert model.served_by["kind"] == "numpy pipeline"
+
+
+def kinds(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its texts as pandas' categories."""
+    return frame.assign(sex=pd.Categorical(frame["sex"]), port=pd.Categorical(frame["port"]))
+
+
+def test_boosting_takes_categories_of_text_natively(tmp_path: Path) -> None:
+    frame = kinds(FRAME)
+    fitted = HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype")
+    model = served(fitted.fit(frame, TARGET > 0), frame, tmp_path)
+    assert model.served_by["kind"] == "numpy pipeline"
+    asked = [[None, 7.5, "female", None, 3], [30.0, 8, None, "Hamburg", 99]]
+    with pytest.raises(RequestError, match="sex"):  # training had no gap there
+        rows.from_rows(model.card, asked, "rows")
+    asked[1][2] = "neither"
+    found = model.predict(rows.prepare(model.card, rows.from_rows(model.card, asked, "rows")))
+    other = pd.DataFrame(asked, columns=FRAME.columns).astype({"age": float, "fare": float})
+    for name in ("sex", "port"):
+        known = other[name].where(other[name].isin(frame[name].cat.categories))
+        other[name] = pd.Categorical(known, dtype=frame[name].dtype)
+    np.testing.assert_array_equal(found["predict_proba"], fitted.predict_proba(other))
+
+
+def test_boosting_takes_one_column_of_objects_by_name() -> None:
+    frame = FRAME[["sex", "fare"]].astype({"sex": object})
+    frame.loc[::9, "sex"] = None
+    fitted = HistGradientBoostingRegressor(max_iter=5, categorical_features=["sex"]).fit(frame, TARGET)
+    found = compile_head(fitted)(objects(frame["sex"], frame["fare"]))
+    np.testing.assert_array_equal(found["predict"], fitted.predict(frame))
+
+
+def test_none_is_a_category_of_its_own_and_no_gap() -> None:
+    frame = pd.DataFrame({"port": np.array(["C", None, "Q"], object)})
+    fitted = OrdinalEncoder(encoded_missing_value=-5).fit(frame)
+    [step] = compile_transformer(fitted)
+    np.testing.assert_array_equal(dense(step(objects(frame["port"]))), fitted.transform(frame))
 
 
 ENCODERS = [

@@ -98,7 +98,7 @@ def ordinal(transformer: Any) -> Step:
         codes = [float(code) for code in (range(len(values)) if mapping is None else mapping.tolist())]
         codes += [NAN] * (len(values) - len(codes))  # a mapping leaves out the missing category, the last
         codes = [
-            float(transformer.encoded_missing_value) if value is None or value != value else code
+            float(transformer.encoded_missing_value) if value != value else code  # None is a category
             for value, code in zip(values, codes, strict=True)
         ]
         codes.append(NAN if refused else float(transformer.unknown_value))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.compiled.nodes import Answering
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.compiled.trees import SINGLE_FINITE
 from model_endpoint.packing.compiling.common import NotCompilableError, Operation, sklearn_name
@@ -19,9 +20,7 @@ FORESTS = {"RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassif
 TREES = {"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"}
 
 
-def compile_trees(
-    steps: list[Operation], estimator: Any, classes: list[NDArray[Any]]
-) -> CompiledPredictor | None:
+def compile_trees(steps: list[Operation], estimator: Any, classes: list[NDArray[Any]]) -> Answering | None:
     """The compiled form of an estimator of trees; None if it is none. Raises NotCompilableError."""
     name = sklearn_name(estimator)
     if name in FORESTS | TREES:
