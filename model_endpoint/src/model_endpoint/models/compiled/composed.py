@@ -17,6 +17,7 @@ from model_endpoint.models.compiled import (  # noqa: F401 - their parts are reg
     kernels,
     meta,
     numeric,
+    oblivious,
     outliers,
     text,
 )

@@ -27,6 +27,7 @@ from model_endpoint.packing.compiling.common import (
     stripped,
 )
 from model_endpoint.packing.compiling.frame_codes import code_steps
+from model_endpoint.packing.compiling.from_catboost import compile_catboost, is_catboost
 from model_endpoint.packing.compiling.transformers import NONE, compile_transformer
 from model_endpoint.packing.compiling.trees import compile_trees
 
@@ -89,6 +90,10 @@ def _leaf(steps: list[Operation], estimator: Any) -> Answering:
         if steps:
             return Piped([arithmetic(steps)], _leaf([], estimator))
         return HEADS[name](estimator) if name in HEADS else meta.RULES[name](estimator, compile_head)
+    if is_catboost(estimator):
+        return (
+            Piped([arithmetic(steps)], compile_catboost(estimator)) if steps else compile_catboost(estimator)
+        )
     if compiled := compile_trees(steps, estimator, classes_of(estimator)):
         return compiled
     raise NotCompilableError(f"there is no rule for {type(estimator).__name__}")
