@@ -16,20 +16,23 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from model_endpoint.models import rows
 from model_endpoint.models.compiled.columns import Chain, Encode, ImputeNumbers, OneHot
+from model_endpoint.models.compiled.dicts import OfDicts
 from model_endpoint.models.compiled.tables import dense
 from model_endpoint.models.errors import RequestError
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator, compile_head
+from model_endpoint.packing.compiling.dicts import split_dicts
 from model_endpoint.packing.compiling.transformers import compile_transformer
-from unit.model_endpoint.compiled_cases import objects, people, served
+from unit.model_endpoint.compiled_cases import array_card, objects, people, served
 from unit.model_endpoint.server import SOURCE
 
 pytestmark = pytest.mark.usefixtures("fewer_rows")
@@ -113,6 +116,25 @@ def test_none_is_a_category_of_its_own_and_no_gap() -> None:
     fitted = OrdinalEncoder(encoded_missing_value=-5).fit(frame)
     [step] = compile_transformer(fitted)
     np.testing.assert_array_equal(dense(step(objects(frame["port"]))), fitted.transform(frame))
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_dicts_of_texts_and_numbers_are_served_by_numpy(sparse: bool, tmp_path: Path) -> None:
+    dicts = [
+        {name: value for name, value in row.items() if value == value} for row in FRAME.to_dict("records")
+    ]
+    fitted = make_pipeline(DictVectorizer(sparse=sparse), MaxAbsScaler(), LogisticRegression())
+    model = served(fitted.fit(dicts, TARGET > 0), dicts, tmp_path)
+    assert model.served_by["kind"] == "numpy pipeline", model.served_by
+    asked = [{"age": 4.0}, {"sex": "neither", "port": "Q", "fare": 0.0}, {"sex": "male", "class": 7}]
+    columns = rows.from_rows(model.card, asked, "rows")
+    found = model.predict(rows.prepare(model.card, columns))["predict_proba"]
+    np.testing.assert_allclose(found, fitted.predict_proba(asked), rtol=1e-12)
+
+
+def test_dicts_that_no_vectorizer_gets_first_have_no_rule() -> None:
+    with pytest.raises(NotCompilableError, match="without a DictVectorizer first"):
+        split_dicts(LogisticRegression(), array_card(2))
 
 
 ENCODERS = [
@@ -214,6 +236,8 @@ def test_a_step_without_a_rule_is_named() -> None:
 @pytest.mark.parametrize(
     ("step", "words"),
     [
+        (OfDicts(["a", "b"], ["a=x"], "=", True), "keys of other columns"),
+        (OfDicts(["a"], [], "=", True), "0 features"),
         (OneHot([["a", "b"]], [[0, 7]], [-1], 2), "categories lie outside"),
         (OneHot([["a"]], [[0]], [-3], 1), "categories lie outside"),
         (Encode([["a", "b"]], [np.zeros((2, 1))], [False]), "numbers of other categories"),

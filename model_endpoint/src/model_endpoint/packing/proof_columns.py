@@ -14,7 +14,7 @@ import numpy as np
 
 from model_endpoint.models import rows as contract_rows
 from model_endpoint.models.card import Card
-from model_endpoint.models.contract import NOT_TAKEN, TEXTS, Feature
+from model_endpoint.models.contract import DICTS, NOT_TAKEN, TEXTS, Feature
 from model_endpoint.models.predictor import Predictor
 from model_endpoint.packing import proof
 from model_endpoint.packing.compiling.common import NotCompilableError
@@ -65,6 +65,8 @@ def _random_rows(card: Card, rows: list[Any], generator: np.random.Generator) ->
     count = min(proof.RANDOM_ROWS, max(LEAST_ROWS, MOST_CELLS // len(card.features)))
     if any(feature.type == "string" and feature.categories is None for feature in card.features):
         count = min(count, MOST_TEXTS)
+    if card.form == DICTS:  # a key may be left out
+        rows = [[row.get(feature.name) for feature in card.features] for row in rows]
     alone = card.form == TEXTS or (rows and not isinstance(rows[0], list))
     columns = [rows] if alone else list(zip(*rows, strict=True))
     drawn = [

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model_endpoint.models.card import Card
 from model_endpoint.models.compiled import (  # noqa: F401 - their parts are registered
+    dicts,
     heads,
     kernels,
     meta,

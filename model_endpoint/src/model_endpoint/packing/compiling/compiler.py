@@ -12,7 +12,7 @@ import numpy as np
 from model_endpoint.models.card import Card
 from model_endpoint.models.compiled.composed import ComposedPredictor, Piped
 from model_endpoint.models.compiled.linear import LinearHead
-from model_endpoint.models.compiled.nodes import Answering
+from model_endpoint.models.compiled.nodes import Answering, Step
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.contract import ARRAY, DICTS
 from model_endpoint.packing.compiling import heads, kernels, meta, outliers
@@ -26,6 +26,7 @@ from model_endpoint.packing.compiling.common import (
     sklearn_name,
     stripped,
 )
+from model_endpoint.packing.compiling.dicts import split_dicts
 from model_endpoint.packing.compiling.frame_codes import code_steps
 from model_endpoint.packing.compiling.from_catboost import compile_catboost, is_catboost
 from model_endpoint.packing.compiling.transformers import NONE, compile_transformer
@@ -51,12 +52,15 @@ def compile_estimator(estimator: Any, card: Card | None = None) -> CompiledPredi
     """
     if card is not None:
         _require_rule(card)
+    dicts: list[Step] = []
+    if card is not None and card.form == DICTS:
+        dicts, estimator = split_dicts(stripped(estimator), card)
     head = compile_head(estimator)
     if card is not None and card.form == ARRAY and card.dtype != "float64":
         _require_own_rounding(head, card.dtype)
     if isinstance(head, CompiledPredictor) and (card is None or card.form == ARRAY):
         return head
-    if steps := code_steps(estimator, card):
+    if steps := dicts or code_steps(estimator, card):
         head = Piped(steps, head)
     # What gets texts does not know that they are one column.
     columns = len(card.features) if card else getattr(estimator, "n_features_in_", 1)
@@ -101,8 +105,6 @@ def _leaf(steps: list[Operation], estimator: Any) -> Answering:
 
 def _require_rule(card: Card) -> None:
     """Raise NotCompilableError for a contract that compiled forms have no rule for."""
-    if card.form == DICTS:
-        raise NotCompilableError("there is no rule for a model that gets dicts")
     dates = [feature.label for feature in card.features if feature.type == "datetime" and feature.read]
     if dates:
         raise NotCompilableError(f"there is no rule for dates, which {dates[0]!r} has")

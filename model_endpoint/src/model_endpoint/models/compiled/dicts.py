@@ -1,0 +1,64 @@
+"""The columns of 0, 1 and numbers that a vectorizer of dicts makes. Runs in the build and in a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from model_endpoint.models.compiled.checks import require
+from model_endpoint.models.compiled.nodes import WIDEST, Step
+from model_endpoint.models.compiled.tables import Sparse, Table, columns_of
+
+Known = tuple[dict[str, int], int | None]
+
+
+@dataclass(slots=True)
+class OfDicts(Step):
+    """A column for each of `features`: of a key's numbers, or of 1 for a key's text after `separator`.
+
+    `keys` name the columns that it gets; a gap there is a key that is not in the dict.
+    """
+
+    keys: list[str]
+    features: list[str]
+    separator: str
+    sparse: bool
+    _known: list[Known] = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = {feature: at for at, feature in enumerate(self.features)}
+        self._known = []
+        for key in self.keys:
+            start = key + self.separator
+            texts = {name.removeprefix(start): at for name, at in places.items() if name.startswith(start)}
+            self._known.append((texts, places.get(key)))
+
+    def __call__(self, table: Table) -> Table:
+        columns = columns_of(table)
+        rows: list[int] = []
+        places: list[int] = []
+        values: list[float] = []
+        for column, (texts, numbers) in zip(columns, self._known, strict=True):
+            for row, value in enumerate(column.tolist()):
+                if value is None or value != value:
+                    continue
+                at = texts.get(value) if isinstance(value, str) else numbers
+                if at is not None:
+                    rows.append(row)
+                    places.append(at)
+                    values.append(1.0 if isinstance(value, str) else float(value))
+        order = np.lexsort((places, rows))
+        found = Sparse(
+            np.array(rows, dtype=np.int64)[order],
+            np.array(places, dtype=np.int64)[order],
+            np.array(values, dtype=np.float64)[order],
+            len(columns[0]),
+            len(self.features),
+        )
+        return found if self.sparse else found.dense()
+
+    def width(self, columns: int) -> int:
+        require(len(self.keys) == columns > 0, "keys of other columns")
+        require(0 < len(self.features) <= WIDEST, f"{len(self.features)} features of dicts")
+        return len(self.features)
