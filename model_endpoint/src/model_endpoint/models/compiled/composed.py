@@ -20,6 +20,7 @@ from model_endpoint.models.compiled import (  # noqa: F401 - their parts are reg
     numeric,
     oblivious,
     outliers,
+    several,
     text,
 )
 from model_endpoint.models.compiled.columns import Chain, as_objects

@@ -17,7 +17,8 @@ from model_endpoint.models.compiled.heads import (
 )
 from model_endpoint.models.compiled.nodes import Head, Step
 from model_endpoint.models.compiled.numeric import Above, Apply, Project
-from model_endpoint.packing.compiling.common import NotCompilableError, classes_of, floats, only_labels
+from model_endpoint.models.compiled.several import LikelyLabels
+from model_endpoint.packing.compiling.common import classes_of, floats, only_labels
 
 NO_CENTER = np.zeros(0)
 PLAIN = "identity"
@@ -68,7 +69,7 @@ def perceptrons(model: Any) -> Head:
     if not classes_of(model):
         return Values(steps)
     if model.out_activation_ == "logistic" and model.n_outputs_ > 1:
-        raise NotCompilableError("there is no rule for perceptrons with several labels a row")
+        return LikelyLabels([*steps, Logistic()])
     return Classify(steps, model.out_activation_, only_labels(model))
 
 
