@@ -30,7 +30,7 @@ from sklearn.linear_model import (
     RidgeClassifier,
     SGDClassifier,
 )
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import LinearSVC
@@ -108,11 +108,11 @@ def test_both_ways_through_a_forest_give_the_same_answer(
 
 @pytest.mark.parametrize(
     "estimator",
-    [KNeighborsClassifier(), make_pipeline(FactorAnalysis(2), LogisticRegression(max_iter=5000))],
+    [RadiusNeighborsClassifier(), make_pipeline(FactorAnalysis(2), LogisticRegression(max_iter=5000))],
     ids=["neighbours", "factors"],
 )
 def test_an_estimator_without_a_rule_is_named(estimator: Any) -> None:
-    with pytest.raises(NotCompilableError, match=r"no rule for (KNeighborsClassifier|FactorAnalysis)"):
+    with pytest.raises(NotCompilableError, match=r"no rule for (RadiusNeighborsClassifier|FactorAnalysis)"):
         compile_estimator(estimator.fit(IRIS.data, NAMES))
 
 

@@ -17,6 +17,7 @@ from model_endpoint.models.compiled import (  # noqa: F401 - their parts are reg
     heads,
     kernels,
     meta,
+    neighbours,
     numeric,
     oblivious,
     outliers,

@@ -15,7 +15,7 @@ from model_endpoint.models.compiled.linear import LinearHead
 from model_endpoint.models.compiled.nodes import Answering, Step
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.contract import ARRAY, DICTS
-from model_endpoint.packing.compiling import heads, kernels, meta, outliers
+from model_endpoint.packing.compiling import heads, kernels, meta, neighbours, outliers
 from model_endpoint.packing.compiling.columns import arithmetic, fused
 from model_endpoint.packing.compiling.common import (
     SCALERS,
@@ -41,7 +41,7 @@ LINEAR_VALUES = {
 LINEAR_EXPONENTIALS = {"PoissonRegressor", "GammaRegressor"}
 LINEAR_LABELS = {"RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron"}
 LINEAR_PROBABILITIES = {"LogisticRegression", "LogisticRegressionCV", "LinearDiscriminantAnalysis"}
-HEADS = heads.RULES | kernels.RULES | outliers.RULES
+HEADS = heads.RULES | kernels.RULES | outliers.RULES | neighbours.RULES
 LINEAR = LINEAR_VALUES | LINEAR_EXPONENTIALS | LINEAR_LABELS | LINEAR_PROBABILITIES | {"SGDClassifier"}
 
 
