@@ -12,8 +12,10 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - which it needs
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
-from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.impute import IterativeImputer, MissingIndicator
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -27,9 +29,11 @@ from sklearn.preprocessing import (
     QuantileTransformer,
     SplineTransformer,
 )
+from sklearn.tree import DecisionTreeRegressor
 
 from model_endpoint.models.compiled.columns import Chain
 from model_endpoint.models.compiled.heads import CategoryScores, GaussianScores, Nearest
+from model_endpoint.models.compiled.imputing import ImputeInTurn
 from model_endpoint.models.compiled.numeric import Apply, Bins, Power, Products, Project, Quantiles, Splines
 from model_endpoint.models.compiled.tables import Sparse, dense
 from model_endpoint.packing.compiling.common import NotCompilableError
@@ -75,6 +79,39 @@ def test_a_step_gives_its_own_numbers(transformer: Any) -> None:
     assert step.width(4) == expected.shape[1]
 
 
+GAPS = IRIS.data.copy()
+GAPS[np.random.default_rng(0).random(GAPS.shape) < 0.15] = np.nan
+LONELY = np.vstack([GAPS[:20], np.full((1, 4), np.nan)])
+IMPUTERS = [
+    IterativeImputer(random_state=0),
+    IterativeImputer(Ridge(), max_iter=2, n_nearest_features=2, min_value=2.0, add_indicator=True),
+    MissingIndicator(features="all"),
+]
+
+
+@pytest.mark.parametrize("imputer", IMPUTERS, ids=lambda imputer: repr(imputer)[:40])
+@pytest.mark.filterwarnings("ignore")
+def test_gaps_are_filled_by_other_columns(imputer: Any) -> None:
+    fitted = imputer.fit(GAPS)
+    [step] = compile_transformer(fitted)
+    for rows in (GAPS, LONELY, LONELY[-1:], IRIS.data[:3]):
+        np.testing.assert_allclose(dense(step(rows)), fitted.transform(rows), rtol=1e-12)
+    assert step.width(4) == fitted.transform(GAPS).shape[1]
+
+
+@pytest.mark.parametrize(
+    ("imputer", "words"),
+    [
+        (IterativeImputer(sample_posterior=True), "of samples"),
+        (IterativeImputer(DecisionTreeRegressor(), max_iter=1), "by DecisionTreeRegressor"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_an_imputer_without_a_rule_is_named(imputer: Any, words: str) -> None:
+    with pytest.raises(NotCompilableError, match=words):
+        compile_transformer(imputer.fit(GAPS))
+
+
 WHOLE = np.round(IRIS.data)
 HEADS = [
     (GaussianNB(), IRIS.data),
@@ -113,6 +150,13 @@ def test_sparse_rows_are_what_a_matrix_is() -> None:
         np.testing.assert_allclose(dense(step(sparse)), dense(step(matrix)), atol=1e-15)
 
 
+def turns(**changes: Any) -> ImputeInTurn:
+    """One turn over two columns."""
+    parts = {name: np.zeros(2) for name in ("fill", "low", "high")}
+    more = {"columns": np.array([1]), "weights": np.ones((1, 2)), "intercepts": np.ones(1)}
+    return ImputeInTurn(**{**parts, **more, "indicators": np.array([], int), **changes})
+
+
 def test_a_function_of_ones_own_is_refused() -> None:
     def log1p(numbers: Any) -> Any:
         return numbers
@@ -126,6 +170,11 @@ def test_a_function_of_ones_own_is_refused() -> None:
     [
         (Project(NONE, np.ones((3, 1)), np.zeros(1)), "weights of other columns"),
         (Apply("system"), "unknown function"),
+        (turns(weights=np.ones((1, 3))), "weights of other columns"),
+        (turns(columns=np.array([2])), "columns of turns lie outside"),
+        (turns(indicators=np.array([2])), "indicators lie outside"),
+        (turns(fill=np.ones(3)), "fillings of other columns"),
+        (turns(intercepts=np.ones(2)), "intercepts of other turns"),
         (Bins([np.zeros(1)] * 3, True), "edges of other columns"),
         (Products([np.array([5])], [np.array([0])], np.array([0])), "columns lie outside"),
         (Products([np.array([0])], [np.array([7])], np.array([0])), "factors lie outside"),

@@ -15,6 +15,7 @@ from model_endpoint.models.card import Card
 from model_endpoint.models.compiled import (  # noqa: F401 - their parts are registered
     dicts,
     heads,
+    imputing,
     kernels,
     meta,
     neighbours,
