@@ -14,6 +14,8 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - which it needs
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, Matern, WhiteKernel
 from sklearn.impute import IterativeImputer, MissingIndicator
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
@@ -34,9 +36,19 @@ from sklearn.tree import DecisionTreeRegressor
 from model_endpoint.models.compiled.columns import Chain
 from model_endpoint.models.compiled.heads import CategoryScores, GaussianScores, Nearest
 from model_endpoint.models.compiled.imputing import ImputeInTurn
-from model_endpoint.models.compiled.numeric import Apply, Bins, Power, Products, Project, Quantiles, Splines
+from model_endpoint.models.compiled.numeric import (
+    Apply,
+    Bins,
+    Power,
+    Products,
+    Project,
+    Quantiles,
+    Radial,
+    Splines,
+)
 from model_endpoint.models.compiled.tables import Sparse, dense
 from model_endpoint.packing.compiling.common import NotCompilableError
+from model_endpoint.packing.compiling.compiler import compile_head
 from model_endpoint.packing.compiling.transformers import compile_transformer
 from unit.model_endpoint.compiled_cases import served
 
@@ -124,6 +136,8 @@ HEADS = [
     (MLPClassifier(hidden_layer_sizes=(5, 3), activation="tanh", max_iter=30, random_state=0), IRIS.data),
     (MLPRegressor(hidden_layer_sizes=(4,), activation="logistic", max_iter=30, random_state=0), IRIS.data),
     (SGDClassifier("modified_huber", random_state=0), IRIS.data),
+    (GaussianProcessRegressor(alpha=0.1), IRIS.data),
+    (GaussianProcessRegressor(2 * RBF([1, 2, 3, 4]) + RBF(0.5) + WhiteKernel(), optimizer=None), IRIS.data),
     (make_pipeline(PCA(2), LogisticRegression()), IRIS.data),
 ]
 
@@ -134,9 +148,28 @@ def test_a_model_is_served_by_numpy(estimator: Any, data: Any, tmp_path: Path) -
     fitted = clone(estimator).fit(data, IRIS.target)
     model = served(fitted, data, tmp_path)
     assert model.served_by["kind"] in ("numpy pipeline", "numpy linear"), model.served_by
-    assert (model.predict(data)["predict"] == fitted.predict(data)).all() or isinstance(
-        estimator, MLPRegressor
-    )
+    if not isinstance(estimator, MLPRegressor | GaussianProcessRegressor):
+        assert (model.predict(data)["predict"] == fitted.predict(data)).all()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [(Matern(), "kernel Matern"), (RBF() * RBF(2.0), "kernel Product"), (WhiteKernel(), "noise alone")],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_kernel_of_a_process_without_a_rule_is_named(kernel: Any, words: str) -> None:
+    fitted = GaussianProcessRegressor(kernel, optimizer=None).fit(IRIS.data, IRIS.target)
+    with pytest.raises(NotCompilableError, match=words):
+        compile_head(fitted)
+
+
+def test_an_old_logistic_regression_may_be_one_for_each_class() -> None:
+    fitted = LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target)
+    fitted.multi_class = "ovr"  # as before scikit-learn 1.8
+    each = 1 / (1 + np.exp(-fitted.decision_function(IRIS.data)))
+    found = compile_head(fitted)(IRIS.data)["predict_proba"]
+    np.testing.assert_allclose(found, each / each.sum(axis=1, keepdims=True), rtol=1e-12)
+    assert not np.allclose(found, fitted.predict_proba(IRIS.data))
 
 
 def test_sparse_rows_are_what_a_matrix_is() -> None:
@@ -169,6 +202,7 @@ def test_a_function_of_ones_own_is_refused() -> None:
     ("step", "words"),
     [
         (Project(NONE, np.ones((3, 1)), np.zeros(1)), "weights of other columns"),
+        (Radial(np.ones((3, 1))), "points of other columns"),
         (Apply("system"), "unknown function"),
         (turns(weights=np.ones((1, 3))), "weights of other columns"),
         (turns(columns=np.array([2])), "columns of turns lie outside"),

@@ -15,7 +15,7 @@ from model_endpoint.models.compiled.linear import LinearHead
 from model_endpoint.models.compiled.nodes import Answering, Step
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.contract import ARRAY, DICTS
-from model_endpoint.packing.compiling import heads, kernels, meta, neighbours, outliers
+from model_endpoint.packing.compiling import heads, kernels, meta, neighbours, outliers, processes
 from model_endpoint.packing.compiling.columns import arithmetic, fused
 from model_endpoint.packing.compiling.common import (
     SCALERS,
@@ -41,7 +41,7 @@ LINEAR_VALUES = {
 LINEAR_EXPONENTIALS = {"PoissonRegressor", "GammaRegressor"}
 LINEAR_LABELS = {"RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron"}
 LINEAR_PROBABILITIES = {"LogisticRegression", "LogisticRegressionCV", "LinearDiscriminantAnalysis"}
-HEADS = heads.RULES | kernels.RULES | outliers.RULES | neighbours.RULES
+HEADS = heads.RULES | kernels.RULES | outliers.RULES | neighbours.RULES | processes.RULES
 LINEAR = LINEAR_VALUES | LINEAR_EXPONENTIALS | LINEAR_LABELS | LINEAR_PROBABILITIES | {"SGDClassifier"}
 
 
@@ -127,4 +127,12 @@ def _linear_link(name: str, estimator: Any, scores: int) -> str:
         return "huber"
     if scores == 1:
         return "logistic"
-    return "ovr" if name == "SGDClassifier" else "softmax"
+    return "ovr" if name == "SGDClassifier" or _one_against_rest(estimator) else "softmax"
+
+
+def _one_against_rest(estimator: Any) -> bool:
+    """Whether a logistic regression of several classes is one for each class, as it could be before 1.8."""
+    way = getattr(estimator, "multi_class", None)
+    return way in ("ovr", "warn") or (
+        way in ("auto", "deprecated") and getattr(estimator, "solver", "") == "liblinear"
+    )

@@ -23,13 +23,13 @@ def iterative(imputer: Any) -> Step:
         raise NotCompilableError(
             "there is no rule for IterativeImputer of samples, or with its own marker of gaps"
         )
-    if imputer._is_empty_feature.any():
-        raise NotCompilableError("there is no rule for IterativeImputer of empty columns")
     if others := {
         type(turn.estimator).__name__ for turn in turns if sklearn_name(turn.estimator) not in LINES
     }:
         raise NotCompilableError(f"there is no rule for IterativeImputer by {min(others)}")
     fill = floats(imputer.initial_imputer_.statistics_)
+    if np.any(getattr(imputer, "_is_empty_feature", np.isnan(fill))):
+        raise NotCompilableError("there is no rule for IterativeImputer of empty columns")
     weights = np.zeros((len(turns), len(fill)))
     for at, turn in enumerate(turns):
         weights[at, turn.neighbor_feat_idx] = turn.estimator.coef_

@@ -10,7 +10,7 @@ from model_endpoint.models.compiled.nodes import Head
 from model_endpoint.models.compiled.numeric import Project
 from model_endpoint.models.compiled.outliers import Asked, Inliers, Isolation
 from model_endpoint.models.compiled.predictor import CompiledPredictor
-from model_endpoint.models.compiled.trees import SINGLE
+from model_endpoint.models.compiled.trees import SINGLE, SINGLE_FINITE
 from model_endpoint.packing.compiling.common import floats
 from model_endpoint.packing.compiling.tree_packing import Tree, pack
 from model_endpoint.packing.compiling.trees import tree_of
@@ -30,10 +30,19 @@ def isolation_forest(model: Any) -> Head:
     ):
         values = (floats(depths) + more - 1.0)[:, np.newaxis]
         trees.append(_with_features(tree_of(member.tree_, values, missing=True), np.asarray(features)))
-    head = pack(trees, np.zeros(1), precision=SINGLE)
+    head = pack(trees, np.zeros(1), precision=SINGLE if _takes_infinite(model) else SINGLE_FINITE)
     usual = len(trees) * _path_length(int(model._max_samples))
     steps = [Asked(CompiledPredictor([], head, "value"), 1), Isolation(usual)]
     return Inliers(steps, float(model.offset_), above=False)
+
+
+def _takes_infinite(model: Any) -> bool:
+    """Whether numbers may be too large for float32, which differs between versions: ask the model."""
+    try:
+        model.predict(np.full((1, model.n_features_in_), 1e39))
+    except ValueError:
+        return False
+    return True
 
 
 def _with_features(tree: Tree, features: Any) -> Tree:
