@@ -16,7 +16,7 @@ from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - which 
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, Matern, WhiteKernel
-from sklearn.impute import IterativeImputer, MissingIndicator
+from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -35,7 +35,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from model_endpoint.models.compiled.columns import Chain
 from model_endpoint.models.compiled.heads import CategoryScores, GaussianScores, Nearest
-from model_endpoint.models.compiled.imputing import ImputeInTurn
+from model_endpoint.models.compiled.imputing import ImputeInTurn, ImputeNearest
 from model_endpoint.models.compiled.numeric import (
     Apply,
     Bins,
@@ -55,7 +55,7 @@ from unit.model_endpoint.compiled_cases import served
 pytestmark = pytest.mark.usefixtures("fewer_rows")
 IRIS = load_iris()
 BEYOND = np.concatenate([IRIS.data[::7], IRIS.data[:3] * 3, IRIS.data[:3] / 9])
-NONE = np.zeros(0)
+NONE, WHERE = np.zeros(0), np.array([0])
 
 STEPS = [
     SelectKBest(k=2),
@@ -98,6 +98,8 @@ IMPUTERS = [
     IterativeImputer(random_state=0),
     IterativeImputer(Ridge(), max_iter=2, n_nearest_features=2, min_value=2.0, add_indicator=True),
     MissingIndicator(features="all"),
+    KNNImputer(),
+    KNNImputer(n_neighbors=3, weights="distance", add_indicator=True),
 ]
 
 
@@ -106,7 +108,7 @@ IMPUTERS = [
 def test_gaps_are_filled_by_other_columns(imputer: Any) -> None:
     fitted = imputer.fit(GAPS)
     [step] = compile_transformer(fitted)
-    for rows in (GAPS, LONELY, LONELY[-1:], IRIS.data[:3]):
+    for rows in (GAPS, LONELY, LONELY[-1:], GAPS[3:4], IRIS.data[:3]):
         np.testing.assert_allclose(dense(step(rows)), fitted.transform(rows), rtol=1e-12)
     assert step.width(4) == fitted.transform(GAPS).shape[1]
 
@@ -115,13 +117,15 @@ def test_gaps_are_filled_by_other_columns(imputer: Any) -> None:
     ("imputer", "words"),
     [
         (IterativeImputer(sample_posterior=True), "of samples"),
+        (KNNImputer(weights=np.exp), "one's own"),
+        (KNNImputer(missing_values=-9.0), "whose gaps are -9.0"),
         (IterativeImputer(DecisionTreeRegressor(), max_iter=1), "by DecisionTreeRegressor"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_an_imputer_without_a_rule_is_named(imputer: Any, words: str) -> None:
     with pytest.raises(NotCompilableError, match=words):
-        compile_transformer(imputer.fit(GAPS))
+        compile_transformer(imputer.fit(GAPS if imputer.missing_values != -9 else IRIS.data))
 
 
 WHOLE = np.round(IRIS.data)
@@ -203,6 +207,9 @@ def test_a_function_of_ones_own_is_refused() -> None:
     [
         (Project(NONE, np.ones((3, 1)), np.zeros(1)), "weights of other columns"),
         (Radial(np.ones((3, 1))), "points of other columns"),
+        (ImputeNearest(np.ones((3, 1)), 1, False, WHERE, WHERE), "rows of other columns"),
+        (ImputeNearest(np.ones((3, 2)), 1, False, WHERE + 2, WHERE), "kept columns lie outside"),
+        (ImputeNearest(np.full((3, 2), np.nan), 1, False, WHERE, WHERE), "without numbers"),
         (Apply("system"), "unknown function"),
         (turns(weights=np.ones((1, 3))), "weights of other columns"),
         (turns(columns=np.array([2])), "columns of turns lie outside"),

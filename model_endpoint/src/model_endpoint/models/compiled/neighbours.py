@@ -147,7 +147,7 @@ def _put(found: list[float], places: list[int], value: float, place: int) -> Non
     found[at], places[at] = value, place
 
 
-def _weights(distances: Floats) -> Floats:
+def weights_of(distances: Floats) -> Floats:
     """The nearer, the more: 1 for rows that are the same, and nothing then for others."""
     with np.errstate(divide="ignore"):
         weights: Floats = 1.0 / distances
@@ -172,7 +172,7 @@ class NearClasses(Head):
     def __call__(self, rows: Table, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         places, distances = self.neighbours(rows)
         counts = np.zeros((len(places), len(self.labels)))
-        weights = _weights(distances) if self.weighted else np.ones_like(distances)
+        weights = weights_of(distances) if self.weighted else np.ones_like(distances)
         row = np.arange(len(places))
         for at, classes in enumerate(self.classes.take(places).T):
             counts[row, classes] += weights[:, at]
@@ -200,7 +200,7 @@ class NearValues(Head):
         places, distances = self.neighbours(rows)
         values = self.values.take(places)
         if self.weighted:
-            weights = _weights(distances)
+            weights = weights_of(distances)
             mean = (values * weights).sum(axis=1) / weights.sum(axis=1)
         else:
             mean = values.mean(axis=1)

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from model_endpoint.models.compiled.columns import ImputeNumbers
-from model_endpoint.models.compiled.imputing import ImputeInTurn
+from model_endpoint.models.compiled.imputing import ImputeInTurn, ImputeNearest
 from model_endpoint.models.compiled.nodes import Step
 from model_endpoint.packing.compiling.common import NotCompilableError, floats, ints, sklearn_name
 
+MOST_NUMBERS = 1 << 19  # of training, which each row with a gap is compared with
 LINES = {
     *("BayesianRidge", "LinearRegression", "Ridge", "RidgeCV", "HuberRegressor", "ElasticNet", "Lasso"),
     "ARDRegression",
@@ -44,6 +45,30 @@ def iterative(imputer: Any) -> Step:
     )
 
 
+def nearest(imputer: Any) -> Step:
+    rows = imputer._fit_X
+    _require_gaps_of_numbers(imputer)
+    kept = np.asarray(imputer._valid_mask)
+    if imputer.metric != "nan_euclidean" or callable(imputer.weights):
+        raise NotCompilableError("there is no rule for KNNImputer by a metric or weights of one's own")
+    if rows.dtype != np.float64 or rows.size > MOST_NUMBERS:
+        raise NotCompilableError(f"there is no rule for KNNImputer among {rows.size} numbers of {rows.dtype}")
+    if imputer.keep_empty_features and not kept.all():
+        raise NotCompilableError("there is no rule for KNNImputer that keeps empty columns")
+    indicators = ints(imputer.indicator_.features_ if imputer.add_indicator else [])
+    weighted = imputer.weights == "distance"
+    return ImputeNearest(
+        floats(rows), int(imputer.n_neighbors), weighted, ints(np.flatnonzero(kept)), indicators
+    )
+
+
+def _require_gaps_of_numbers(imputer: Any) -> None:
+    """Raise NotCompilableError unless a gap is NaN."""
+    marker = imputer.missing_values
+    if not isinstance(marker, float) or marker == marker:
+        raise NotCompilableError(f"there is no rule for {type(imputer).__name__} whose gaps are {marker!r}")
+
+
 def indicator(transformer: Any) -> Step:
     """MissingIndicator's rule: the columns of gaps alone."""
     marker, width = transformer.missing_values, int(transformer.n_features_in_)
@@ -52,4 +77,4 @@ def indicator(transformer: Any) -> Step:
     return ImputeNumbers(float(marker), np.zeros(width), ints([]), ints(transformer.features_))
 
 
-RULES = {"IterativeImputer": iterative, "MissingIndicator": indicator}
+RULES = {"IterativeImputer": iterative, "KNNImputer": nearest, "MissingIndicator": indicator}
