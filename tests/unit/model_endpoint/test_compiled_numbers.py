@@ -7,17 +7,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.cluster import KMeans
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.datasets import load_iris
-from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.decomposition import PCA, FastICA, IncrementalPCA, TruncatedSVD
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - which it needs
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, Matern, WhiteKernel
 from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator
-from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.linear_model import (
+    LogisticRegression,
+    PassiveAggressiveClassifier,
+    RANSACRegressor,
+    Ridge,
+    SGDClassifier,
+)
+from sklearn.mixture import GaussianMixture
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -34,7 +43,7 @@ from sklearn.preprocessing import (
 from sklearn.tree import DecisionTreeRegressor
 
 from model_endpoint.models.compiled.columns import Chain
-from model_endpoint.models.compiled.heads import CategoryScores, GaussianScores, Nearest
+from model_endpoint.models.compiled.heads import CategoryScores, GaussianScores, Nearest, QuadraticScores
 from model_endpoint.models.compiled.imputing import ImputeInTurn, ImputeNearest
 from model_endpoint.models.compiled.numeric import (
     Apply,
@@ -50,7 +59,7 @@ from model_endpoint.models.compiled.tables import Sparse, dense
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_head
 from model_endpoint.packing.compiling.transformers import compile_transformer
-from unit.model_endpoint.compiled_cases import served
+from unit.model_endpoint.compiled_cases import proved, served
 
 pytestmark = pytest.mark.usefixtures("fewer_rows")
 IRIS = load_iris()
@@ -77,6 +86,10 @@ STEPS = [
     *(SplineTransformer(4, extrapolation=one) for one in ("constant", "linear", "continue", "periodic")),
     SplineTransformer(3, degree=2, include_bias=False),
     FunctionTransformer(np.log1p),
+    FunctionTransformer(np.clip, kw_args={"a_min": 1, "a_max": 4.5}),
+    IncrementalPCA(2, whiten=True),
+    FastICA(2, random_state=0),
+    RBFSampler(n_components=9, random_state=0),
 ]
 
 
@@ -140,6 +153,11 @@ HEADS = [
     (MLPClassifier(hidden_layer_sizes=(5, 3), activation="tanh", max_iter=30, random_state=0), IRIS.data),
     (MLPRegressor(hidden_layer_sizes=(4,), activation="logistic", max_iter=30, random_state=0), IRIS.data),
     (SGDClassifier("modified_huber", random_state=0), IRIS.data),
+    (QuadraticDiscriminantAnalysis(), IRIS.data),
+    (GaussianMixture(3, random_state=0), IRIS.data),
+    (PLSRegression(2), IRIS.data),
+    (RANSACRegressor(random_state=0), IRIS.data),
+    (PassiveAggressiveClassifier(random_state=0), IRIS.data),
     (GaussianProcessRegressor(alpha=0.1), IRIS.data),
     (GaussianProcessRegressor(2 * RBF([1, 2, 3, 4]) + RBF(0.5) + WhiteKernel(), optimizer=None), IRIS.data),
     (make_pipeline(PCA(2), LogisticRegression()), IRIS.data),
@@ -152,7 +170,7 @@ def test_a_model_is_served_by_numpy(estimator: Any, data: Any, tmp_path: Path) -
     fitted = clone(estimator).fit(data, IRIS.target)
     model = served(fitted, data, tmp_path)
     assert model.served_by["kind"] in ("numpy pipeline", "numpy linear"), model.served_by
-    if not isinstance(estimator, MLPRegressor | GaussianProcessRegressor):
+    if not is_regressor(estimator):
         assert (model.predict(data)["predict"] == fitted.predict(data)).all()
 
 
@@ -165,6 +183,22 @@ def test_a_kernel_of_a_process_without_a_rule_is_named(kernel: Any, words: str) 
     fitted = GaussianProcessRegressor(kernel, optimizer=None).fit(IRIS.data, IRIS.target)
     with pytest.raises(NotCompilableError, match=words):
         compile_head(fitted)
+
+
+def test_scores_of_quadratic_discriminants_are_the_decision_function(tmp_path: Path) -> None:
+    for target in (IRIS.target, IRIS.target > 1):
+        fitted = QuadraticDiscriminantAnalysis().fit(IRIS.data, target)
+        proved(fitted, IRIS.data, tmp_path)
+    with pytest.raises(NotCompilableError, match="type 'diag'"):
+        compile_head(GaussianMixture(covariance_type="diag").fit(IRIS.data))
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"a_min": [1, 2, 3, 4], "a_max": None}, {"out": None, "a_min": 1, "x": 2}]
+)
+def test_bounds_that_are_no_numbers_have_no_rule(bounds: Any) -> None:
+    with pytest.raises(NotCompilableError, match="two numbers"):
+        compile_transformer(FunctionTransformer(np.clip, kw_args=bounds))
 
 
 def test_an_old_logistic_regression_may_be_one_for_each_class() -> None:
@@ -206,6 +240,15 @@ def test_a_function_of_ones_own_is_refused() -> None:
     ("step", "words"),
     [
         (Project(NONE, np.ones((3, 1)), np.zeros(1)), "weights of other columns"),
+        (QuadraticScores(np.ones((1, 3)), [], [], np.ones(1)), "centers of other columns"),
+        (
+            QuadraticScores(np.ones((1, 2)), [np.ones((3, 1))], [NONE], np.ones(1)),
+            "directions of other columns",
+        ),
+        (
+            QuadraticScores(np.ones((1, 2)), [np.ones((2, 2))], [NONE], np.ones(1)),
+            "offsets of other directions",
+        ),
         (Radial(np.ones((3, 1))), "points of other columns"),
         (ImputeNearest(np.ones((3, 1)), 1, False, WHERE, WHERE), "rows of other columns"),
         (ImputeNearest(np.ones((3, 2)), 1, False, WHERE + 2, WHERE), "kept columns lie outside"),

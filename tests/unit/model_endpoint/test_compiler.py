@@ -25,10 +25,12 @@ from sklearn.linear_model import (
     ElasticNet,
     LinearRegression,
     LogisticRegression,
+    MultiTaskLasso,
     PoissonRegressor,
     Ridge,
     RidgeClassifier,
     SGDClassifier,
+    TweedieRegressor,
 )
 from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -64,6 +66,9 @@ CASES: list[tuple[Any, Any, Any]] = [
     (Ridge(), DIABETES.data, np.stack([DIABETES.target, -DIABETES.target], axis=1)),
     (make_pipeline(RobustScaler(with_scaling=False), ElasticNet()), DIABETES.data, DIABETES.target),
     (PoissonRegressor(), DIABETES.data, DIABETES.target),
+    (TweedieRegressor(power=1.5), DIABETES.data, DIABETES.target),
+    (TweedieRegressor(power=0), DIABETES.data, DIABETES.target),
+    (MultiTaskLasso(), DIABETES.data, np.stack([DIABETES.target, -DIABETES.target], axis=1)),
     (RandomForestClassifier(**MANY), CANCER.data, CANCER.target_names[CANCER.target]),
     (RandomForestClassifier(**MANY), IRIS.data, np.stack([NAMES, NAMES == "setosa"], axis=1)),
     (RandomForestRegressor(**MANY), DIABETES.data, DIABETES.target - DIABETES.target.mean()),

@@ -17,23 +17,19 @@ FUNCTIONS = {
         *(
             "abs",
             "arccos",
+            "arccosh",
             "arcsin",
             "arcsinh",
             "arctan",
+            "arctanh",
             "cbrt",
             "ceil",
             "cos",
             "cosh",
-            "exp",
-            "exp2",
-            "expm1",
-            "floor",
-            "log",
-            "log10",
-            "log1p",
-            "log2",
         ),
-        *("negative", "reciprocal", "rint", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh"),
+        *("deg2rad", "degrees", "exp", "exp2", "expm1", "fabs", "floor", "log", "log10", "log1p", "log2"),
+        *("nan_to_num", "negative", "positive", "rad2deg", "radians", "reciprocal", "rint", "round", "sign"),
+        *("sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc"),
     )
 }
 NORMAL = NormalDist()

@@ -36,10 +36,14 @@ from model_endpoint.packing.compiling.trees import compile_trees
 LINEAR_VALUES = {
     *("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "Lars"),
     *("LassoLars", "BayesianRidge", "ARDRegression", "HuberRegressor", "SGDRegressor", "TheilSenRegressor"),
-    *("LinearSVR", "OrthogonalMatchingPursuit", "QuantileRegressor"),
+    *("LinearSVR", "OrthogonalMatchingPursuit", "OrthogonalMatchingPursuitCV", "QuantileRegressor"),
+    *("LarsCV", "LassoLarsCV", "LassoLarsIC", "PassiveAggressiveRegressor"),
+    *("MultiTaskLasso", "MultiTaskLassoCV", "MultiTaskElasticNet", "MultiTaskElasticNetCV"),
 }
-LINEAR_EXPONENTIALS = {"PoissonRegressor", "GammaRegressor"}
-LINEAR_LABELS = {"RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron"}
+LINEAR_EXPONENTIALS = {"PoissonRegressor", "GammaRegressor", "TweedieRegressor"}
+LINEAR_LABELS = {
+    *("RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron", "PassiveAggressiveClassifier"),
+}
 LINEAR_PROBABILITIES = {"LogisticRegression", "LogisticRegressionCV", "LinearDiscriminantAnalysis"}
 HEADS = heads.RULES | kernels.RULES | outliers.RULES | neighbours.RULES | processes.RULES
 LINEAR = LINEAR_VALUES | LINEAR_EXPONENTIALS | LINEAR_LABELS | LINEAR_PROBABILITIES | {"SGDClassifier"}
@@ -120,7 +124,7 @@ def _linear_link(name: str, estimator: Any, scores: int) -> str:
     if name in LINEAR_VALUES:
         return "value"
     if name in LINEAR_EXPONENTIALS:
-        return "exp"
+        return "value" if _as_it_is(estimator) else "exp"
     if name in LINEAR_LABELS or not hasattr(estimator, "predict_proba"):
         return "label"
     if name == "SGDClassifier" and estimator.loss == "modified_huber":
@@ -128,6 +132,12 @@ def _linear_link(name: str, estimator: Any, scores: int) -> str:
     if scores == 1:
         return "logistic"
     return "ovr" if name == "SGDClassifier" or _one_against_rest(estimator) else "softmax"
+
+
+def _as_it_is(estimator: Any) -> bool:
+    """Whether a Tweedie regression's answer is its score."""
+    link = getattr(estimator, "link", "log")
+    return link == "identity" or (link == "auto" and estimator.power <= 0)
 
 
 def _one_against_rest(estimator: Any) -> bool:

@@ -182,12 +182,17 @@ def boosted(model: Any, compiled: Compile) -> Head:
     return Boost(members, floats(model.estimator_weights_[: len(members)]), only_labels(model))
 
 
+def chosen(model: Any, compiled: Compile) -> Answering:
+    """What was fitted in the end answers alone."""
+    return compiled(model.estimator_)
+
+
 def boosted_values(model: Any, compiled: Compile) -> Head:
     members = [compiled(member) for member in model.estimators_]
     return Median(members, floats(model.estimator_weights_[: len(members)]))
 
 
-RULES: dict[str, Callable[[Any, Compile], Head]] = {
+RULES: dict[str, Callable[[Any, Compile], Answering]] = {
     "VotingClassifier": vote,
     "VotingRegressor": vote,
     "StackingClassifier": stack,
@@ -200,6 +205,7 @@ RULES: dict[str, Callable[[Any, Compile], Head]] = {
     "MultiOutputRegressor": several,
     "ClassifierChain": chain,
     "RegressorChain": chain,
+    "RANSACRegressor": chosen,
     "TransformedTargetRegressor": turned_target,
     "BaggingClassifier": bagging,
     "BaggingRegressor": bagging,
