@@ -102,6 +102,20 @@ def test_a_model_of_models_is_served_by_numpy(estimator: Any, data: Any, target:
     assert model.served_by["kind"] == "numpy pipeline", model.served_by
 
 
+@pytest.mark.parametrize(("data", "target"), [(IRIS.data, NAMES), (FEW, FEW_LABELS)])
+def test_an_older_adaboost_asks_its_members_how_likely_each_class_is(data: Any, target: Any) -> None:
+    fitted = AdaBoostClassifier(TREE, n_estimators=4, random_state=0).fit(data, target)
+    fitted.algorithm = "SAMME.R"  # the usual way before scikit-learn 1.6
+    found = compile_head(fitted)(data, True, [DECISION])
+    classes = len(fitted.classes_)
+    logs = [np.log(np.clip(part.predict_proba(data), 2.0**-52, None)) for part in fitted.estimators_]
+    scores = sum((classes - 1) * (one - one.mean(axis=1, keepdims=True)) for one in logs)
+    scores = scores / fitted.estimator_weights_.sum()
+    np.testing.assert_array_equal(found["predict"], fitted.classes_[scores.argmax(axis=1)])
+    expected = scores[:, 1] - scores[:, 0] if classes == 2 else scores
+    np.testing.assert_allclose(found[DECISION], expected, rtol=1e-10, atol=1e-10)
+
+
 def _program(folder: Path) -> tuple[Any, dict[str, Any], Path]:
     path = folder / "served" / "m" / COMPILED_FILE
     arrays = dict(np.load(path))

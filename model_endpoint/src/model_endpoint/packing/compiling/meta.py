@@ -176,10 +176,9 @@ def bagging(model: Any, compiled: Compile) -> Head:
 
 
 def boosted(model: Any, compiled: Compile) -> Head:
-    if getattr(model, "algorithm", "SAMME") == "SAMME.R":
-        raise NotCompilableError("there is no rule for AdaBoost by SAMME.R")
     members = [compiled(member) for member in model.estimators_]
-    return Boost(members, floats(model.estimator_weights_[: len(members)]), only_labels(model))
+    weights = floats(model.estimator_weights_[: len(members)])
+    return Boost(members, weights, only_labels(model), getattr(model, "algorithm", "SAMME") == "SAMME.R")
 
 
 def chosen(model: Any, compiled: Compile) -> Answering:
