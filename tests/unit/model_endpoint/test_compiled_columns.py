@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from subprocess import run
 from typing import Any
@@ -27,6 +28,7 @@ from model_endpoint.models import rows
 from model_endpoint.models.compiled.columns import Chain, Encode, ImputeNumbers, OneHot
 from model_endpoint.models.compiled.dicts import OfDicts
 from model_endpoint.models.compiled.tables import dense
+from model_endpoint.models.contract import FRAME as FORM
 from model_endpoint.models.errors import RequestError
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator, compile_head
@@ -116,6 +118,42 @@ def test_none_is_a_category_of_its_own_and_no_gap() -> None:
     fitted = OrdinalEncoder(encoded_missing_value=-5).fit(frame)
     [step] = compile_transformer(fitted)
     np.testing.assert_array_equal(dense(step(objects(frame["port"]))), fitted.transform(frame))
+
+
+def dated() -> pd.DataFrame:
+    """Passengers with the day that each came aboard, which some lack."""
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(len(FRAME)) % 40, "D")
+    frame = pd.DataFrame({"day": days, "fare": FRAME["fare"]})
+    frame.loc[::9, "day"] = pd.NaT
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("encoder", "gaps"),
+    [
+        (OneHotEncoder(handle_unknown="ignore"), True),
+        (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), False),
+        (StandardScaler(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_dates_are_encoded_and_scaled_by_numpy(encoder: Any, gaps: bool, tmp_path: Path) -> None:
+    frame = dated() if gaps else dated().bfill()
+    fitted = make_pipeline(make_column_transformer((encoder, ["day"]), remainder="passthrough"), Ridge())
+    model = served(fitted.fit(frame, TARGET), frame, tmp_path)
+    assert model.served_by["kind"] == "numpy pipeline", model.served_by
+    asked = [["2024-01-03", 7.5], ["2031-05-06T07:08:09", 8.0]]
+    found = model.predict(rows.prepare(model.card, rows.from_rows(model.card, asked, "rows")))["predict"]
+    other = pd.DataFrame(asked, columns=frame.columns)
+    other["day"] = pd.to_datetime(other["day"], format="ISO8601").astype(frame["day"].dtype)
+    np.testing.assert_allclose(found, fitted.predict(other), rtol=1e-12)
+
+
+def test_dates_with_a_time_zone_have_no_rule() -> None:
+    card = array_card(1)
+    zoned = replace(card.features[0], type="datetime", dtype="datetime64[us, UTC]")
+    with pytest.raises(NotCompilableError, match="time zone, which 'c0' has"):
+        compile_estimator(Ridge().fit([[1.0]], [1.0]), replace(card, features=[zoned], form=FORM))
 
 
 @pytest.mark.parametrize("sparse", [True, False])

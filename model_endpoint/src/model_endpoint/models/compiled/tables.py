@@ -89,6 +89,17 @@ def dense(table: Table) -> Floats:
     return matrix
 
 
+def ticks_of(dates: NDArray[Any]) -> NDArray[Any]:
+    """Dates as whole numbers of their own unit since 1970; a missing one is NaN, among objects."""
+    ticks = dates.astype(np.int64)
+    gaps = np.isnat(dates)
+    if not gaps.any():
+        return ticks
+    found = ticks.astype(object)
+    found[gaps] = NAN
+    return found
+
+
 def columns_of(table: Table) -> list[NDArray[Any]]:
     """The table as columns."""
     if isinstance(table, list):

@@ -18,7 +18,7 @@ from model_endpoint.models.compiled.columns import (
     OneHot,
 )
 from model_endpoint.models.compiled.nodes import Scalar, Step
-from model_endpoint.models.compiled.tables import NAN
+from model_endpoint.models.compiled.tables import NAN, ticks_of
 from model_endpoint.packing.compiling.common import (
     SCALERS,
     NotCompilableError,
@@ -157,7 +157,8 @@ def _same(value: Scalar, marker: Scalar) -> bool:
 
 
 def categories_of(encoder: Any) -> list[list[Scalar]]:
-    return [[plain(value) for value in values.tolist()] for values in encoder.categories_]
+    lists = [ticks_of(values) if values.dtype.kind == "M" else values for values in encoder.categories_]
+    return [[plain(value) for value in values.tolist()] for values in lists]
 
 
 def plain(value: Any) -> Scalar:

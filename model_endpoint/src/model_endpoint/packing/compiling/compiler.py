@@ -109,9 +109,13 @@ def _leaf(steps: list[Operation], estimator: Any) -> Answering:
 
 def _require_rule(card: Card) -> None:
     """Raise NotCompilableError for a contract that compiled forms have no rule for."""
-    dates = [feature.label for feature in card.features if feature.type == "datetime" and feature.read]
-    if dates:
-        raise NotCompilableError(f"there is no rule for dates, which {dates[0]!r} has")
+    zoned = [
+        feature.label
+        for feature in card.features
+        if feature.type == "datetime" and feature.read and "," in (feature.dtype or "")
+    ]
+    if zoned:
+        raise NotCompilableError(f"there is no rule for dates with a time zone, which {zoned[0]!r} has")
 
 
 def _require_own_rounding(head: Answering, dtype: str) -> None:
