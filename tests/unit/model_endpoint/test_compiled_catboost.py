@@ -162,3 +162,8 @@ NUMBERS, BORDERS, LEAVES, NONE = (
 def test_trees_that_point_outside_are_refused(step: Oblivious, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         step.width(3)
+
+
+def test_trees_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match="another shape"):
+        Oblivious(NUMBERS[0], BORDERS[0], LEAVES, 1.0, np.zeros(1), NONE)

@@ -170,6 +170,16 @@ def test_dicts_of_texts_and_numbers_are_served_by_numpy(sparse: bool, tmp_path: 
     np.testing.assert_allclose(found, fitted.predict_proba(asked), rtol=1e-12)
 
 
+def test_a_key_of_dicts_may_have_the_separator_in_it() -> None:
+    dicts = [{"a=b": "c", "a": "b=c", "n": 2.0}, {"a=b": "d", "a": 7.0, "n": "x"}]
+    fitted = DictVectorizer(sparse=False).fit(dicts)
+    step = OfDicts(["a", "a=b", "n"], list(fitted.feature_names_), "=", False)
+    found = step(objects(["b=c", 7.0], ["c", "d"], [2.0, "x"]))
+    np.testing.assert_array_equal(dense(found), fitted.transform(dicts))  # which adds both up to 2
+    with pytest.raises(ValueError, match="20000 letters"):
+        OfDicts(["a"], ["a" * 20_000], "=", True)
+
+
 def test_dicts_that_no_vectorizer_gets_first_have_no_rule() -> None:
     with pytest.raises(NotCompilableError, match="without a DictVectorizer first"):
         split_dicts(LogisticRegression(), array_card(2))

@@ -10,6 +10,7 @@ from model_endpoint.models.compiled.checks import require
 from model_endpoint.models.compiled.nodes import WIDEST, Step
 from model_endpoint.models.compiled.tables import Sparse, Table, columns_of
 
+LONGEST = 10_000
 Known = tuple[dict[str, int], int | None]
 
 
@@ -27,12 +28,18 @@ class OfDicts(Step):
     _known: list[Known] = field(init=False)
 
     def __post_init__(self) -> None:
-        places = {feature: at for at, feature in enumerate(self.features)}
-        self._known = []
-        for key in self.keys:
-            start = key + self.separator
-            texts = {name.removeprefix(start): at for name, at in places.items() if name.startswith(start)}
-            self._known.append((texts, places.get(key)))
+        numbers = {key: at for at, key in enumerate(self.keys)}
+        self._known = [({}, None) for _ in self.keys]
+        for place, feature in enumerate(self.features):
+            require(len(feature) <= LONGEST, f"the name of a feature has {len(feature)} letters")
+            if feature in numbers:
+                at = numbers[feature]
+                self._known[at] = (self._known[at][0], place)
+            end = feature.find(self.separator)
+            while end >= 0:  # a key may have the separator in it
+                if (key := feature[:end]) in numbers:
+                    self._known[numbers[key]][0][feature[end + len(self.separator) :]] = place
+                end = feature.find(self.separator, end + 1)
 
     def __call__(self, table: Table) -> Table:
         columns = columns_of(table)
@@ -48,15 +55,18 @@ class OfDicts(Step):
                     rows.append(row)
                     places.append(at)
                     values.append(1.0 if isinstance(value, str) else float(value))
+        if not self.sparse:
+            matrix = np.zeros((len(columns[0]), len(self.features)))
+            np.add.at(matrix, (rows, places), values)  # two keys may make one feature
+            return matrix
         order = np.lexsort((places, rows))
-        found = Sparse(
+        return Sparse(
             np.array(rows, dtype=np.int64)[order],
             np.array(places, dtype=np.int64)[order],
             np.array(values, dtype=np.float64)[order],
             len(columns[0]),
             len(self.features),
         )
-        return found if self.sparse else found.dense()
 
     def width(self, columns: int) -> int:
         require(len(self.keys) == columns > 0, "keys of other columns")

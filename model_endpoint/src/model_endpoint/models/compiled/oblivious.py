@@ -39,6 +39,9 @@ class Oblivious(Step):
     _starts: Ints = field(init=False)
 
     def __post_init__(self) -> None:
+        require(
+            self.feature.ndim == self.border.ndim == 2 and self.values.ndim == 3, "trees of another shape"
+        )
         # Filled up to whole bytes with questions whose answer is no.
         more = ((0, 0), (0, -self.feature.shape[1] % BYTE))
         self._asked = np.pad(self.feature, more)
@@ -72,9 +75,7 @@ class Oblivious(Step):
         return sums
 
     def width(self, columns: int) -> int:
-        require(
-            self.feature.ndim == 2 and self.feature.shape == self.border.shape, "borders of other questions"
-        )
+        require(self.feature.shape == self.border.shape, "borders of other questions")
         trees, depth = self.feature.shape
         require(trees and 1 <= depth <= DEEPEST, f"trees of {depth} questions")
         require(
