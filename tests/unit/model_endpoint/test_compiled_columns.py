@@ -164,10 +164,17 @@ def test_dicts_of_texts_and_numbers_are_served_by_numpy(sparse: bool, tmp_path: 
     fitted = make_pipeline(DictVectorizer(sparse=sparse), MaxAbsScaler(), LogisticRegression())
     model = served(fitted.fit(dicts, TARGET > 0), dicts, tmp_path)
     assert model.served_by["kind"] == "numpy pipeline", model.served_by
-    asked = [{"age": 4.0}, {"sex": "neither", "port": "Q", "fare": 0.0}, {"sex": "male", "class": 7}]
+    asked: list[dict[str, Any]] = [
+        {},
+        {"age": 4.0},
+        {"sex": "neither", "port": "Q", "fare": 0.0},
+        {"sex": "male", "class": 7},
+    ]
     columns = rows.from_rows(model.card, asked, "rows")
     found = model.predict(rows.prepare(model.card, columns))["predict_proba"]
     np.testing.assert_allclose(found, fitted.predict_proba(asked), rtol=1e-12)
+    lonely = rows.from_rows(model.card, [{}], "rows")
+    np.testing.assert_allclose(model.predict(rows.prepare(model.card, lonely))["predict_proba"], found[:1])
 
 
 def test_a_key_of_dicts_may_have_the_separator_in_it() -> None:

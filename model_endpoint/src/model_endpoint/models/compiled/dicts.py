@@ -55,18 +55,14 @@ class OfDicts(Step):
                     rows.append(row)
                     places.append(at)
                     values.append(1.0 if isinstance(value, str) else float(value))
+        row_of, place_of = np.array(rows, dtype=np.int64), np.array(places, dtype=np.int64)
+        number = np.array(values, dtype=np.float64)
         if not self.sparse:
             matrix = np.zeros((len(columns[0]), len(self.features)))
-            np.add.at(matrix, (rows, places), values)  # two keys may make one feature
+            np.add.at(matrix, (row_of, place_of), number)  # two keys may make one feature
             return matrix
-        order = np.lexsort((places, rows))
-        return Sparse(
-            np.array(rows, dtype=np.int64)[order],
-            np.array(places, dtype=np.int64)[order],
-            np.array(values, dtype=np.float64)[order],
-            len(columns[0]),
-            len(self.features),
-        )
+        order = np.lexsort((place_of, row_of))
+        return Sparse(row_of[order], place_of[order], number[order], len(columns[0]), len(self.features))
 
     def width(self, columns: int) -> int:
         require(len(self.keys) == columns > 0, "keys of other columns")
