@@ -11,7 +11,7 @@ from model_endpoint.models.compiled.nodes import Head
 from model_endpoint.models.compiled.outliers import Inliers
 from model_endpoint.packing.compiling.common import NotCompilableError, floats, ints, only_labels
 
-MOST_ROWS_A_COLUMN = 600  # among more, scikit-learn's search is faster than to look at all rows
+MOST_ROWS_A_COLUMN = 300  # among more, scikit-learn's search is faster than to look at all rows
 # The other ways to search lose digits, or look at rows in another order.
 TREE = "kd_tree"
 WEIGHTED = {"uniform": False, "distance": True, None: False}
