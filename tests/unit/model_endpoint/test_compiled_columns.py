@@ -29,11 +29,13 @@ from model_endpoint.models.compiled.columns import Chain, Encode, ImputeNumbers,
 from model_endpoint.models.compiled.dicts import OfDicts
 from model_endpoint.models.compiled.tables import dense
 from model_endpoint.models.contract import FRAME as FORM
+from model_endpoint.models.contract import Feature
 from model_endpoint.models.errors import RequestError
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator, compile_head
 from model_endpoint.packing.compiling.dicts import split_dicts
 from model_endpoint.packing.compiling.transformers import compile_transformer
+from model_endpoint.packing.proof_columns import _other
 from unit.model_endpoint.compiled_cases import array_card, objects, people, served
 from unit.model_endpoint.server import SOURCE
 
@@ -147,6 +149,18 @@ def test_dates_are_encoded_and_scaled_by_numpy(encoder: Any, gaps: bool, tmp_pat
     other = pd.DataFrame(asked, columns=frame.columns)
     other["day"] = pd.to_datetime(other["day"], format="ISO8601").astype(frame["day"].dtype)
     np.testing.assert_allclose(found, fitted.predict(other), rtol=1e-12)
+
+
+def test_the_proof_has_dates_that_training_did_not_have() -> None:
+    feature = Feature(
+        "day", "datetime", "2024-01-01T00:00:00", "2024-01-11T00:00:00.5", dtype="datetime64[us]"
+    )
+    generator = np.random.default_rng(0)
+    days = [np.datetime64(_other(feature, ["2024-01-02"], generator)) for _ in range(50)]
+    assert len(set(days)) > 40
+    assert np.datetime64("2023-12-27") <= min(days) < np.datetime64("2024-01-01")
+    assert np.datetime64("2024-01-11") < max(days) <= np.datetime64("2024-01-17")
+    assert _other(replace(feature, dtype="datetime64[us, UTC]"), ["2024-01-02"], generator) == "2024-01-02"
 
 
 def test_dates_with_a_time_zone_have_no_rule() -> None:

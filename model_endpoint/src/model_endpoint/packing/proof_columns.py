@@ -103,4 +103,10 @@ def _other(feature: Feature, cells: list[Any], generator: np.random.Generator) -
         low, high = float(feature.minimum), float(feature.maximum or 0)
         value = generator.uniform(low - (high - low) / 2, high + (high - low) / 2)
         return float(value) if feature.takes == "number" else min(max(int(value), int(low)), int(high))
+    if feature.type == "datetime" and feature.minimum and "," not in (feature.dtype or ""):
+        first, last = (
+            np.datetime64(str(end), "s").astype(np.int64) for end in (feature.minimum, feature.maximum)
+        )
+        second = generator.integers(first - (last - first) // 2, last + (last - first) // 2 + 1)
+        return str(np.datetime64(int(second), "s"))
     return cells[int(generator.integers(len(cells)))]
