@@ -222,7 +222,7 @@ class CallbackModule(AnsiblesOwn):  # type: ignore[misc]  # Ansible has no types
             self._emit(line, constants.COLOR_ERROR)
         changed = {host: stats.changed[host] for host in sorted(stats.changed)}
         color = constants.COLOR_CHANGED if any(changed.values()) else constants.COLOR_OK
-        self._emit(count_line(changed, checking=self._checking), color)
+        self._emit(count_line(changed, checking=self._checking, failed=bool(failed)), color)
 
     def _show_refusal(self, words: str) -> None:
         """Show why preflight has refused the run's options; a playbook of somebody else's has begun a play."""
