@@ -26,7 +26,7 @@ from model_endpoint.models.card import Card
 from model_endpoint.models.contract import ARRAY, Columns, Input
 from model_endpoint.models.model import Models
 
-TOGETHER = 512  # rows that are counted at once
+TOGETHER = 1024  # rows that are counted at once
 FEW = 64  # a request of more rows is counted alone
 SECONDS = 1.0  # the longest that a row waits to be counted
 WINDOW_ROWS = 2000
@@ -83,16 +83,17 @@ class ModelCounts:
 
     def count(self, given: Input, answers: list[Any]) -> None:
         """Count rows, as the predictor got them, and their predictions; few rows wait for `flush`."""
-        with self._lock:
-            if len(answers) > FEW:
-                arrays = given.arrays if isinstance(given, Columns) else given.T
+        if len(answers) > FEW:
+            arrays = given.arrays if isinstance(given, Columns) else given.T
+            with self._lock:
                 self._add([arrays[at] for at in self._at], answers)
-                return
-            # The values alone, since to keep arrays of a row each would cost more than to count them.
-            if self._dtype is not None and not isinstance(given, Columns):
-                self._numbers += given.tobytes()
-            else:
+            return
+        with self._lock:
+            # The values alone wait, since to keep arrays of a row each would cost more than to count them.
+            if self._dtype is None or isinstance(given, Columns):
                 self._cells += self._cells_of(given, len(answers))
+            else:
+                self._numbers += given.tobytes()
             self._answers += answers
             if len(self._answers) >= TOGETHER:
                 self._flush()
