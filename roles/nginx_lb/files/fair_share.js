@@ -7,7 +7,7 @@ const REMEMBERED = 600000; // milliseconds for which is remembered what a client
 const USUAL = 0.2;      // milliseconds for 1,000 bytes, until an endpoint has told
 const UNKNOWN = 1e6;    // bytes of a body whose length is not known before
 const ENDING = 100;     // milliseconds that an endpoint takes to notice, at most: it computes a block to its end
-const TURN = 420;       // milliseconds; the interval in status.conf.j2 is longer, so that a turn's last calls end within it
+const TURN = 850;       // milliseconds; the interval in status.conf.j2 is longer, so that a turn's last calls end within it
 const PAUSE = 20;       // milliseconds
 const REFUSED = 'refused';
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from model_endpoint.web.long_requests import BUSY, LEFT, is_long
+from model_endpoint.web.long_requests import BUSY, LEFT, NICE, is_long
 from model_endpoint.web.threads import SPARE, Threads, spare_threads
 from unit.model_endpoint.server import Server, wait_until
 
@@ -161,7 +161,7 @@ def test_what_is_abandoned_is_computed_no_further(
     assert gate.blocks() - 1 - whole == whole  # so neither of the abandoned ones had a second block
 
 
-def test_a_long_request_tells_its_work(server: Server, gate: Gate) -> None:
+def test_a_long_request_tells_its_work_and_lets_others_come_first(server: Server, gate: Gate) -> None:
     gate.open()
     connection = server.connection()
     connection.request("POST", "/predict", LONG)
@@ -173,6 +173,12 @@ def test_a_long_request_tells_its_work(server: Server, gate: Gate) -> None:
     answer.read()
     assert answer.headers["X-Work"] is None
     connection.close()
+    (worker,) = server.workers()
+    threads = [
+        (thread / "stat").read_text().rsplit(")", 1)[1] for thread in Path(f"/proc/{worker}/task").iterdir()
+    ]
+    nice = [int(fields.split()[16]) for fields in threads]
+    assert nice.count(min(nice) + NICE) == 1
 
 
 def test_an_answer_without_a_body_comes_from_a_thread_that_could_park(

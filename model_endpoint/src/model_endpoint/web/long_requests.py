@@ -6,9 +6,10 @@ waits for the answer: before the model is asked, and between blocks of rows.
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Callable
-from threading import get_ident
+from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident, get_native_id
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 DIGITS = 5
 """The least digits of the length of a long request's body: 10 kB, which are some hundreds of rows."""
+
+NICE = 10  # of the threads that compute long requests: others get ten times as much of a CPU that they share
 
 WORK = "X-Work"
 """The header of a long request's answer with the milliseconds of CPU time that it took. Load balancers share by it."""
@@ -47,11 +50,13 @@ class LongRequests:
 
     def __init__(self, app: Application, service: Service, spare: int) -> None:
         self._app = app
-        self._busy = RequestMiddleware(_refusal("429 TOO MANY REQUESTS", BUSY, ("Retry-After", "1")), service)
-        self._left = RequestMiddleware(_refusal("499 CLIENT CLOSED REQUEST", LEFT), service)
+        most = service.settings.max_body
+        busy = _refusal("429 TOO MANY REQUESTS", BUSY, most, ("Retry-After", "1"))
+        self._busy = RequestMiddleware(busy, service)
+        self._left = RequestMiddleware(_refusal("499 CLIENT CLOSED REQUEST", LEFT, most), service)
         self._abandoned = service.abandoned
         self._threads = Threads(service.settings.threads, spare)
-        self._turns = threading.Semaphore(service.settings.threads)
+        self._computing = ThreadPoolExecutor(service.settings.threads, "long", _yield_to_others)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes] | Parking:
         if is_long(environ):
@@ -65,8 +70,7 @@ class LongRequests:
         if not self._threads.begin_long():
             return self._busy(environ, start)
         try:
-            with self._turns:
-                answer = self._answer_in_turn(environ, start)
+            answer = self._computing.submit(self._answer_in_turn, environ, start).result()
         finally:
             self._threads.end_long()
         return self._leave(environ, answer, start)
@@ -96,6 +100,11 @@ class LongRequests:
         return answer
 
 
+def _yield_to_others() -> None:
+    """Let the container's other threads come first where the CPUs have much to do; a thread can't take this back."""
+    os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)
+
+
 class _Start:
     """A `start_response` that notes the status and whether there is a length, and tells the work since `begun`."""
 
@@ -113,11 +122,13 @@ class _Start:
         return self._start_response(status, headers, exc_info)
 
 
-def _refusal(status: str, message: str, *more: tuple[str, str]) -> Application:
+def _refusal(status: str, message: str, max_body: int, *more: tuple[str, str]) -> Application:
     content = error_body(message)
     headers = [("Content-Type", JSON), ("Content-Length", str(len(content))), *more]
 
-    def refuse(_: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    def refuse(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        # Otherwise the server would close the connection while Nginx still sends, and Nginx would count a failure.
+        environ["wsgi.input"].read(max_body)
         start_response(status, headers)
         return [content]
 
