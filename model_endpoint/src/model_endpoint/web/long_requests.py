@@ -102,7 +102,8 @@ class LongRequests:
 
 def _yield_to_others() -> None:
     """Let the container's other threads come first where the CPUs have much to do; a thread can't take this back."""
-    os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)
+    thread = get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + NICE))
 
 
 class _Start:
