@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -161,11 +161,18 @@ class Load:
     """A load that runs as a process of its own, and what it has recorded so far."""
 
     def __init__(
-        self, urls: Sequence[str], rate: float, seconds: float, answers: Path, authority: Path | None
+        self,
+        urls: Sequence[str],
+        rate: float,
+        seconds: float,
+        answers: Path,
+        authority: Path | None,
+        sender: str = "",
     ) -> None:
         command = [sys.executable, "-P", __file__, *urls, "--answers", str(answers)]
         command += ["--rate", str(rate), "--seconds", str(seconds)]
         command += ["--authority", str(authority)] if authority else []
+        command += ["--sender", sender] if sender else []
         answers.touch()
         self._file = answers
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
@@ -209,15 +216,19 @@ class Load:
 
 @contextmanager
 def under_load(
-    urls: Sequence[str], rate: float = 100, seconds: float = 900, authority: Path | None = None
+    urls: Sequence[str],
+    rate: float = 100,
+    seconds: float = 900,
+    authority: Path | None = None,
+    sender: str = "",
 ) -> Iterator[Load]:
     """Send `rate` predictions a second to the URLs in turn for as long as the block runs.
 
     The block may take no longer than `seconds`: a load that ended before it is an error. `authority` is the file of
-    the certificates that are trusted.
+    the certificates that are trusted, `sender` the address that the requests name as theirs, as a proxy would.
     """
     with TemporaryDirectory(prefix="flotilla-load-") as folder:
-        load = Load(urls, rate, seconds, Path(folder) / "answers", authority)
+        load = Load(urls, rate, seconds, Path(folder) / "answers", authority, sender)
         try:
             load.wait_until_under_way()
             load.during(1)
@@ -264,6 +275,7 @@ async def send(
     seconds: float,
     timeout_seconds: float,
     trust: ssl.SSLContext | bool,
+    headers: Mapping[str, str],
     answers: TextIO,
     end: asyncio.Event,
 ) -> None:
@@ -279,6 +291,7 @@ async def send(
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=trust),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
+            headers=headers,
         ) as session,
         asyncio.TaskGroup() as requests,
     ):
@@ -301,8 +314,11 @@ async def run(arguments: argparse.Namespace) -> None:
 
     loop.add_reader(sys.stdin, input_ended)
     trust = ssl.create_default_context(cafile=arguments.authority) if arguments.authority else True
+    headers = {"X-Forwarded-For": arguments.sender} if arguments.sender else {}
     with arguments.answers.open("w") as answers:
-        await send(arguments.urls, arguments.rate, arguments.seconds, arguments.timeout, trust, answers, end)
+        await send(
+            arguments.urls, arguments.rate, arguments.seconds, arguments.timeout, trust, headers, answers, end
+        )
 
 
 def main() -> None:
@@ -318,6 +334,7 @@ def main() -> None:
         "--timeout", type=float, default=TIMEOUT_SECONDS, help="seconds to wait for an answer"
     )
     parser.add_argument("--authority", help="file of the certificates to trust; default: the machine's")
+    parser.add_argument("--sender", help="the address that the requests name as theirs")
     asyncio.run(run(parser.parse_args()))
 
 
