@@ -7,6 +7,7 @@ size have one body, made before. `attack` runs it beside a test.
 import argparse
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
@@ -14,10 +15,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 SEED = 7
 MOST_SECONDS = 60.0
+ENDPOINT = Path(__file__).parents[2] / "model_endpoint" / "src"
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Attack:
 
     With `rate` as many requests a second are begun, whatever became of those before; without, each connection sends one
     after another, and none for a second after 429 or 503. `senders` are the addresses that the requests come from by
-    their X-Forwarded-For, in turn. With `hang_up` the client leaves as soon as it has sent a body.
+    their X-Forwarded-For, in turn. With `hang_up` the client leaves as soon as it has sent a body. With `paced` it
+    sends at most as many rows and requests at a time, and as few as `flotilla-model score` where answers become slower.
     """
 
     url: str
@@ -37,6 +41,7 @@ class Attack:
     rate: float = 0.0
     requests: int = 100_000
     hang_up: bool = False
+    paced: bool = False
 
 
 @dataclass
@@ -45,6 +50,8 @@ class Outcome:
 
     statuses: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    rows: int = 0
+    """The rows that were predicted."""
 
     def of(self, status: int) -> int:
         """Return how many requests were answered with a status."""
@@ -58,11 +65,9 @@ class Outcome:
 def body(rows: int) -> bytes:
     """Return a request of so many rows for the model of irises, of 62 bytes each."""
     pick = random.Random(SEED)
-    values = [[pick.uniform(1, 8) for _ in range(4)] for _ in range(min(rows, 500))]
-    lines = ",".join("[" + ",".join(f"{value:.12f}" for value in row) + "]" for row in values)
-    whole, rest = divmod(rows, len(values))
-    parts = [lines] * whole + ([",".join(lines.split("],")[:rest]) + "]"] if rest else [])
-    return b'{"model":"iris","instances":[' + ",".join(parts).encode() + b"]}"
+    lines = ["[" + ",".join(f"{pick.uniform(1, 8):.12f}" for _ in range(4)) + "]" for _ in range(500)]
+    chosen = (lines * (rows // len(lines) + 1))[:rows]
+    return b'{"model":"iris","instances":[' + ",".join(chosen).encode() + b"]}"
 
 
 class Client:
@@ -79,7 +84,9 @@ class Client:
     async def run(self) -> None:
         """Send all of it."""
         begun = time.monotonic()
-        if self._attack.rate:
+        if self._attack.paced:
+            await self._at_a_pace()
+        elif self._attack.rate:
             await self._at_a_rate(begun)
         else:
             async with asyncio.TaskGroup() as group:
@@ -97,14 +104,41 @@ class Client:
                     break
                 group.create_task(self._once(number))
 
-    async def _once(self, number: int) -> None:
+    async def _at_a_pace(self) -> None:
+        sys.path.append(str(ENDPOINT))
+        from model_endpoint.packing.scoring.pace import Pace
+
+        pace = Pace(self._attack.connections)
+        pending: set[asyncio.Task[None]] = set()
+
+        async def piece(rows: int, number: int) -> None:
+            begun = time.monotonic()
+            refusals = 0
+            while (status := await self._once(number, body(rows))) in (429, 503):
+                refusals += 1
+                await asyncio.sleep(1)
+                begun = time.monotonic()
+            if status == 200:
+                pace.answered(rows, time.monotonic() - begun, refusals)
+                self.outcome.rows += rows
+
+        for number in self._numbers:
+            while len(pending) >= pace.under_way:
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if time.monotonic() >= self._until:
+                break
+            pending.add(asyncio.create_task(piece(min(pace.rows, self._attack.rows), number)))
+        await asyncio.gather(*pending)
+
+    async def _once(self, number: int, content: bytes = b"") -> int:
         try:
             reader, writer = await asyncio.open_connection(self._host.hostname, self._host.port or 80)
         except OSError:
             self.outcome.count(0)
-            return
-        await self._ask(reader, writer, number)
+            return 0
+        status = await self._ask(reader, writer, number, content)
         writer.close()
+        return status
 
     async def _one_after_another(self) -> None:
         reader, writer = await asyncio.open_connection(self._host.hostname, self._host.port or 80)
@@ -119,15 +153,18 @@ class Client:
                 reader, writer = await asyncio.open_connection(self._host.hostname, self._host.port or 80)
         writer.close()
 
-    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> int:
+    async def _ask(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, content: bytes = b""
+    ) -> int:
+        content = content or self._body
         sender = self._attack.senders[number % len(self._attack.senders)]
         head = (
             f"POST /predict HTTP/1.1\r\nHost: {self._host.hostname}\r\nX-Forwarded-For: {sender}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(self._body)}\r\n\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         status = 0
         try:
-            writer.write(head.encode() + self._body)
+            writer.write(head.encode() + content)
             await writer.drain()
             if self._attack.hang_up:
                 writer.close()
@@ -178,6 +215,7 @@ def main() -> None:
     """Read the attack from the command line, run it and write its outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("attack", help="as JSON")
+    os.nice(10)  # elsewhere, attackers have machines of their own
     wanted = Attack(**json.loads(parser.parse_args().attack))
     assert wanted.seconds <= MOST_SECONDS
     client = Client(wanted)

@@ -82,25 +82,28 @@ def test_a_network_of_many_addresses_takes_little(url: str, record_property: Not
 
 
 def test_two_batch_clients_share_what_is_left(url: str, record_property: Note) -> None:
-    """As two runs of `flotilla-model score` that have more rows than the fleet predicts in this time."""
-    batches = [Attack(url, MANY_ROWS, [sender], SECONDS, connections=8) for sender in (HEAVY, OTHER)]
+    """At the pace of `flotilla-model score`, with more rows than the fleet predicts in this time."""
+    batches = [
+        Attack(url, MANY_ROWS, [sender], SECONDS, connections=8, paced=True) for sender in (HEAVY, OTHER)
+    ]
     record, outcomes = beside(url, *batches)
     noted(record, outcomes, record_property)
     record.assert_nothing_lost()
     assert record.quantile(0.99) < 0.1
-    answered = [outcome.of(200) for outcome in outcomes]
-    assert min(answered) >= 0.4 * sum(answered)
+    rows = [outcome.rows for outcome in outcomes]
+    record_property("rows", rows)
+    assert min(rows) >= 0.4 * sum(rows)
 
 
 def test_one_batch_client_alone_has_the_whole_fleet(url: str, record_property: Note) -> None:
     def answered_a_second(senders: list[str]) -> float:
-        with attack(Attack(url, MANY_ROWS, senders, 6, connections=8)) as running:
+        with attack(Attack(url, MANY_ROWS, senders, 4, connections=8)) as running:
             outcome = running.outcome()
         assert outcome.statuses.keys() <= {"200", "429"}
         return outcome.of(200) / outcome.seconds
 
-    alone = [answered_a_second([HEAVY])]
-    whole = answered_a_second(NETWORKS)
-    alone.append(answered_a_second([HEAVY]))
-    record_property("share", round(max(alone) / whole, 2))
-    assert max(alone) >= 0.9 * whole
+    # In turn, and the best of three, since the machine does more besides at one time than at another.
+    rates = [(answered_a_second([HEAVY]), answered_a_second(NETWORKS)) for _ in range(3)]
+    alone, together = (max(times) for times in zip(*rates, strict=True))
+    record_property("share", round(alone / together, 2))
+    assert alone >= 0.9 * together
