@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -147,6 +148,11 @@ class Endpoint(ThreadingHTTPServer):
     def __init__(self, folder: Path, port: int) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.headers: list[Mapping[str, str]] = []
+        self.answers = threading.Event()  # cleared, it lets every request wait
+        self.answers.set()
+        self.work = ""  # what a long request's answer says of its work
+        self.abandoned: list[str] = []  # the keys of requests whose clients have left
+        self.abandoned_status = 200
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "endpoint" / "server.pem")
         context.load_verify_locations(folder / "endpoint" / "clients.crt")
@@ -163,9 +169,17 @@ class _Handler(BaseHTTPRequestHandler):
     server: Endpoint
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.headers.append(dict(self.headers.items()))
-        self.send_response(200)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status = 200
+        if self.path == "/abandoned":
+            self.server.abandoned += body.decode().split()
+            status = self.server.abandoned_status
+        else:
+            self.server.headers.append(dict(self.headers.items()))
+            self.server.answers.wait()
+        self.send_response(status)
+        if self.server.work:
+            self.send_header("X-Work", self.server.work)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(ANSWER)))
         self.end_headers()
@@ -246,6 +260,9 @@ class Nginx:
             "/var/log/nginx": f"{self._folder}/log",
             "/run/nginx": f"{self._folder}/run",
         }
+        for script in re.findall(r"/etc/nginx/(scripts/[^;]+);", configuration):
+            (self._folder / "etc" / "scripts").mkdir(exist_ok=True)
+            (self._folder / "etc" / script).write_text((ROLE / "files" / "fair_share.js").read_text())
         for place, here in places.items():
             configuration = configuration.replace(place, here)
         # As root, Nginx would look for Debian's www-data.

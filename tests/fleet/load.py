@@ -179,12 +179,14 @@ class Load:
         folder: Path,
         authority: Path | None,
         questions: Sequence[Question],
+        sender: str = "",
     ) -> None:
         answers, asked = folder / "answers", folder / "questions"
         asked.write_text(json.dumps([asdict(question) for question in questions]))
         command = [sys.executable, "-P", __file__, *urls, "--answers", str(answers)]
         command += ["--questions", str(asked), "--rate", str(rate), "--seconds", str(seconds)]
         command += ["--authority", str(authority)] if authority else []
+        command += ["--sender", sender] if sender else []
         answers.touch()
         self._file = answers
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
@@ -233,14 +235,15 @@ def under_load(
     seconds: float = 900,
     authority: Path | None = None,
     questions: Sequence[Question] = (IRIS,),
+    sender: str = "",
 ) -> Iterator[Load]:
     """Send `rate` predictions a second for as long as the block runs: each question in turn, to each URL in turn.
 
     The block may take no longer than `seconds`: a load that ended before it is an error. `authority` is the file of
-    the certificates that are trusted.
+    the certificates that are trusted, `sender` the address that the requests name as theirs, as a proxy would.
     """
     with TemporaryDirectory(prefix="flotilla-load-") as folder:
-        load = Load(urls, rate, seconds, Path(folder), authority, questions)
+        load = Load(urls, rate, seconds, Path(folder), authority, questions, sender)
         try:
             load.wait_until_under_way()
             load.during(1)
@@ -289,6 +292,7 @@ async def send(
     seconds: float,
     timeout_seconds: float,
     trust: ssl.SSLContext | bool,
+    headers: Mapping[str, str],
     answers: TextIO,
     end: asyncio.Event,
 ) -> None:
@@ -304,6 +308,7 @@ async def send(
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=trust),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
+            headers=headers,
         ) as session,
         asyncio.TaskGroup() as requests,
     ):
@@ -328,6 +333,7 @@ async def run(arguments: argparse.Namespace) -> None:
 
     loop.add_reader(sys.stdin, input_ended)
     trust = ssl.create_default_context(cafile=arguments.authority) if arguments.authority else True
+    headers = {"X-Forwarded-For": arguments.sender} if arguments.sender else {}
     questions = [IRIS]
     if arguments.questions:
         questions = [Question(**question) for question in json.loads(arguments.questions.read_text())]
@@ -339,6 +345,7 @@ async def run(arguments: argparse.Namespace) -> None:
             arguments.seconds,
             arguments.timeout,
             trust,
+            headers,
             answers,
             end,
         )
@@ -358,6 +365,7 @@ def main() -> None:
         "--timeout", type=float, default=TIMEOUT_SECONDS, help="seconds to wait for an answer"
     )
     parser.add_argument("--authority", help="file of the certificates to trust; default: the machine's")
+    parser.add_argument("--sender", help="the address that the requests name as theirs")
     asyncio.run(run(parser.parse_args()))
 
 

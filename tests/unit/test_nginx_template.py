@@ -121,7 +121,7 @@ def render_play() -> dict[str, Any]:
         "image": "{{ __nginx_lb_image }}",
         "file": wanted["ansible.builtin.set_fact"]["nginx_lb_wanted"]["configuration"],
         "current": "{{ __nginx_lb_current }}",
-        "files_left": "{{ __nginx_lb_frontend_files_left }}",
+        "files_left": "{{ __nginx_lb_files_left }}",
     }
     return {
         "name": "Render the configurations",

@@ -5,6 +5,7 @@ The parent loads the models, watches the certificates, and has granian fork and 
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import multiprocessing.util
 import os
@@ -13,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
@@ -22,19 +23,28 @@ from model_endpoint.drift.counts import ValueCounts
 from model_endpoint.models import model
 from model_endpoint.models.errors import BundleError, GoldenAnswerError
 from model_endpoint.runtime import tls
+from model_endpoint.runtime.abandoned import Abandoned
 from model_endpoint.runtime.metrics import Metrics
 from model_endpoint.runtime.request_log import RequestLog
 from model_endpoint.runtime.settings import SettingError, Settings
 from model_endpoint.runtime.worker_socket import WorkerSocket
 from model_endpoint.web.app import create_app
+from model_endpoint.web.long_requests import LongRequests
+from model_endpoint.web.middleware import RequestMiddleware
 from model_endpoint.web.service import Service
+from model_endpoint.web.threads import spare_threads
 
 DRAIN_SECONDS = 30  # how long a worker may take to finish its requests in flight
 RESPAWN_SECONDS = 3.5  # from the start of a worker's successor until the worker is told to end
 
 
 def load_worker(
-    settings: Settings, models: model.Models, metrics: Metrics, value_counts: ValueCounts
+    settings: Settings,
+    models: model.Models,
+    metrics: Metrics,
+    value_counts: ValueCounts,
+    abandoned: Abandoned,
+    spare: int,
 ) -> Callable[..., Any]:
     """Make a forked worker ready and return its WSGI application; granian listens only after that.
 
@@ -60,9 +70,10 @@ def load_worker(
     multiprocessing.util.Finalize(None, request_log.stop, exitpriority=0)
     value_counts.start(worker)
     multiprocessing.util.Finalize(None, value_counts.stop, exitpriority=0)
-    app = create_app(Service(settings, models, metrics, request_log, value_counts))
+    service = Service(settings, models, metrics, request_log, value_counts, abandoned)
+    app = create_app(service)
     WorkerSocket(app, settings, worker, certificates).open()
-    return app
+    return LongRequests(cast(RequestMiddleware, app.wsgi_app), service, spare)
 
 
 def limit_rows(models: model.Models, limits: Mapping[str, int]) -> None:
@@ -87,7 +98,12 @@ def main() -> int:
     except (BundleError, SettingError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    metrics = Metrics(models, settings.max_workers)
+    spare = spare_threads(settings.workers, settings.threads)
+    # Granian warns of threads that compete for the interpreter; these don't.
+    logging.getLogger("_granian").addFilter(
+        lambda record: "which seems quite high" not in record.getMessage()
+    )
+    metrics, abandoned = Metrics(models, settings.max_workers), Abandoned()
     # Forked workers share the memory of the models loaded above, and start at once.
     multiprocessing.set_start_method("fork", force=True)
     # Until granian sets a worker's own handler, the handler inherited from the parent would swallow a SIGTERM.
@@ -99,7 +115,7 @@ def main() -> int:
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         workers=settings.workers,
-        blocking_threads=settings.threads,
+        blocking_threads=settings.threads + spare,
         respawn_failed_workers=True,
         respawn_interval=RESPAWN_SECONDS,
         workers_kill_timeout=DRAIN_SECONDS,
@@ -112,7 +128,8 @@ def main() -> int:
     if folder := settings.tls:
         server.on_startup(lambda: tls.watch(folder))
     server.serve(
-        target_loader=lambda: load_worker(settings, models, metrics, value_counts), wrap_loader=False
+        target_loader=lambda: load_worker(settings, models, metrics, value_counts, abandoned, spare),
+        wrap_loader=False,
     )
     return 0
 

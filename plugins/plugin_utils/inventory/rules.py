@@ -266,6 +266,7 @@ RULES: Mapping[str, Rule] = {
     "nginx_lb_burst": _count,
     "nginx_lb_client_connections": _zero_or_more,
     "nginx_lb_client_timeout": _count,
+    "nginx_lb_long_work": _zero_or_more,
     "nginx_lb_operators": _networks,
     "nginx_lb_port": _any_port,
     "nginx_lb_quotas": _quotas,

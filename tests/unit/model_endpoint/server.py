@@ -29,7 +29,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 20, pause: float = 0.0
 
 
 class Server:
-    """One running server of two workers."""
+    """One running server, of two workers unless FLOTILLA_WORKERS says otherwise."""
 
     def __init__(self, served: Path, *command: str, **environ: str) -> None:
         self.served = served
@@ -58,9 +58,9 @@ class Server:
             content = answer.read()
         return answer.status, json.loads(content) if content[:1] == b"{" else content.decode()
 
-    def wait(self) -> None:
-        """Return when both workers listen and the server is ready."""
-        wait_until(lambda: self._listening() == 2 and self._ready(), START_SECONDS)
+    def wait(self, workers: int = 2) -> None:
+        """Return when all workers listen and the server is ready."""
+        wait_until(lambda: self._listening() == workers and self._ready(), START_SECONDS)
 
     def _listening(self) -> int:
         """The number of sockets that listen on the port; each worker has one."""

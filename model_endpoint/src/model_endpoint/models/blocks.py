@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection
 from time import perf_counter
 
 import numpy as np
@@ -17,14 +18,26 @@ SECONDS = 0.05
 GAIN = 0.8
 
 
+class Between(threading.local):
+    """What a thread does between two blocks: `look` may raise, so that no further block is computed."""
+
+    look: Callable[[], None] | None = None
+
+
+between = Between()
+
+
 def answer_in_blocks(
     predictor: Predictor, given: Input, probabilities: bool, more: Collection[str]
 ) -> Outputs:
-    """What the predictor answers to `given` as one call. Raises what it raises, with rows counted from the first."""
+    """What the predictor answers to `given` as one call. Raises what it raises, with rows counted from the first,
+    and what is raised between blocks."""
     parts: list[Outputs] = []
     most = max(FIRST_ROWS, MOST_VALUES // _width(given))
     start, size, per_row = 0, FIRST_ROWS, float("inf")
     while start < len(given):
+        if start and between.look:
+            between.look()
         rows = slice(start, min(start + size, len(given)))
         block = given.take(rows) if isinstance(given, Columns) else given[rows]
         begun = perf_counter()

@@ -78,6 +78,12 @@ def _add_protocol(app: Flask, service: Service) -> None:
         model = find(models, name, version)
         return _reply(v2.infer(model, _body(), request.headers.get("Inference-Header-Content-Length")))
 
+    # Load balancers name the keys of requests whose clients have left, one a line. Clients can't reach this route.
+    @app.post("/abandoned")
+    def abandoned() -> Response:
+        service.abandoned.add(request.get_data().decode("ascii", "replace").split())
+        return _json({})
+
     @app.post("/v2/repository/index")
     def repository_index() -> Response:
         return _json(v2.repository_index(models, _body()))

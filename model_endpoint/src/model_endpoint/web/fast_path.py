@@ -26,6 +26,7 @@ PHRASES = {
     400: "400 BAD REQUEST",
     404: "404 NOT FOUND",
     413: "413 REQUEST ENTITY TOO LARGE",
+    499: "499 CLIENT CLOSED REQUEST",
     500: "500 INTERNAL SERVER ERROR",
 }
 log = logging.getLogger(__name__)

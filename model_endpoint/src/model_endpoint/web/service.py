@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model_endpoint.drift.counts import ValueCounts
 from model_endpoint.models.model import Models
+from model_endpoint.runtime.abandoned import Abandoned
 from model_endpoint.runtime.metrics import Metrics
 from model_endpoint.runtime.request_log import RequestLog
 from model_endpoint.runtime.settings import Settings
@@ -13,10 +14,11 @@ from model_endpoint.runtime.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The settings, models, counters and log that a worker serves with."""
+    """The settings, models, counters and log that a worker serves with, and which requests are abandoned."""
 
     settings: Settings
     models: Models
     metrics: Metrics
     request_log: RequestLog
     value_counts: ValueCounts
+    abandoned: Abandoned = field(default_factory=Abandoned)
