@@ -56,3 +56,43 @@ def test_a_proof_finds_a_tie_on_a_threshold_that_goes_the_wrong_way(monkeypatch:
     head._threshold = np.nextafter(head._threshold, -np.inf)  # `<` where scikit-learn has `<=`
     with pytest.raises(NotCompilableError, match="edge rows"):
         proof_of(forest, candidate, CANCER.data)
+
+
+class WrongAlone:
+    """Scikit-learn's answers, apart from one single row: the one that comes after so many others."""
+
+    def __init__(self, estimator: Any, after: int) -> None:
+        self._predict = SklearnPredictor(estimator)
+        self._left = after
+
+    def __call__(self, rows: Any, probabilities: bool = True) -> Any:
+        outputs = self._predict(rows)
+        self._left -= len(rows) == 1
+        if self._left < 0:
+            outputs["predict"] = np.array(["nothing"])
+        return outputs
+
+
+def test_a_proof_finds_a_row_that_is_answered_wrong_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "ALONE_ROWS", 2)
+    model = LogisticRegression(max_iter=5000).fit(IRIS.data, NAMES)
+    for after in (1, proof.SINGLE_ROWS - 1):
+        with pytest.raises(NotCompilableError, match="predict differs for 1 of 1 single rows"):
+            proof_of(model, WrongAlone(model, after), IRIS.data)
+
+
+def test_the_estimator_is_asked_for_a_row_alone_only_where_that_can_tell_more() -> None:
+    asked: list[int] = []
+    forest = RandomForestClassifier(n_estimators=3, random_state=0).fit(IRIS.data, NAMES)
+
+    class Counting(SklearnPredictor):
+        def __call__(self, rows: Any, *more: Any) -> Any:
+            asked.append(len(rows))
+            return super().__call__(rows, *more)
+
+    comparison = proof.Comparison(Counting(forest), compile_estimator(forest), [])
+    singles = [(row[np.newaxis], str(row)) for row in IRIS.data]
+    comparison.add_singles(IRIS.data, singles)
+    assert asked == [len(singles), *[1] * proof.ALONE_ROWS]
+    assert comparison.compared == len(singles)
+    assert comparison.same_bits

@@ -29,6 +29,7 @@ from typing import Any, Unpack
 
 import numpy as np
 import yaml
+from threadpoolctl import threadpool_limits
 
 from model_endpoint.drift import distribution
 from model_endpoint.models import rows as contract_rows
@@ -179,8 +180,11 @@ def _named(directory: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what libraries warn of while they are asked odd questions."""
-    with warnings.catch_warnings():
+    """Silence what libraries warn of while they are asked odd questions, and have them use one thread.
+
+    With few rows, threads cost several times what they save.
+    """
+    with warnings.catch_warnings(), threadpool_limits(limits=1):
         warnings.simplefilter("ignore")
         yield
 

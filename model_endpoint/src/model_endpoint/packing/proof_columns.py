@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from model_endpoint.models import rows as contract_rows
 from model_endpoint.models.card import Card
@@ -41,14 +42,15 @@ def prove_columns(
     singles = [*rows[: proof.SINGLE_ROWS], *random[: proof.SINGLE_ROWS // 2]]
     batches = [("verification", rows)]
     batches += [("random", random[at : at + BATCH]) for at in range(0, len(random), BATCH)]
-    batches += [("single", [row]) for row in singles]
     comparison = Comparison(reference, candidate, more)
 
-    def add(label: str, batch: list[Any]) -> bool:
-        given = contract_rows.prepare(card, contract_rows.from_rows(card, batch, "rows"))
-        return comparison.add(label, given, str(batch[0])[:200])
+    def prepared(batch: list[Any]) -> Any:
+        return contract_rows.prepare(card, contract_rows.from_rows(card, batch, "rows"))
 
-    with warnings.catch_warnings():
+    def add(label: str, batch: list[Any]) -> bool:
+        return comparison.add(label, prepared(batch), str(batch[0])[:200])
+
+    with warnings.catch_warnings(), threadpool_limits(limits=1):
         # Of values that training did not have, which are part of the comparison.
         warnings.simplefilter("ignore")
         for label, batch in batches:
@@ -56,6 +58,7 @@ def prove_columns(
                 # One row that is refused hides the answers to the others.
                 for row in batch[: proof.SINGLE_ROWS]:
                     add(label, [row])
+        comparison.add_singles(prepared(singles), [(prepared([row]), str(row)[:200]) for row in singles])
     if not comparison.compared:
         raise NotCompilableError("scikit-learn refuses every row of the proof")
     return Proof(len(rows), len(random), 0, len(singles), comparison.worst, comparison.same_bits)
