@@ -31,12 +31,12 @@ CASES = {"iris, 4 columns": "iris", "forest, 30 columns": "breast_cancer"}
 ROW_LIMITS = {4: 2.0, 30: 8.0}  # microseconds by columns
 COLUMNS = 10
 TRAININGS = (150, 500, 1_000, 10_000)
-MODELS = 10  # that are simulated for a month
-RATES = (1, 10)  # rows a second
-SHIFTS = 20
+MODELS = 4  # that are simulated for a month
+RATES = (1,)  # rows a second
+SHIFTS = 10
 SECONDS = 2.0
 NEVER = 99_999
-LEAST_TRAINING = 500  # rows; with fewer, chance shifts a sample by as much
+LEAST_TRAINING = 1000  # rows; with fewer, chance shifts a sample by as much
 
 
 def row_microseconds(columns: int) -> float:

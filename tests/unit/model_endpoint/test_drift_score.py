@@ -27,7 +27,7 @@ def test_a_month_without_drift_has_no_alarm(training: int) -> None:
             assert not found.drift
 
 
-@pytest.mark.parametrize("training", [500, 1000, 20_000])
+@pytest.mark.parametrize("training", [1000, 20_000])
 def test_a_shift_of_half_a_standard_deviation_in_one_of_ten_columns_is_seen_within_2000_rows(
     training: int,
 ) -> None:
