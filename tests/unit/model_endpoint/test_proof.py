@@ -86,9 +86,9 @@ def test_the_estimator_is_asked_for_a_row_alone_only_where_that_can_tell_more() 
     forest = RandomForestClassifier(n_estimators=3, random_state=0).fit(IRIS.data, NAMES)
 
     class Counting(SklearnPredictor):
-        def __call__(self, rows: Any, *more: Any) -> Any:
+        def __call__(self, rows: Any, probabilities: bool = True, more: Any = ()) -> Any:
             asked.append(len(rows))
-            return super().__call__(rows, *more)
+            return super().__call__(rows, probabilities, more)
 
     comparison = proof.Comparison(Counting(forest), compile_estimator(forest), [])
     singles = [(row[np.newaxis], str(row)) for row in IRIS.data]
