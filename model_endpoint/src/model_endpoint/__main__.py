@@ -19,6 +19,7 @@ from typing import Any, cast
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
+from model_endpoint.drift.counts import ValueCounts
 from model_endpoint.models import model
 from model_endpoint.models.errors import BundleError, GoldenAnswerError
 from model_endpoint.runtime import tls
@@ -38,7 +39,12 @@ RESPAWN_SECONDS = 3.5  # from the start of a worker's successor until the worker
 
 
 def load_worker(
-    settings: Settings, models: model.Models, metrics: Metrics, abandoned: Abandoned, spare: int
+    settings: Settings,
+    models: model.Models,
+    metrics: Metrics,
+    value_counts: ValueCounts,
+    abandoned: Abandoned,
+    spare: int,
 ) -> Callable[..., Any]:
     """Make a forked worker ready and return its WSGI application; granian listens only after that.
 
@@ -62,7 +68,9 @@ def load_worker(
     request_log = RequestLog(settings, worker)
     request_log.start()
     multiprocessing.util.Finalize(None, request_log.stop, exitpriority=0)
-    service = Service(settings, models, metrics, request_log, abandoned)
+    value_counts.start(worker)
+    multiprocessing.util.Finalize(None, value_counts.stop, exitpriority=0)
+    service = Service(settings, models, metrics, request_log, value_counts, abandoned)
     app = create_app(service)
     WorkerSocket(app, settings, worker, certificates).open()
     return LongRequests(cast(RequestMiddleware, app.wsgi_app), service, spare)
@@ -84,6 +92,7 @@ def main() -> int:
         settings = Settings.from_environment()
         models = model.load(settings.models)
         limit_rows(models, settings.row_limits)
+        value_counts = ValueCounts.of(models, settings.models, settings.max_workers)
         if settings.tls:
             tls.check(settings.tls)
     except (BundleError, SettingError) as error:
@@ -119,7 +128,8 @@ def main() -> int:
     if folder := settings.tls:
         server.on_startup(lambda: tls.watch(folder))
     server.serve(
-        target_loader=lambda: load_worker(settings, models, metrics, abandoned, spare), wrap_loader=False
+        target_loader=lambda: load_worker(settings, models, metrics, value_counts, abandoned, spare),
+        wrap_loader=False,
     )
     return 0
 

@@ -9,6 +9,7 @@ A bundle is a folder with these files:
     rows.npy               verification rows of a model of plain numbers, of shape (n, features)
     verification.json.gz   those of any other model, as a request has them, with the estimator's own answers
     golden.json            requests with the answers they must get
+    distribution.json      how the training data and the answers to it spread, to measure drift; it may be deleted
 
 A running endpoint reads what `model_endpoint.packing.image` makes of it.
 """
@@ -29,6 +30,7 @@ from typing import Any, Unpack
 import numpy as np
 import yaml
 
+from model_endpoint.drift import distribution
 from model_endpoint.models import rows as contract_rows
 from model_endpoint.models import stored
 from model_endpoint.models.card import FURTHER, Card
@@ -38,8 +40,8 @@ from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
 from model_endpoint.models.model import Model
 from model_endpoint.models.predictor import Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
+from model_endpoint.packing import binning, questions, storing, training_data
 from model_endpoint.packing import code as own_code
-from model_endpoint.packing import questions, storing, training_data
 from model_endpoint.packing.answers import classes_of, outputs_of
 from model_endpoint.packing.compiling.common import stripped
 from model_endpoint.packing.compiling.compiler import compile_estimator
@@ -108,6 +110,8 @@ def pack(
         rows, answers = _verified(estimator, dump, card, verified, asked)
         golden = _golden(estimator, found.verification, card, asked)
         _write(directory, card, dump, rows, answers, golden)
+        if options.get("drift", True):
+            binning.write(directory, estimator, found.source, card, asked, tell)
     return card
 
 
@@ -286,6 +290,7 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
         )
     estimator = _load(directory, card, dump, trust)
     rows, answers = _read_rows(directory, card, estimator)
+    distribution.read(directory, card)
     try:
         golden: list[GoldenRequest] = json.loads((directory / GOLDEN_FILE).read_text())
         Model(card, {"kind": stored.kind_of(card.stored_as)}, predictor_of(estimator, card), golden).verify(

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from model_endpoint.drift.distribution import DISTRIBUTION_FILE
 from model_endpoint.models.card import FURTHER, METADATA_FILE
 from model_endpoint.models.contract import ARRAY, Feature
 from model_endpoint.models.errors import BundleError
@@ -79,7 +80,9 @@ def _build_one(directory: Path, target: Path, trust: Trust) -> str:
     target.mkdir(parents=True)
     predictor = _compile(source, target)
     (target / METADATA_FILE).write_text(json.dumps({"card": source.card.values(), "predictor": predictor}))
-    shutil.copy(directory / GOLDEN_FILE, target)
+    for name in (GOLDEN_FILE, DISTRIBUTION_FILE):
+        if (directory / name).exists():
+            shutil.copy(directory / name, target)
     model = load_one(target)
     rehearse(model, source.rows, source.answers)
     print(f"{source.card.name} {source.card.version}: {json.dumps(predictor)}")  # noqa: T201

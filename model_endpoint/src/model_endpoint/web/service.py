@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from model_endpoint.drift.counts import ValueCounts
 from model_endpoint.models.model import Models
 from model_endpoint.runtime.abandoned import Abandoned
 from model_endpoint.runtime.metrics import Metrics
@@ -19,4 +20,5 @@ class Service:
     models: Models
     metrics: Metrics
     request_log: RequestLog
+    value_counts: ValueCounts
     abandoned: Abandoned = field(default_factory=Abandoned)
