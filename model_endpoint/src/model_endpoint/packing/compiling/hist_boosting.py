@@ -43,7 +43,12 @@ def _code_categories(estimator: Any, columns: ColumnsBuilder) -> NDArray[np.intp
     preprocessor = getattr(estimator, "_preprocessor", None)
     if estimator.is_categorical_ is None:
         return np.arange(width)
-    if preprocessor is None:  # before scikit-learn 1.4 a category was its own code
+    if (
+        preprocessor is None
+    ):  # before scikit-learn 1.4 a category was its own code, and any other counted as missing
+        for column in np.flatnonzero(estimator.is_categorical_):
+            known = np.asarray(estimator._bin_mapper.bin_thresholds_[column], dtype=np.float64)
+            columns.coded(int(column), known, known)
         return np.arange(width)
     at = np.flatnonzero(preprocessor.transformers_[0][2])
     for column, known in zip(at, preprocessor.named_transformers_["encoder"].categories_, strict=True):
