@@ -109,6 +109,11 @@ bench-kept: .venv/test ## Count the requests that clients lose on kept connectio
 	tools/debian_packages.sh mmdebstrap
 	PYTHONPATH=tests:.collections python bench/kept.py
 
+.PHONY: bench-drift
+bench-drift: .venv/test ## Measure what drift costs, and simulate how well it is told from chance
+	tools/debian_packages.sh wrk
+	PYTHONPATH=model_endpoint/src:tests python bench/drift.py
+
 .PHONY: lock
 lock: .venv/test ## Lock the requirements anew
 	tools/lock.sh

@@ -104,7 +104,6 @@ class CallbackModule(AnsiblesOwn):  # type: ignore[misc]  # Ansible has no types
         super().__init__()
         self._terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._progress = Progress(every_tick=self._terminal)
-        self._ticker = Ticker(self._progress, self._say_progress)
         self._step = ""
         self._began = 0.0
         self._worked = self._titled = self._checking = False
@@ -115,6 +114,8 @@ class CallbackModule(AnsiblesOwn):  # type: ignore[misc]  # Ansible has no types
     @unless_verbose
     def v2_playbook_on_start(self, playbook: Any) -> None:  # noqa: ARG002
         self._checking = bool(context.CLIARGS.get("check"))
+        # A command may name several playbooks; each begins and ends by itself.
+        self._ticker = Ticker(self._progress, self._say_progress)
         self._ticker.start()
         if refusal := refused_options(constants.DEFAULT_STRATEGY):
             # Ansible ends such a run by an error of its own, after which it asks no callback.
@@ -125,7 +126,6 @@ class CallbackModule(AnsiblesOwn):  # type: ignore[misc]  # Ansible has no types
         self._end_step()
         self._play = play
         self._step, self._began = play.get_name().strip(), time.monotonic()
-        self._worked = self._titled = False
         self._hosts.clear()
 
     @unless_verbose
@@ -222,11 +222,11 @@ class CallbackModule(AnsiblesOwn):  # type: ignore[misc]  # Ansible has no types
             self._emit(line, constants.COLOR_ERROR)
         changed = {host: stats.changed[host] for host in sorted(stats.changed)}
         color = constants.COLOR_CHANGED if any(changed.values()) else constants.COLOR_OK
-        self._emit(count_line(changed, checking=self._checking), color)
+        self._emit(count_line(changed, checking=self._checking, failed=bool(failed)), color)
 
     def _show_refusal(self, words: str) -> None:
         """Show why preflight has refused the run's options; a playbook of somebody else's has begun a play."""
-        if not self._step:
+        if self._play is None:
             where = "the controller", "Check the inventory", "Check the options of the command line"
             for line in failure_summary([Failure(*where, words, own=True)]):
                 self._emit(line, constants.COLOR_ERROR)
@@ -245,6 +245,7 @@ class CallbackModule(AnsiblesOwn):  # type: ignore[misc]  # Ansible has no types
         if self._titled and long:
             self._emit(step_line(f"{INDENT}ended after", seconds))
         self._changes = []
+        self._step, self._worked, self._titled = "", False, False
 
     def _fail(self, result: Any, *, unreachable: bool = False, ignored: bool = False) -> None:
         hidden = bool(result.task_fields.get("no_log"))

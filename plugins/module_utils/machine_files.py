@@ -108,3 +108,21 @@ def os_release(path: pathlib.Path = OS_RELEASE) -> dict[str, str]:
 def distribution(release: Mapping[str, str]) -> str:
     """Return the distribution and its version, "debian-13" for one, from the entries of /etc/os-release."""
     return f"{release.get('ID', 'linux')}-{release.get('VERSION_ID', '')}".rstrip("-")
+
+
+def unsupported(system: str, architecture: str) -> str:
+    """Say why a machine of this kind can't be in a fleet, and what to do; "" where it can.
+
+    `system` and `architecture` are what the kernel calls itself and the processor, as `uname` shows them.
+    """
+    if system != "Linux":
+        return (
+            f"The machine runs {system}, and Flotilla deploys to Linux machines alone: name Linux machines in an "
+            "inventory, and run ansible-playbook site.yml -i INVENTORY from here"
+        )
+    if architecture != "x86_64":
+        return (
+            f"The machine's architecture is {architecture}, and Flotilla's images are made for x86_64 alone: take "
+            "its hosts out of the inventory"
+        )
+    return ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import pathlib
+import platform
 import socket
 import ssl
 import time
@@ -35,6 +36,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files impor
     fleet_state,
     link_targets,
     os_release,
+    unsupported,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.nginx_status import (
     ANSWER_TIMEOUT,
@@ -351,6 +353,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    if refusal := unsupported(platform.system(), platform.machine()):
+        module.fail_json(msg=refusal)
     packages = module.params["packages"]
     listing = "--show", "--showformat", "${Package} ${db:Status-Abbrev}\n"
     try:

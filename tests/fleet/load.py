@@ -1,4 +1,4 @@
-"""A load of predictions that counts every lost or wrong answer: `load.py URL... --answers FILE`.
+"""A load of predictions that counts every lost or wrong answer: `load.py URL... --answers FILE [--questions FILE]`.
 
 Open loop: requests are sent when they are due, however long others take, over kept-alive connections. No
 request is sent twice. It is bounded in count and time, and ends early when its standard input does, so it never
@@ -14,13 +14,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TextIO
+from typing import Any, TextIO
 
 import aiohttp
 
@@ -33,6 +33,17 @@ TIMEOUT_SECONDS = 15.0
 # meets its end.
 IDLE_SECONDS = 5.0
 LISTED = 5
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prediction to ask for, and the right answer to it."""
+
+    prediction: Mapping[str, Any]
+    right: Sequence[Any]
+
+
+IRIS = Question(PREDICTION, RIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +172,18 @@ class Load:
     """A load that runs as a process of its own, and what it has recorded so far."""
 
     def __init__(
-        self, urls: Sequence[str], rate: float, seconds: float, answers: Path, authority: Path | None
+        self,
+        urls: Sequence[str],
+        rate: float,
+        seconds: float,
+        folder: Path,
+        authority: Path | None,
+        questions: Sequence[Question],
     ) -> None:
+        answers, asked = folder / "answers", folder / "questions"
+        asked.write_text(json.dumps([asdict(question) for question in questions]))
         command = [sys.executable, "-P", __file__, *urls, "--answers", str(answers)]
-        command += ["--rate", str(rate), "--seconds", str(seconds)]
+        command += ["--questions", str(asked), "--rate", str(rate), "--seconds", str(seconds)]
         command += ["--authority", str(authority)] if authority else []
         answers.touch()
         self._file = answers
@@ -209,15 +228,19 @@ class Load:
 
 @contextmanager
 def under_load(
-    urls: Sequence[str], rate: float = 100, seconds: float = 900, authority: Path | None = None
+    urls: Sequence[str],
+    rate: float = 100,
+    seconds: float = 900,
+    authority: Path | None = None,
+    questions: Sequence[Question] = (IRIS,),
 ) -> Iterator[Load]:
-    """Send `rate` predictions a second to the URLs in turn for as long as the block runs.
+    """Send `rate` predictions a second for as long as the block runs: each question in turn, to each URL in turn.
 
     The block may take no longer than `seconds`: a load that ended before it is an error. `authority` is the file of
     the certificates that are trusted.
     """
     with TemporaryDirectory(prefix="flotilla-load-") as folder:
-        load = Load(urls, rate, seconds, Path(folder) / "answers", authority)
+        load = Load(urls, rate, seconds, Path(folder), authority, questions)
         try:
             load.wait_until_under_way()
             load.during(1)
@@ -227,7 +250,7 @@ def under_load(
             load.kill()
 
 
-def fault(answer: Answer, content: bytes) -> str:
+def fault(answer: Answer, content: bytes, right: Sequence[Any]) -> str:
     """Return what is wrong with an answer and its body; empty when all is right."""
     if answer.status != 200:
         return f"status {answer.status}: {content[:200]!r}"
@@ -237,20 +260,21 @@ def fault(answer: Answer, content: bytes) -> str:
         predictions = json.loads(content)["predictions"]
     except (ValueError, KeyError, TypeError):
         return f"no predictions: {content[:200]!r}"
-    return "" if predictions == RIGHT else f"predictions {predictions!r}"
+    return "" if predictions == right else f"predictions {predictions!r}"
 
 
-async def ask(session: aiohttp.ClientSession, request: Answer) -> Answer:
+async def ask(session: aiohttp.ClientSession, request: Answer, question: Question) -> Answer:
     """Send one request, once, and return what became of it."""
     answered = request
     try:
         # A POST is one of the methods that aiohttp never sends a second time by itself.
-        async with session.post(f"{request.url}/predict", json=PREDICTION, allow_redirects=False) as answer:
+        sent = session.post(f"{request.url}/predict", json=question.prediction, allow_redirects=False)
+        async with sent as answer:
             release, endpoint, retry_after = (answer.headers.get(name, "") for name in TOLD)
             answered = replace(
                 request, status=answer.status, release=release, endpoint=endpoint, retry_after=retry_after
             )
-            error = fault(answered, await answer.read())
+            error = fault(answered, await answer.read(), question.right)
     except TimeoutError:
         error = "no answer in time"
     except (aiohttp.ClientError, OSError) as exception:
@@ -260,6 +284,7 @@ async def ask(session: aiohttp.ClientSession, request: Answer) -> Answer:
 
 async def send(
     urls: Sequence[str],
+    questions: Sequence[Question],
     rate: float,
     seconds: float,
     timeout_seconds: float,
@@ -269,8 +294,8 @@ async def send(
 ) -> None:
     """Send `rate` requests a second for `seconds` or until `end`, and write each answer as a line of JSON."""
 
-    async def one(request: Answer) -> None:
-        answer = await ask(session, request)
+    async def one(request: Answer, question: Question) -> None:
+        answer = await ask(session, request, question)
         answers.write(json.dumps(asdict(answer)) + "\n")
         answers.flush()
 
@@ -287,7 +312,9 @@ async def send(
             await asyncio.sleep(max(0.0, due - time.time()))
             if end.is_set():
                 break
-            requests.create_task(one(Answer(due, 0.0, urls[number % len(urls)])))
+            turn, at = divmod(number, len(urls))
+            question = questions[turn % len(questions)]
+            requests.create_task(one(Answer(due, 0.0, urls[at]), question))
 
 
 async def run(arguments: argparse.Namespace) -> None:
@@ -301,8 +328,20 @@ async def run(arguments: argparse.Namespace) -> None:
 
     loop.add_reader(sys.stdin, input_ended)
     trust = ssl.create_default_context(cafile=arguments.authority) if arguments.authority else True
+    questions = [IRIS]
+    if arguments.questions:
+        questions = [Question(**question) for question in json.loads(arguments.questions.read_text())]
     with arguments.answers.open("w") as answers:
-        await send(arguments.urls, arguments.rate, arguments.seconds, arguments.timeout, trust, answers, end)
+        await send(
+            arguments.urls,
+            questions,
+            arguments.rate,
+            arguments.seconds,
+            arguments.timeout,
+            trust,
+            answers,
+            end,
+        )
 
 
 def main() -> None:
@@ -312,6 +351,7 @@ def main() -> None:
         "urls", nargs="+", metavar="URL", help="of the load balancers, which get requests in turn"
     )
     parser.add_argument("--answers", type=Path, required=True, help="file for a line of JSON per answer")
+    parser.add_argument("--questions", type=Path, help="file of what is asked; default: two irises")
     parser.add_argument("--rate", type=float, default=100, help="requests a second")
     parser.add_argument("--seconds", type=float, default=60, help="how long, at most")
     parser.add_argument(

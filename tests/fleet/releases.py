@@ -6,10 +6,10 @@ from pathlib import Path
 from fleet.playbook import PROJECT
 
 
-def new_model(folder: Path) -> Path:
+def new_model(folder: Path, version: str = "2") -> Path:
     """Make a copy whose iris model has another version, and return its path."""
     source = _copy(folder)
-    _edit(source / "models/iris/model.yml", "version: '1'\n", "version: '2'\n")
+    _edit(source / "models/iris/model.yml", "version: '1'\n", f"version: '{version}'\n")
     return source
 
 

@@ -57,9 +57,15 @@ def run(tmp_path: Path) -> Run:
     ssh = write_fleet(tmp_path, "No route to host")
 
     def run_plays(
-        *plays: Mapping[str, Any], options: tuple[str, ...] = (), terminal: bool = False, **environment: str
+        *plays: Mapping[str, Any],
+        options: tuple[str, ...] = (),
+        before: tuple[Mapping[str, Any], ...] = (),
+        terminal: bool = False,
+        **environment: str,
     ) -> tuple[int, list[str]]:
-        (tmp_path / "site.yml").write_text(json.dumps(plays))
+        playbooks = {"first.yml": before, "site.yml": plays} if before else {"site.yml": plays}
+        for name, content in playbooks.items():
+            (tmp_path / name).write_text(json.dumps(content))
         settings = {
             "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg",
             "ANSIBLE_SSH_EXECUTABLE": str(ssh),
@@ -70,7 +76,7 @@ def run(tmp_path: Path) -> Run:
         ours, theirs = pty.openpty() if terminal else os.pipe()
         with os.fdopen(ours, "rb", buffering=0) as reading:
             process = subprocess.Popen(
-                [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.ini", *options, "site.yml"],
+                [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.ini", *options, *playbooks],
                 cwd=tmp_path,
                 env={**inherited, **settings},
                 stdin=subprocess.DEVNULL,
@@ -100,6 +106,13 @@ def test_a_run_with_nothing_to_do_has_a_line_for_each_step_that_looked(run: Run)
     assert code == 0
     shown = [line for line in untimed(lines) if "WARNING" not in line and line != "Skip all <time>"]
     assert shown == ["Inspect <time>", "nothing changed"]
+
+
+def test_each_playbook_of_one_command_is_shown_as_if_it_ran_alone(run: Run) -> None:
+    code, lines = run(play("Change", CHANGES), before=(play("Inspect", LOOK),))
+    assert code == 0
+    assert not [line for line in lines if "Callback dispatch" in line]
+    assert untimed(lines)[:3] == ["Inspect <time>", "nothing changed", "Change"]
 
 
 def test_changes_are_shown_by_host_under_their_step_and_secrets_stay_hidden(run: Run) -> None:

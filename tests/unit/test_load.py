@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from fleet import load
-from fleet.load import RIGHT, Answer, Record, under_load
+from fleet.load import IRIS, RIGHT, Answer, Question, Record, under_load
 
 SIGNED = {"X-Release": "abc", "X-Endpoint": "node1"}
 RIGHT_BODY = json.dumps({"predictions": RIGHT}).encode()
@@ -198,6 +198,14 @@ def test_the_load_runs_beside_a_block_and_ends_with_it(serve: Serve) -> None:
     assert sent == one.received["requests"] + two.received["requests"] >= 75
     time.sleep(0.3)
     assert sent == one.received["requests"] + two.received["requests"]
+
+
+def test_each_question_is_asked_in_turn_and_has_its_own_right_answer(serve: Serve) -> None:
+    with under_load([serve(Handler.answer).url], 50, questions=[IRIS, Question({}, ["other"])]) as running:
+        running.during(0.3)
+    wrong = [bool(answer.error) for answer in running.record().answers]
+    assert wrong == [number % 2 == 1 for number in range(len(wrong))]
+    assert len(wrong) > 50
 
 
 def test_a_load_that_ends_too_early_is_an_error(serve: Serve) -> None:

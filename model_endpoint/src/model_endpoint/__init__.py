@@ -1,9 +1,9 @@
 """Serve scikit-learn models over HTTP: the Open Inference Protocol v2 and two plain routes.
 
-Four rooms, of which each imports only those named before it: `models` (what a model is and how it answers), `runtime`
-(the process of a worker, and the programs that run beside it), `web` (routes and what happens around a request), and
-`packing` (bundles and the image's build), which sends requests through the routes to compare their answers with the
-estimator's.
+Five rooms, of which each imports only those named before it: `models` (what a model is and how it answers), `drift`
+(how far rows are from the training data), `runtime` (the process of a worker, and the programs that run beside it),
+`web` (routes and what happens around a request), and `packing` (bundles and the image's build), which sends requests
+through the routes to compare their answers with the estimator's.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def pack(
     types: Mapping[str, str] | None = None,
     order: bool = False,
     depends_on_company: bool = False,
+    drift: bool = True,
 ) -> None:
     """Pack a fitted estimator from a notebook, as `flotilla-model pack` does, and print what it says.
 
@@ -51,5 +52,6 @@ def pack(
         types=types or {},
         order=order,
         depends_on_company=depends_on_company,
+        drift=drift,
     )
     print(report)  # noqa: T201

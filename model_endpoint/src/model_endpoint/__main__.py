@@ -18,6 +18,7 @@ from typing import Any
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
+from model_endpoint.drift.counts import ValueCounts
 from model_endpoint.models import model
 from model_endpoint.models.errors import BundleError, GoldenAnswerError
 from model_endpoint.runtime import tls
@@ -32,7 +33,9 @@ DRAIN_SECONDS = 30  # how long a worker may take to finish its requests in fligh
 RESPAWN_SECONDS = 3.5  # from the start of a worker's successor until the worker is told to end
 
 
-def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> Callable[..., Any]:
+def load_worker(
+    settings: Settings, models: model.Models, metrics: Metrics, value_counts: ValueCounts
+) -> Callable[..., Any]:
     """Make a forked worker ready and return its WSGI application; granian listens only after that.
 
     A worker with a model that answers a golden request wrong prints that and ends.
@@ -55,7 +58,9 @@ def load_worker(settings: Settings, models: model.Models, metrics: Metrics) -> C
     request_log = RequestLog(settings, worker)
     request_log.start()
     multiprocessing.util.Finalize(None, request_log.stop, exitpriority=0)
-    app = create_app(Service(settings, models, metrics, request_log))
+    value_counts.start(worker)
+    multiprocessing.util.Finalize(None, value_counts.stop, exitpriority=0)
+    app = create_app(Service(settings, models, metrics, request_log, value_counts))
     WorkerSocket(app, settings, worker, certificates).open()
     return app
 
@@ -76,6 +81,7 @@ def main() -> int:
         settings = Settings.from_environment()
         models = model.load(settings.models)
         limit_rows(models, settings.row_limits)
+        value_counts = ValueCounts.of(models, settings.models, settings.max_workers)
         if settings.tls:
             tls.check(settings.tls)
     except (BundleError, SettingError) as error:
@@ -105,7 +111,9 @@ def main() -> int:
     )
     if folder := settings.tls:
         server.on_startup(lambda: tls.watch(folder))
-    server.serve(target_loader=lambda: load_worker(settings, models, metrics), wrap_loader=False)
+    server.serve(
+        target_loader=lambda: load_worker(settings, models, metrics, value_counts), wrap_loader=False
+    )
     return 0
 
 

@@ -101,11 +101,13 @@ def _counted(done: Sequence[str]) -> list[str]:
     return [what if times == 1 else f"{what} ({times} times)" for what, times in counts.items()]
 
 
-def count_line(changed: Mapping[str, int], *, checking: bool) -> str:
-    """Return how much was changed, or would be, by host."""
+def count_line(changed: Mapping[str, int], *, checking: bool, failed: bool = False) -> str:
+    """Return how much was changed, or would be, by host. A check that `failed` has not looked at everything."""
     found = [f"{host} {count}" for host, count in changed.items() if count]
     if not found:
-        return "nothing would change" if checking else "nothing changed"
+        if checking:
+            return "what would change was not looked at" if failed else "nothing would change"
+        return "nothing changed"
     rest = f" and {len(found) - COUNTED_HOSTS} hosts more" if len(found) > COUNTED_HOSTS else ""
     return f"{'would change' if checking else 'changed'}: {', '.join(found[:COUNTED_HOSTS])}{rest}"
 

@@ -30,7 +30,8 @@ LOCK = "/var/lib/flotilla/lock.json"
 NGINX, STATE = "/etc/flotilla/nginx/nginx.conf", "/var/lib/flotilla/state.json"
 SERVER_1, SERVER_2 = (f"/etc/flotilla/endpoints/{node}/server.pem" for node in ("node1", "node2"))
 ENGINE_LINK = "/etc/systemd/system/multi-user.target.wants/docker.service"
-TIMER_LINK = "/etc/systemd/system/timers.target.wants/flotilla-firewall.timer"
+TIMER = "flotilla-firewall.timer"
+TIMER_LINK = f"/etc/systemd/system/timers.target.wants/{TIMER}"
 
 
 def live_container(fleet: Fleet, node: Machine) -> str:
@@ -95,6 +96,9 @@ def break_machines(fleet: Fleet) -> set[tuple[str, str]]:
     """Make differences of firewalls, units, files, Nginx and the lock, and return what status has to name."""
     lb1, lb2 = fleet.load_balancers
     node1, node2 = fleet.machine("node1"), fleet.machine("node2")
+    # Else the rules may come back by themselves before status sees that they are gone.
+    for node in (node1, node2):
+        node.run("systemctl", "stop", TIMER)
     node2.run("iptables", "--wait", "--delete", "FORWARD", "--jump", "DOCKER-USER")
     node1.run("iptables", "--wait", "--flush", "FLOTILLA")
     node1.run("rm", TIMER_LINK)

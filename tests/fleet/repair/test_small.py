@@ -8,6 +8,7 @@ from fleet.fleet import Fleet
 from fleet.load import under_load
 from fleet.machine import Machine
 from fleet.playbook import refusal
+from fleet.releases import new_model as make_model
 
 CONFIGURATION, STATE = "/etc/flotilla/nginx/nginx.conf", "/var/lib/flotilla/state.json"
 CACHE = "/var/cache/flotilla"
@@ -24,13 +25,14 @@ def nginx_started(balancer: Machine) -> str:
 
 
 def test_a_disk_of_the_builder_that_is_too_full_is_named_before_the_build(
-    fleet: Fleet, new_model: Path
+    fleet: Fleet, tmp_path: Path
 ) -> None:
     builder = fleet.builder
     before = stages(builder)
+    unbuilt = make_model(tmp_path, "3")  # the builder has kept the images of earlier tests
     builder.run("mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", CACHE)
     try:
-        said = refusal("site.yml", fleet.inventory, "--extra-vars", f"model_image_source={new_model}")
+        said = refusal("site.yml", fleet.inventory, "--extra-vars", f"model_image_source={unbuilt}")
     finally:
         builder.run("umount", CACHE)
     wanted = rf"{builder.name}: flotilla/model-endpoint:\w+ needs [\d.]+ MB in {CACHE}, and [\d.]+ MB are free\. Free"

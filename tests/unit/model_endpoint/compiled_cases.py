@@ -9,9 +9,14 @@ import numpy as np
 import pandas as pd
 
 from model_endpoint.models import model
+from model_endpoint.models.card import FURTHER, Card
 from model_endpoint.models.compiled.columns import as_objects
+from model_endpoint.models.compiled.composed import load
+from model_endpoint.models.kinds import COMPILED_FILE
 from model_endpoint.models.model import Model
 from model_endpoint.packing import bundle, image
+from model_endpoint.packing.compiling.compiler import compile_estimator
+from model_endpoint.packing.proof import Proof, prove
 
 DRAW = np.random.default_rng(3)
 WORDS = ["win", "prize", "Grüße", "mail", "a1", "don't", "straße", "é", "x"]
@@ -49,3 +54,21 @@ def served(estimator: Any, data: Any, folder: Path) -> Model:
 def objects(*columns: Any) -> list[Any]:
     """Columns as steps get them."""
     return [as_objects(list(column)) for column in columns]
+
+
+def proved(estimator: Any, data: Any, folder: Path) -> Proof:
+    """The proof that the compiled form of an estimator of an array, saved and loaded, has all of its outputs."""
+    compiled = compile_estimator(estimator)
+    compiled.save(folder / COMPILED_FILE)
+    more = [name for name in FURTHER if hasattr(estimator, name)]
+    loaded = load(folder / COMPILED_FILE, array_card(data.shape[1]))
+    return prove(estimator, loaded, data[::5], np.nanmin(data, axis=0), np.nanmax(data, axis=0), more)
+
+
+def array_card(columns: int) -> Card:
+    """The card of a model of numbers."""
+    features = [{"name": f"c{at}", "type": "number"} for at in range(columns)]
+    outputs = [{"name": "predict", "datatype": "FP64", "shape": [-1]}]
+    texts = dict.fromkeys(("description", "training_data_sha256", "model_sha256"), "")
+    about: dict[str, Any] = {"name": "m", "version": "1", "classes": None, "metrics": {}, "libraries": {}}
+    return Card.from_values({**about, **texts, "features": features, "outputs": outputs})

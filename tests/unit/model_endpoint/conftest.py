@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from model_endpoint.drift.counts import ValueCounts
 from model_endpoint.models import model
 from model_endpoint.models.model import Models
 from model_endpoint.packing import image, proof
@@ -49,9 +50,10 @@ def models(served: Path) -> Models:
 
 
 @pytest.fixture(scope="session")
-def service(models: Models) -> Service:
+def service(served: Path, models: Models) -> Service:
     settings = Settings(endpoint="node-a", release="r1", log_sample=0)
-    return Service(settings, models, Metrics(models, settings.max_workers), RequestLog(settings))
+    counts = ValueCounts.of(models, served, settings.max_workers)
+    return Service(settings, models, Metrics(models, settings.max_workers), RequestLog(settings), counts)
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def test_a_type_that_does_not_only_compute_must_be_trusted_by_name(tmp_path: Pat
     card = bundle.pack(tree, rows, tmp_path / "tree", name="tree", version="1")
     assert card.outputs[0].datatype == "BOOL"
     assert bundle.read(tmp_path / "tree").card == card
-    near = KNeighborsClassifier(1).fit(rows, rows[:, 0] > 20)  # it does not compile
+    near = KNeighborsClassifier(1, p=1).fit(rows, rows[:, 0] > 20)  # it does not compile
     own = make_pipeline(FunctionTransformer(inverse_func=statistics.fmean), near)
     card = bundle.pack(own, rows, tmp_path / "own", name="own", version="1")
     with pytest.raises(BundleError, match=r"own: the type statistics\.fmean is not trusted"):

@@ -25,12 +25,14 @@ from sklearn.linear_model import (
     ElasticNet,
     LinearRegression,
     LogisticRegression,
+    MultiTaskLasso,
     PoissonRegressor,
     Ridge,
     RidgeClassifier,
     SGDClassifier,
+    TweedieRegressor,
 )
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import LinearSVC
@@ -65,6 +67,9 @@ CASES: list[tuple[Any, Any, Any]] = [
     (Ridge(), DIABETES.data, np.stack([DIABETES.target, -DIABETES.target], axis=1)),
     (make_pipeline(RobustScaler(with_scaling=False), ElasticNet()), DIABETES.data, DIABETES.target),
     (PoissonRegressor(), DIABETES.data, DIABETES.target),
+    (TweedieRegressor(power=1.5), DIABETES.data, DIABETES.target),
+    (TweedieRegressor(power=0), DIABETES.data, DIABETES.target),
+    (MultiTaskLasso(), DIABETES.data, np.stack([DIABETES.target, -DIABETES.target], axis=1)),
     (RandomForestClassifier(**MANY), CANCER.data, CANCER.target_names[CANCER.target]),
     (RandomForestClassifier(**MANY), IRIS.data, np.stack([NAMES, NAMES == "setosa"], axis=1)),
     (RandomForestRegressor(**MANY), DIABETES.data, DIABETES.target - DIABETES.target.mean()),
@@ -109,11 +114,11 @@ def test_both_ways_through_a_forest_give_the_same_answer(
 
 @pytest.mark.parametrize(
     "estimator",
-    [KNeighborsClassifier(), make_pipeline(FactorAnalysis(2), LogisticRegression(max_iter=5000))],
+    [RadiusNeighborsClassifier(), make_pipeline(FactorAnalysis(2), LogisticRegression(max_iter=5000))],
     ids=["neighbours", "factors"],
 )
 def test_an_estimator_without_a_rule_is_named(estimator: Any) -> None:
-    with pytest.raises(NotCompilableError, match=r"no rule for (KNeighborsClassifier|FactorAnalysis)"):
+    with pytest.raises(NotCompilableError, match=r"no rule for (RadiusNeighborsClassifier|FactorAnalysis)"):
         compile_estimator(estimator.fit(IRIS.data, NAMES))
 
 

@@ -17,6 +17,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, scale
 
+from model_endpoint.drift.counts import ModelCounts, ValueCounts
 from model_endpoint.models.errors import BundleError
 from model_endpoint.models.golden import check_golden
 from model_endpoint.models.model import Model, Models
@@ -33,17 +34,30 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rehearsal, "ALONE_ROWS", 6)
-        return {name: built(name, tmp_path_factory.mktemp(name), sample=12) for name in KINDS}
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: tmp_path_factory.mktemp(name) for name in KINDS}
 
 
 @pytest.fixture(scope="module")
-def ask(made: Models) -> FlaskClient:
+def made(folders: dict[str, Path]) -> Models:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rehearsal, "ALONE_ROWS", 6)
+        return {name: built(name, folder, sample=12) for name, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def counts(made: Models, folders: dict[str, Path]) -> ValueCounts:
+    found: dict[str, ModelCounts] = {}
+    for name, folder in folders.items():
+        found |= ValueCounts.of({name: made[name]}, folder / "out", 1).models
+    return ValueCounts(found)
+
+
+@pytest.fixture(scope="module")
+def ask(made: Models, counts: ValueCounts) -> FlaskClient:
     settings = Settings(endpoint="node-a", release="r1", log_sample=0)
     metrics = Metrics(made, settings.max_workers)
-    return create_app(Service(settings, made, metrics, RequestLog(settings))).test_client()
+    return create_app(Service(settings, made, metrics, RequestLog(settings), counts)).test_client()
 
 
 def types(model: Model) -> dict[str, str]:
@@ -169,6 +183,26 @@ def test_an_unknown_category_is_told_and_counted(ask: FlaskClient) -> None:
     inputs[0]["data"] = ["Q", "Ulm"]
     answer = ask.post("/v2/models/mixed/infer", json={"inputs": inputs}).get_json()
     assert "'Ulm'" in answer["parameters"]["warnings"][0]
+
+
+def test_values_of_every_kind_are_counted_and_each_line_of_the_metrics_has_labels_of_its_own(
+    ask: FlaskClient, made: Models, counts: ValueCounts
+) -> None:
+    def counted() -> dict[str, float]:
+        counts.models["mixed"].flush()
+        lines = [line for line in ask.get("/metrics").text.splitlines() if not line.startswith("#")]
+        series = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+        assert len(series) == len(lines)
+        return series
+
+    before = counted()
+    assert predict(ask, "mixed", MIXED | {"age": None, "port": "Hamburg"}).status_code == 200
+    after = counted()
+    for column, text in (("age", "(missing)"), ("port", "(unknown)"), ("class", "2")):
+        labels = f'model="mixed",version="1",release="r1",column="{column}",bin="{text}"'
+        name = f"flotilla_column_values_total{{{labels}}}"
+        assert after[name] == before[name] + 1, name
+    assert ask.get("/metrics/drift").get_json().keys() == made.keys()
 
 
 def test_a_model_of_one_column_takes_plain_values(ask: FlaskClient) -> None:

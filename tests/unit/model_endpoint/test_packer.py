@@ -292,7 +292,7 @@ def test_libraries_are_locked_for_what_does_not_compile(
     pack(line(), tmp_path / "line")
     assert not index
     assert not (tmp_path / "line" / "requirements.txt").exists()
-    near = KNeighborsRegressor().fit(ROWS, ROWS[:, 0])
+    near = KNeighborsRegressor(p=1).fit(ROWS, ROWS[:, 0])
     said = pack(near, tmp_path / "near")
     assert {"scikit-learn", "numpy", "scipy", "joblib", "threadpoolctl"} <= index[0].keys()
     assert f"scikit-learn=={index[0]['scikit-learn']}" in said
@@ -325,7 +325,7 @@ def test_what_pip_says_becomes_a_sentence(said: str, message: str) -> None:
 
 def test_check_says_where_the_libraries_differ(tmp_path: Path) -> None:
     folder = tmp_path / "near"
-    pack(KNeighborsRegressor().fit(ROWS, ROWS[:, 0]), folder)
+    pack(KNeighborsRegressor(p=1).fit(ROWS, ROWS[:, 0]), folder)
     card = (folder / "model.yml").read_text()
     assert "installed here" not in checking.check(folder, Trust()).in_words()
     (folder / "model.yml").write_text(

@@ -11,10 +11,11 @@ from unit.model_endpoint.server import SOURCE
 
 MAY_IMPORT = {
     "models": {"models"},
-    "runtime": {"models", "runtime"},
-    "web": {"models", "runtime", "web"},
-    "packing": {"models", "packing", "runtime", "web"},
-    "__main__": {"models", "runtime", "web"},
+    "drift": {"drift", "models"},
+    "runtime": {"drift", "models", "runtime"},
+    "web": {"drift", "models", "runtime", "web"},
+    "packing": {"drift", "models", "packing", "runtime", "web"},
+    "__main__": {"drift", "models", "runtime", "web"},
 }
 PACKAGE = "model_endpoint"
 

@@ -21,7 +21,7 @@ def vote() -> Any:
     iris = load_iris()
     parts = [
         ("forest", RandomForestClassifier(n_estimators=3)),
-        ("near", make_pipeline(KNeighborsClassifier())),
+        ("near", make_pipeline(KNeighborsClassifier(p=1))),
     ]
     return VotingClassifier(parts).fit(iris.data, iris.target)
 
@@ -33,7 +33,7 @@ def test_what_does_not_compile_is_served_by_scikit_learn(vote: Any, tmp_path: Pa
     served = model.load(tmp_path / "out")["vote"]
     assert served.served_by == {
         "kind": "scikit-learn",
-        "not_compiled": "there is no rule for KNeighborsClassifier",
+        "not_compiled": "there is no rule for neighbours by manhattan and kd_tree",
     }
     served.verify()
     assert served.predict(data)["predict"].tolist() == vote.predict(data).tolist()

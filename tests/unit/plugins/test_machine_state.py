@@ -24,6 +24,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files impor
     fleet_state,
     link_targets,
     os_release,
+    unsupported,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
@@ -292,3 +293,10 @@ def test_a_distribution_is_read_as_os_release_quotes_it(tmp_path: Path) -> None:
 def test_a_distribution_is_named_with_its_version_where_it_has_one() -> None:
     assert distribution({"ID": "debian", "VERSION_ID": "13"}) == "debian-13"
     assert distribution({"ID": "arch"}) == "arch"
+
+
+def test_a_machine_that_no_image_runs_on_is_refused_with_what_it_is() -> None:
+    assert unsupported("Linux", "x86_64") == ""
+    assert "architecture is aarch64" in unsupported("Linux", "aarch64")
+    assert "runs Darwin" in unsupported("Darwin", "arm64")
+    assert "i686" in unsupported("Linux", "i686")

@@ -95,6 +95,8 @@ def test_hosts_with_the_same_changes_share_a_line() -> None:
 
 def test_the_count_of_many_hosts_is_cut() -> None:
     assert count_line({}, checking=True) == "nothing would change"
+    assert count_line({}, checking=True, failed=True) == "what would change was not looked at"
+    assert count_line({}, checking=False, failed=True) == "nothing changed"
     assert count_line({f"n{number}": 1 for number in range(20)}, checking=False).endswith(
         "n11 1 and 8 hosts more"
     )

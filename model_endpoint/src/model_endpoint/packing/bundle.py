@@ -9,6 +9,7 @@ A bundle is a folder with these files:
     predictor.npz          the compiled form of the model, if it compiles
     verification.json.gz   verification rows as a request has them, with the estimator's own answers
     golden.json            requests with the answers they must get
+    distribution.json      how the training data and the answers to it spread, to measure drift; it may be deleted
 
 Earlier versions packed no compiled form, which the build then makes, and the verification rows of a model of plain
 numbers as an array: `rows.npy`, of shape (n, features).
@@ -32,6 +33,7 @@ from typing import Any, Unpack
 import numpy as np
 import yaml
 
+from model_endpoint.drift import distribution
 from model_endpoint.models import stored
 from model_endpoint.models.card import FURTHER, Card, ServedBy
 from model_endpoint.models.contract import ARRAY, FRAME, Feature
@@ -40,8 +42,8 @@ from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
 from model_endpoint.models.kinds import COMPILED_FILE
 from model_endpoint.models.model import Model
 from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
+from model_endpoint.packing import binning, compiled_form, questions, storing, training_data
 from model_endpoint.packing import code as own_code
-from model_endpoint.packing import compiled_form, questions, storing, training_data
 from model_endpoint.packing.answers import classes_of, outputs_of
 from model_endpoint.packing.compiled_form import PACK_AGAIN
 from model_endpoint.packing.compiling.common import stripped
@@ -112,6 +114,8 @@ def pack(
         directory.mkdir(parents=True, exist_ok=True)
         card = compiled_form.make(loaded, card, rows, directory)
         _write(directory, card, dump, rows, answers, golden)
+        if options.get("drift", True):
+            binning.write(directory, estimator, found.source, card, asked, tell)
     return card
 
 
@@ -287,6 +291,7 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
         )
     estimator = None if card.compiled else _load(directory, card, dump, trust)
     rows, answers = _read_rows(directory, card, estimator)
+    distribution.read(directory, card)
     try:
         predictor = compiled_form.load(directory, card) if card.compiled else predictor_of(estimator, card)
         golden: list[GoldenRequest] = json.loads((directory / GOLDEN_FILE).read_text())

@@ -141,6 +141,12 @@ def _add_model_options(pack: argparse.ArgumentParser, repeated: dict[str, Any]) 
         help="accept that the model's answer to a row depends on the other rows of its request",
     )
     pack.add_argument(
+        "--no-drift",
+        dest="drift",
+        action="store_false",
+        help="leave out how the training data spreads, without which endpoints measure no drift of this model",
+    )
+    pack.add_argument(
         "--into", type=Path, default=Path("model_endpoint/models"), help="the folder of bundles"
     )
 
@@ -164,6 +170,7 @@ def _pack(options: argparse.Namespace) -> int:
         types=types,
         order=options.order,
         depends_on_company=options.depends_on_company,
+        drift=options.drift,
     )
     print(report)  # noqa: T201
     return 0

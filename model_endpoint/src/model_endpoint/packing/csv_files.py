@@ -75,9 +75,11 @@ class CsvFile:
             for part, read in zip(parts, self._parts(dict.fromkeys(mixed, str), sorted(mixed)), strict=True):
                 for name in mixed:
                     part[name] = read[name]
+        # Taken out of a frame, each column would cost a look at all others.
+        held = [dict(parts.pop(0).items()) for _ in range(len(parts))]
         columns = {}
         for name in self._names:  # one column at a time, so that only one is held twice
-            columns[name] = self._pandas.concat([part.pop(name) for part in parts], ignore_index=True)
+            columns[name] = self._pandas.concat([part.pop(name) for part in held], ignore_index=True)
         return self._pandas.DataFrame(columns, copy=False)
 
     def _parts(self, types: dict[str, type], columns: list[str] | None = None) -> Iterator[pd.DataFrame]:

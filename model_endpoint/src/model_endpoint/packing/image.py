@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
+from model_endpoint.drift.distribution import DISTRIBUTION_FILE
 from model_endpoint.models.card import METADATA_FILE, Card
 from model_endpoint.models.errors import BundleError
 from model_endpoint.models.golden import GOLDEN_FILE
@@ -71,7 +72,9 @@ def _build_one(directory: Path, target: Path, trust: Trust) -> str:
     card = _with_predictor(source, directory, target)
     served_by = card.predictor
     (target / METADATA_FILE).write_text(json.dumps({"card": source.card.values(), "predictor": served_by}))
-    shutil.copy(directory / GOLDEN_FILE, target)
+    for name in (GOLDEN_FILE, DISTRIBUTION_FILE):
+        if (directory / name).exists():
+            shutil.copy(directory / name, target)
     model = load_one(target)
     try:
         rehearse(model, source.rows, source.answers)

@@ -10,7 +10,8 @@ class Options(TypedDict, total=False):
     """What the user says of a model.
 
     `types` are the types of columns that the data has otherwise. `order` confirms the data's order of columns where the
-    model knows no names, `depends_on_company` that an answer may depend on the other rows of its request.
+    model knows no names, `depends_on_company` that an answer may depend on the other rows of its request. Without
+    `drift` the bundle does not say how its data spreads, and endpoints measure no drift of this model.
     """
 
     name: Required[str]
@@ -20,6 +21,7 @@ class Options(TypedDict, total=False):
     types: Mapping[str, str]
     order: bool
     depends_on_company: bool
+    drift: bool
 
 
 def about_of(options: Options) -> dict[str, Any]:

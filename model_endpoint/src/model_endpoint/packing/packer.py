@@ -33,7 +33,7 @@ def pack(
 
     `data` is the training data: a data frame, an array, a list of texts or of dicts. `code` are the model's own
     modules, packages and wheels. What the model needs to be trusted with is added to the file `trusted`. The further
-    options are name, version, description, metrics, types, order and depends_on_company. Raises BundleError.
+    options are name, version, description, metrics, types, order, depends_on_company and drift. Raises BundleError.
     """
     folder, name = Path(folder), options["name"]
     if folder.name != name:

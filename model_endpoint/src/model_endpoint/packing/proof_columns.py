@@ -16,7 +16,7 @@ import numpy as np
 
 from model_endpoint.models import rows as contract_rows
 from model_endpoint.models.card import Card
-from model_endpoint.models.contract import NOT_TAKEN, TEXTS, Feature
+from model_endpoint.models.contract import DICTS, NOT_TAKEN, TEXTS, Feature
 from model_endpoint.models.predictor import Predictor
 from model_endpoint.packing import proof
 from model_endpoint.packing.compiling.common import NotCompilableError
@@ -67,6 +67,8 @@ def _random_rows(card: Card, rows: list[Any], generator: np.random.Generator) ->
     count = min(proof.RANDOM_ROWS, max(LEAST_ROWS, MOST_CELLS // len(card.features)))
     if any(feature.type == "string" and feature.categories is None for feature in card.features):
         count = min(count, MOST_TEXTS)
+    if card.form == DICTS:  # a key may be left out
+        rows = [[row.get(feature.name) for feature in card.features] for row in rows]
     alone = card.form == TEXTS or (rows and not isinstance(rows[0], list))
     columns = [rows] if alone else list(zip(*rows, strict=True))
     drawn = [
@@ -103,4 +105,10 @@ def _other(feature: Feature, cells: list[Any], generator: np.random.Generator) -
         low, high = float(feature.minimum), float(feature.maximum or 0)
         value = generator.uniform(low - (high - low) / 2, high + (high - low) / 2)
         return float(value) if feature.takes == "number" else min(max(int(value), int(low)), int(high))
+    if feature.type == "datetime" and feature.minimum and "," not in (feature.dtype or ""):
+        first, last = (
+            np.datetime64(str(end), "s").astype(np.int64) for end in (feature.minimum, feature.maximum)
+        )
+        second = generator.integers(first - (last - first) // 2, last + (last - first) // 2 + 1)
+        return str(np.datetime64(int(second), "s"))
     return cells[int(generator.integers(len(cells)))]

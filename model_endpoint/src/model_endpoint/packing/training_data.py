@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -109,6 +110,18 @@ class TrainingData:
             return dict(zip(self.take(index).cells(at), index.tolist(), strict=True))
         cells = self.cells(at)
         return {cell: row for row, cell in reversed(list(enumerate(cells)))}
+
+    def numbers(self, at: int) -> NDArray[np.float64]:
+        """The values of a column of numbers, without missing ones."""
+        held = self.column(at)[~self.missing(at)]
+        return np.asarray(held.to_numpy(np.float64) if self.is_frame else held.astype(np.float64))
+
+    def tally(self, at: int) -> dict[Cell, int]:
+        """The values of a column but missing ones, each with the number of its rows."""
+        if not self.is_frame:
+            return Counter(cell for cell in self.cells(at) if cell is not None)
+        counts = self.column(at).value_counts()
+        return {_cell(value): int(count) for value, count in zip(counts.index, counts, strict=True)}
 
     def sha256(self) -> str:
         """The SHA-256 of the data: of an array of numbers its bytes, of any other names and values."""

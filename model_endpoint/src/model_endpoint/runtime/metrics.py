@@ -15,6 +15,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from time import time
 
 STATUSES = ("200", "400", "404", "405", "413", "415", "500", "other")
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -60,10 +61,11 @@ class Totals:
 class Metrics:
     """The counters by model; made before the workers are forked, then each worker claims its block.
 
-    `max_workers` is the number of workers that may run at a time.
+    `max_workers` is the number of workers that may run at a time. `start_time` is when they were made, since the epoch.
     """
 
     def __init__(self, models: Iterable[str], max_workers: int) -> None:
+        self.start_time = time()
         self._starts = {name: index * _SIZE + 1 for index, name in enumerate([*models, NO_MODEL])}
         # The first number of a block is its worker's process id.
         self._block_size = len(self._starts) * _SIZE + 1

@@ -1,15 +1,17 @@
-"""The metrics as text for Prometheus. Runs in a worker.
-
-The format is https://prometheus.io/docs/instrumenting/exposition_formats/, text format, version 0.0.4.
-"""
+"""The metrics as text for Prometheus. Runs in a worker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from model_endpoint.drift.counts import ValueCounts
+from model_endpoint.drift.report import report
 from model_endpoint.models.model import Models
+from model_endpoint.runtime import prometheus_values
+from model_endpoint.runtime.exposition import escape, head, histogram
 from model_endpoint.runtime.metrics import NO_MODEL, Histogram, Metrics, Totals
+from model_endpoint.runtime.settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ERRORS = {
@@ -25,12 +27,17 @@ ERRORS = {
 class PrometheusText:
     """Renders the metrics of an endpoint that serves `models` in `release`."""
 
-    def __init__(self, metrics: Metrics, models: Models, release: str) -> None:
+    def __init__(
+        self, metrics: Metrics, value_counts: ValueCounts, models: Models, settings: Settings
+    ) -> None:
         self._metrics = metrics
+        self._value_counts = value_counts
+        self._models = models
+        self._settings = settings
         self._load_seconds = {name: model.load_seconds for name, model in models.items()}
         versions = {name: model.card.version for name, model in models.items()} | {NO_MODEL: ""}
         self._labels = {
-            name: f'model="{name}",version="{version}",release="{_escape(release)}"'
+            name: f'model="{name}",version="{version}",release="{escape(settings.release)}"'
             for name, version in versions.items()
         }
 
@@ -39,6 +46,7 @@ class PrometheusText:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
+        yield from self._infos()
         totals = self._metrics.totals()
         yield from self._requests(totals)
         seconds = {name: total.seconds for name, total in totals.items()}
@@ -48,54 +56,53 @@ class PrometheusText:
         calls = {name: total.calls for name, total in totals.items()}
         text = "Rows per shared call of a model that is not compiled."
         yield from self._histogram("flotilla_call_rows", text, calls)
-        yield from _head("flotilla_rows_total", "counter", "Rows predicted.")
+        yield from head("flotilla_rows_total", "counter", "Rows predicted.")
         for name, total in totals.items():
             yield f"flotilla_rows_total{{{self._labels[name]}}} {total.rows.sum:.0f}"
-        yield from _head("flotilla_unknown_values_total", "counter", "Values that training did not have.")
+        yield from head("flotilla_unknown_values_total", "counter", "Values that training did not have.")
         for name, total in totals.items():
             yield f"flotilla_unknown_values_total{{{self._labels[name]}}} {total.unknown:.0f}"
-        yield from _head("flotilla_requests_in_flight", "gauge", "Requests being answered.")
+        reports = {name: report(counts) for name, counts in self._value_counts.models.items()}
+        yield from prometheus_values.lines(self._labels, reports)
+        yield from head("flotilla_requests_in_flight", "gauge", "Requests being answered.")
         for name, total in totals.items():
             yield f"flotilla_requests_in_flight{{{self._labels[name]}}} {total.in_flight:.0f}"
-        yield from _head("flotilla_model_load_seconds", "gauge", "Time it took to load the model.")
+        yield from head("flotilla_model_load_seconds", "gauge", "Time it took to load the model.")
         for name, load_seconds in self._load_seconds.items():
             yield f"flotilla_model_load_seconds{{{self._labels[name]}}} {load_seconds:.6f}"
-        yield from _head("flotilla_process_memory_bytes", "gauge", "Proportional memory of each worker.")
+        yield from head("flotilla_start_time_seconds", "gauge", "When the endpoint started, since the epoch.")
+        yield f"flotilla_start_time_seconds {self._metrics.start_time:.3f}"
+        yield from head("flotilla_process_memory_bytes", "gauge", "Proportional memory of each worker.")
         for worker, process in self._metrics.processes().items():
             if (memory := _proportional_memory(process)) is not None:
                 yield f'flotilla_process_memory_bytes{{worker="{worker}"}} {memory}'
 
+    def _infos(self) -> Iterator[str]:
+        yield from head("flotilla_endpoint_info", "gauge", "1; the labels tell what this endpoint is.")
+        endpoint, release = escape(self._settings.endpoint), escape(self._settings.release)
+        yield f'flotilla_endpoint_info{{endpoint="{endpoint}",release="{release}"}} 1'
+        yield from head("flotilla_model_info", "gauge", "1; the labels tell what serves a model.")
+        for name, model in self._models.items():
+            kind, data = model.served_by["kind"], model.card.training_data_sha256
+            labels = f'{self._labels[name]},predictor="{kind}",training_data_sha256="{data}"'
+            yield f"flotilla_model_info{{{labels}}} 1"
+
     def _requests(self, totals: dict[str, Totals]) -> Iterator[str]:
-        yield from _head("flotilla_requests_total", "counter", "Requests answered, by HTTP status.")
+        yield from head("flotilla_requests_total", "counter", "Requests answered, by HTTP status.")
         for name, total in totals.items():
             for status, count in total.statuses.items():
                 if count:
                     yield f'flotilla_requests_total{{{self._labels[name]},status="{status}"}} {count:.0f}'
-        yield from _head("flotilla_errors_total", "counter", "Requests refused or failed, by kind.")
+        yield from head("flotilla_errors_total", "counter", "Requests refused or failed, by kind.")
         for name, total in totals.items():
             for status, kind in ERRORS.items():
                 count = total.statuses[status]
                 yield f'flotilla_errors_total{{{self._labels[name]},kind="{kind}"}} {count:.0f}'
 
     def _histogram(self, metric: str, text: str, histograms: dict[str, Histogram]) -> Iterator[str]:
-        yield from _head(metric, "histogram", text)
-        for name, histogram in histograms.items():
-            labels = self._labels[name]
-            running = 0.0
-            for bound, count in zip([*histogram.bounds, "+Inf"], histogram.counts, strict=True):
-                running += count
-                yield f'{metric}_bucket{{{labels},le="{bound}"}} {running:.0f}'
-            yield f"{metric}_sum{{{labels}}} {histogram.sum:.9g}"
-            yield f"{metric}_count{{{labels}}} {running:.0f}"
-
-
-def _head(name: str, kind: str, text: str) -> Iterator[str]:
-    yield f"# HELP {name} {text}"
-    yield f"# TYPE {name} {kind}"
-
-
-def _escape(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        yield from head(metric, "histogram", text)
+        for name, found in histograms.items():
+            yield from histogram(metric, self._labels[name], found)
 
 
 def _proportional_memory(process: int) -> int | None:

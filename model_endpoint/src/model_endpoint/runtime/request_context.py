@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from model_endpoint.models.contract import Input
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -17,7 +19,8 @@ class RequestContext:
     """What the middleware knows when a request comes in, and what the request's handler adds.
 
     `model` is the one in the path until a handler knows better; it is empty for no model. `start` is in seconds of
-    `perf_counter`. `unknown` counts the values that training did not have.
+    `perf_counter`. `unknown` counts the values that training did not have; `values` are the rows as the predictor got
+    them, and its predictions.
     """
 
     method: str
@@ -26,6 +29,7 @@ class RequestContext:
     model: str
     rows: int = 0
     unknown: int = 0
+    values: tuple[Input, list[Any]] | None = None
     body: bytes = b""
     status: int = 0
     start: float = field(default_factory=perf_counter)

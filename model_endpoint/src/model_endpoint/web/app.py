@@ -9,6 +9,7 @@ import orjson
 from flask import Flask, Response, current_app, request, send_from_directory
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from model_endpoint.drift.report import report
 from model_endpoint.models.errors import RequestError, quoted
 from model_endpoint.models.model import find
 from model_endpoint.runtime.prometheus import CONTENT_TYPE, PrometheusText
@@ -96,7 +97,7 @@ def _add_plain_routes(app: Flask, service: Service) -> None:
 
 
 def _add_documents(app: Flask, service: Service) -> None:
-    prometheus = PrometheusText(service.metrics, service.models, service.settings.release)
+    prometheus = PrometheusText(service.metrics, service.value_counts, service.models, service.settings)
     document = orjson.dumps(openapi.document(service.models, service.settings))
     forms = orjson.dumps(page.page(service.models, service.settings))
 
@@ -118,6 +119,10 @@ def _add_documents(app: Flask, service: Service) -> None:
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(prometheus.render(), content_type=CONTENT_TYPE)
+
+    @app.get("/metrics/drift")
+    def drift() -> Response:
+        return _json({name: report(counts).values() for name, counts in service.value_counts.models.items()})
 
 
 def _add_errors(app: Flask) -> None:
@@ -172,9 +177,7 @@ def _body(also: str | None = None) -> bytes:
 
 
 def _reply(prediction: PredictionResponse) -> Response:
-    context = context_of(request.environ)
-    context.model, context.rows = prediction.model.card.name, prediction.rows
-    context.unknown = prediction.unknown
+    prediction.tell(context_of(request.environ))
     if prediction.json_length is None:
         return Response(prediction.body, content_type=JSON)
     response = Response(prediction.body, content_type=BINARY)

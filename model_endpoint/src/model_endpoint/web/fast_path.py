@@ -62,8 +62,8 @@ class FastPath:
         more: list[tuple[str, str]] = []
         try:
             response = route(body)
-            content, context.model, context.rows = response.body, response.model.card.name, response.rows
-            context.unknown = response.unknown
+            response.tell(context)
+            content = response.body
             if response.json_length is not None:
                 more = [("Inference-Header-Content-Length", str(response.json_length))]
                 content_type = BINARY

@@ -26,6 +26,7 @@ class RequestMiddleware:
         self._app = app
         self._models = service.models
         self._metrics = service.metrics
+        self._counts = service.value_counts.models
         self._request_log = service.request_log
         self._headers = [("X-Release", service.settings.release), ("X-Endpoint", service.settings.endpoint)]
         self._prefix = os.urandom(8).hex()
@@ -56,6 +57,8 @@ class RequestMiddleware:
         self._metrics.end(model, context.model, context.status, seconds, context.rows)
         if context.unknown:
             self._metrics.count_unknown(context.model, context.unknown)
+        if context.values and (counts := self._counts.get(context.model)):
+            counts.count(*context.values)
         # Nginx sets the header, and overwrites a client's.
         self._request_log.record(context, seconds, content, environ.get("HTTP_X_SHADOW") == "1")
         return [content]

@@ -42,12 +42,13 @@ def predict(models: Models, body: bytes) -> PredictionResponse:
         return _answer(
             model, contract_rows.from_rows(model.card, request.get("instances"), "instances"), "instances"
         )
+    predictions = model.predict(numbers, probabilities=False)[PREDICT].tolist()
     content = {
-        "predictions": model.predict(numbers, probabilities=False)[PREDICT].tolist(),
+        "predictions": predictions,
         "model": model.card.name,
         "model_version": model.card.version,
     }
-    return PredictionResponse(orjson.dumps(content), model, len(numbers))
+    return PredictionResponse(orjson.dumps(content), model, len(numbers), values=(numbers, predictions))
 
 
 def invocations(model: Model, body: bytes) -> PredictionResponse:
@@ -96,8 +97,9 @@ def _answer(model: Model, given: Input, where: str, wanted: list[str] | None = N
         outputs = model.predict(given, len(more) < len(wanted), more)
     else:
         outputs = model.predict(given, probabilities=False)
+    predictions = outputs[PREDICT].tolist()
     content: dict[str, Any] = {
-        "predictions": outputs[PREDICT].tolist(),
+        "predictions": predictions,
         "model": model.card.name,
         "model_version": model.card.version,
     }
@@ -105,7 +107,8 @@ def _answer(model: Model, given: Input, where: str, wanted: list[str] | None = N
         content["outputs"] = {name: outputs[name].tolist() for name in wanted}
     if warnings:
         content["warnings"] = warnings
-    return PredictionResponse(orjson.dumps(content), model, len(given), unknown=unknown)
+    values = given, predictions
+    return PredictionResponse(orjson.dumps(content), model, len(given), unknown=unknown, values=values)
 
 
 def _wanted(model: Model, names: Any, where: str) -> list[str]:

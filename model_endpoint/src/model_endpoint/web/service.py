@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model_endpoint.drift.counts import ValueCounts
 from model_endpoint.models.model import Models
 from model_endpoint.runtime.metrics import Metrics
 from model_endpoint.runtime.request_log import RequestLog
@@ -18,3 +19,4 @@ class Service:
     models: Models
     metrics: Metrics
     request_log: RequestLog
+    value_counts: ValueCounts

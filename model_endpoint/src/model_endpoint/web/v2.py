@@ -100,12 +100,17 @@ def infer(model: Model, body: bytes, json_length: str | None = None) -> Predicti
     wanted = _wanted(request, model)
     if model.plain and _is_one_tensor(inputs):
         rows = _rows(request, model.width, binary)
-        return _respond(model, identity, wanted, _outputs(model, rows, wanted), len(rows))
+        outputs = _outputs(model, rows, wanted)
+        response = _respond(model, identity, wanted, outputs, len(rows))
+        response.values = rows, outputs[PREDICT].tolist()
+        return response
     columns = _columns(request, model, binary)
     unknown, warnings = contract_rows.warn(model.card, columns, "inputs")
     given = contract_rows.prepare(model.card, columns)
-    response = _respond(model, identity, wanted, _outputs(model, given, wanted), len(columns), warnings)
+    outputs = _outputs(model, given, wanted)
+    response = _respond(model, identity, wanted, outputs, len(columns), warnings)
     response.unknown = unknown
+    response.values = given, outputs[PREDICT].tolist()
     return response
 
 

@@ -12,12 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_endpoint.models.card import Card
-from model_endpoint.models.compiled import heads, meta, numeric, text  # noqa: F401 - their parts are registered
+from model_endpoint.models.compiled import (  # noqa: F401 - their parts are registered
+    dicts,
+    heads,
+    imputing,
+    kernels,
+    meta,
+    neighbours,
+    numeric,
+    oblivious,
+    outliers,
+    several,
+    text,
+)
 from model_endpoint.models.compiled.columns import Chain, as_objects
 from model_endpoint.models.compiled.files import read_arrays, write_arrays
 from model_endpoint.models.compiled.nodes import Answering, Head, Step, read_nodes, write_nodes
 from model_endpoint.models.compiled.predictor import CompiledPredictor
-from model_endpoint.models.compiled.tables import NAN, Sparse, Table, dense, rows_in
+from model_endpoint.models.compiled.tables import NAN, Sparse, Table, dense, rows_in, ticks_of
 from model_endpoint.models.contract import ARRAY, Columns, Feature, Input
 from model_endpoint.models.predictor import Outputs
 
@@ -121,6 +133,8 @@ def _convert(feature: Feature) -> Convert | None:
     if feature.type == "category":
         known = {value: value for value in feature.categories or []}
         return lambda array: as_objects([known.get(value, NAN) for value in array.tolist()])
+    if feature.type == "datetime":
+        return ticks_of
     if not feature.missing or feature.missing_as == "None":
         return None
     return _with_nan

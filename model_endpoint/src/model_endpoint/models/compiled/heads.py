@@ -17,11 +17,19 @@ from model_endpoint.models.predictor import Outputs, require_finite
 
 @dataclass(slots=True)
 class Classify(Head):
-    """Steps that give scores, then labels and probabilities by the link, a name in PROBABILITIES."""
+    """Steps that give scores, then labels and probabilities by the link, a name in PROBABILITIES.
+
+    The scores are the decision function if `scored`, of two classes the second's less the first's.
+    """
 
     steps: list[Step]
     link: str
     labels: Labels
+    scored: bool = False
+
+    @property
+    def further(self) -> frozenset[str]:
+        return frozenset({"decision_function"} if self.scored else ())
 
     def __call__(self, rows: Table, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         scores = dense(Chain(self.steps)(rows))
@@ -30,6 +38,8 @@ class Classify(Head):
         outputs: Outputs = {"predict": self.labels.take(best)}
         if probabilities:
             outputs["predict_proba"] = PROBABILITIES[self.link](scores)
+        if "decision_function" in more:
+            outputs["decision_function"] = scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
         return outputs
 
     def check(self, columns: int) -> None:
@@ -105,6 +115,65 @@ class GaussianScores(Step):
         )
         require(self.priors.ndim == 1 and len(self.priors), "no classes")
         return len(self.priors)
+
+
+@dataclass(slots=True)
+class QuadraticScores(Step):
+    """For each class a number less half the square of how far a row lies from it, in directions of its own.
+
+    `centers` has the shape (classes, columns); `directions` has (columns, directions) for each class; `offsets` is what
+    each class's center has there, if it is not taken from the row before.
+    """
+
+    centers: Floats
+    directions: list[Floats]
+    offsets: list[Floats]
+    base: Floats
+
+    def __call__(self, table: Table) -> Table:
+        matrix = dense(table)
+        parts = zip(self.centers, self.directions, self.offsets, strict=True)
+        squares = [(((matrix - center) @ ways - offset) ** 2).sum(axis=1) for center, ways, offset in parts]
+        scores: Floats = -0.5 * np.stack(squares, axis=1) + self.base
+        return scores
+
+    def width(self, columns: int) -> int:
+        classes = len(self.base)
+        require(
+            self.base.ndim == 1 and classes and self.centers.shape == (classes, columns),
+            "centers of other columns",
+        )
+        require(len(self.directions) == len(self.offsets) == classes, "directions of other classes")
+        for ways, offset in zip(self.directions, self.offsets, strict=True):
+            require(ways.ndim == 2 and len(ways) == columns, "directions of other columns")
+            require(offset.shape in ((), ways.shape[1:]), "offsets of other directions")
+        return classes
+
+
+@dataclass(slots=True)
+class Mixture(Head):
+    """The number of the likeliest part of a mixture; `score_samples` gives the logarithm of the density."""
+
+    steps: list[Step]
+
+    @property
+    def further(self) -> frozenset[str]:
+        return frozenset({"score_samples"})
+
+    def __call__(self, rows: Table, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
+        scores = dense(Chain(self.steps)(rows))
+        require_finite(scores)
+        outputs: Outputs = {"predict": scores.argmax(axis=1)}
+        if probabilities:
+            outputs["predict_proba"] = PROBABILITIES["softmax"](scores)
+        if "score_samples" in more:
+            largest = scores.max(axis=1)
+            sums = np.exp(scores - largest[:, np.newaxis]).sum(axis=1)
+            outputs["score_samples"] = np.log(sums) + largest
+        return outputs
+
+    def check(self, columns: int) -> None:
+        require(Chain(self.steps).width(columns) > 0, "a mixture without parts")
 
 
 @dataclass(slots=True)

@@ -304,11 +304,15 @@ class Turn(Head):
 
 @dataclass(slots=True)
 class Boost(Head):
-    """A weighted vote, as AdaBoost has it; the members' labels are the classes themselves."""
+    """A weighted vote, as AdaBoost has it; the members' labels are the classes themselves.
+
+    If `by_odds`, members say how likely each class is, as in older versions (SAMME.R).
+    """
 
     members: list[Answering]
     weights: Floats
     labels: Labels
+    by_odds: bool
 
     @property
     def further(self) -> frozenset[str]:
@@ -318,6 +322,10 @@ class Boost(Head):
         classes = len(self.labels)
         total = np.zeros(())
         for member, weight in zip(self.members, self.weights.tolist(), strict=True):
+            if self.by_odds:
+                logs = np.log(np.maximum(asked(member, rows, PROBA), np.finfo(np.float64).eps))
+                total = total + (classes - 1) * (logs - (1.0 / classes) * logs.sum(axis=1, keepdims=True))
+                continue
             right = member(rows, False)[PREDICT][:, np.newaxis] == self.labels
             total = total + np.where(right, weight, -1 / (classes - 1) * weight)
         scores = total / self.weights.sum()

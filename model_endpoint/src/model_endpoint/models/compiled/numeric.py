@@ -17,23 +17,19 @@ FUNCTIONS = {
         *(
             "abs",
             "arccos",
+            "arccosh",
             "arcsin",
             "arcsinh",
             "arctan",
+            "arctanh",
             "cbrt",
             "ceil",
             "cos",
             "cosh",
-            "exp",
-            "exp2",
-            "expm1",
-            "floor",
-            "log",
-            "log10",
-            "log1p",
-            "log2",
         ),
-        *("negative", "reciprocal", "rint", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh"),
+        *("deg2rad", "degrees", "exp", "exp2", "expm1", "fabs", "floor", "log", "log10", "log1p", "log2"),
+        *("nan_to_num", "negative", "positive", "rad2deg", "radians", "reciprocal", "rint", "round", "sign"),
+        *("sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc"),
     )
 }
 NORMAL = NormalDist()
@@ -314,3 +310,23 @@ class Splines(Step):
         require(self.factors.shape[2] == self.knots.shape[1] - 1, "splines of other knots")
         require(self.beyond in ("constant", "linear", "continue", "periodic", "error"), "an unknown end")
         return int(columns * self.factors.shape[3])
+
+
+@dataclass(slots=True)
+class Radial(Step):
+    """The radial kernel of each row with each of `points`, as Gaussian processes have it."""
+
+    points: Floats
+
+    def __call__(self, table: Table) -> Table:
+        matrix = dense(table)
+        squares = np.zeros((len(matrix), len(self.points)))
+        with np.errstate(over="ignore"):
+            for column, point in zip(matrix.T, self.points.T, strict=True):
+                squares += (column[:, np.newaxis] - point) ** 2
+        result: Floats = np.exp(-0.5 * squares)
+        return result
+
+    def width(self, columns: int) -> int:
+        require(self.points.ndim == 2 and self.points.shape[1] == columns > 0, "points of other columns")
+        return len(self.points)

@@ -5,6 +5,7 @@ Runs in the build and in a worker.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,12 @@ class Sparse:
         """The sum of `values`, one for each place, in each row; added one after another, as scipy does."""
         total: Floats = np.bincount(self.rows, values, self.count).astype(np.float64, copy=False)
         return total
+
+    def each(self) -> Iterator[tuple[Ints, Floats]]:
+        """The places and the values of each row in turn."""
+        order = np.argsort(self.rows, kind="stable")
+        ends = np.searchsorted(self.rows[order], np.arange(1, self.count))
+        return zip(np.split(self.columns[order], ends), np.split(self.values[order], ends), strict=True)
 
     def normalized(self, norm: str) -> Sparse:
         """Each row divided by its norm: "l1", "l2" or "max"; a row of zeros stays."""
@@ -80,6 +87,17 @@ def dense(table: Table) -> Floats:
     except TypeError as error:
         raise ValueError(f"a value is no number: {error}") from None
     return matrix
+
+
+def ticks_of(dates: NDArray[Any]) -> NDArray[Any]:
+    """Dates as whole numbers of their own unit since 1970; a missing one is NaN, among objects."""
+    ticks = dates.astype(np.int64)
+    gaps = np.isnat(dates)
+    if not gaps.any():
+        return ticks
+    found = ticks.astype(object)
+    found[gaps] = NAN
+    return found
 
 
 def columns_of(table: Table) -> list[NDArray[Any]]:

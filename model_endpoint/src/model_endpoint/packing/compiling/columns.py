@@ -18,7 +18,7 @@ from model_endpoint.models.compiled.columns import (
     OneHot,
 )
 from model_endpoint.models.compiled.nodes import Scalar, Step
-from model_endpoint.models.compiled.tables import NAN
+from model_endpoint.models.compiled.tables import NAN, ticks_of
 from model_endpoint.packing.compiling.common import (
     SCALERS,
     NotCompilableError,
@@ -98,7 +98,7 @@ def ordinal(transformer: Any) -> Step:
         codes = [float(code) for code in (range(len(values)) if mapping is None else mapping.tolist())]
         codes += [NAN] * (len(values) - len(codes))  # a mapping leaves out the missing category, the last
         codes = [
-            float(transformer.encoded_missing_value) if value is None or value != value else code
+            float(transformer.encoded_missing_value) if value != value else code  # None is a category
             for value, code in zip(values, codes, strict=True)
         ]
         codes.append(NAN if refused else float(transformer.unknown_value))
@@ -157,7 +157,8 @@ def _same(value: Scalar, marker: Scalar) -> bool:
 
 
 def categories_of(encoder: Any) -> list[list[Scalar]]:
-    return [[plain(value) for value in values.tolist()] for values in encoder.categories_]
+    lists = [ticks_of(values) if values.dtype.kind == "M" else values for values in encoder.categories_]
+    return [[plain(value) for value in values.tolist()] for values in lists]
 
 
 def plain(value: Any) -> Scalar:

@@ -12,11 +12,14 @@ from model_endpoint.models.compiled.heads import (
     Classify,
     GaussianScores,
     Logistic,
+    Mixture,
     Nearest,
+    QuadraticScores,
     Values,
 )
 from model_endpoint.models.compiled.nodes import Head, Step
 from model_endpoint.models.compiled.numeric import Above, Apply, Project
+from model_endpoint.models.compiled.several import LikelyLabels
 from model_endpoint.packing.compiling.common import NotCompilableError, classes_of, floats, only_labels
 
 NO_CENTER = np.zeros(0)
@@ -68,7 +71,7 @@ def perceptrons(model: Any) -> Head:
     if not classes_of(model):
         return Values(steps)
     if model.out_activation_ == "logistic" and model.n_outputs_ > 1:
-        raise NotCompilableError("there is no rule for perceptrons with several labels a row")
+        return LikelyLabels([*steps, Logistic()])
     return Classify(steps, model.out_activation_, only_labels(model))
 
 
@@ -79,7 +82,36 @@ def _activation(name: str) -> list[Step]:
     return others[name]
 
 
+def quadratic(model: Any) -> Head:
+    pairs = list(zip(model.rotations_, model.scalings_, strict=True))
+    directions = [floats(rotation * scaling**-0.5) for rotation, scaling in pairs]
+    sizes = np.array([np.log(scaling).sum() for _, scaling in pairs])
+    none = [floats(0.0) for _ in pairs]
+    step = QuadraticScores(floats(model.means_), directions, none, np.log(model.priors_) - 0.5 * sizes)
+    return Classify([step], "softmax", only_labels(model), scored=True)
+
+
+def mixture(model: Any) -> Head:
+    """GaussianMixture's rule: directions come from the Cholesky factors of the precisions."""
+    if model.covariance_type != "full":
+        raise NotCompilableError(
+            f"there is no rule for a mixture of covariances of type {model.covariance_type!r}"
+        )
+    means, factors = floats(model.means_), [floats(factor) for factor in model.precisions_cholesky_]
+    sizes = np.array([np.log(np.diagonal(factor)).sum() for factor in factors])
+    base = np.log(model.weights_) + sizes - 0.5 * means.shape[1] * np.log(2 * np.pi)
+    offsets = [floats(mean @ factor) for mean, factor in zip(means, factors, strict=True)]
+    return Mixture([QuadraticScores(np.zeros_like(means), factors, offsets, base)])
+
+
+def partial_least_squares(model: Any) -> Head:
+    return Values([Project(floats(model._x_mean), floats(model.coef_.T), floats(model.intercept_))])
+
+
 RULES = {
+    "QuadraticDiscriminantAnalysis": quadratic,
+    "GaussianMixture": mixture,
+    "PLSRegression": partial_least_squares,
     "GaussianNB": gaussian,
     "MultinomialNB": multinomial,
     "ComplementNB": complement,

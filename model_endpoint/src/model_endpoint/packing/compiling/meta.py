@@ -15,6 +15,7 @@ from model_endpoint.models.compiled.columns import Arithmetic, Pick
 from model_endpoint.models.compiled.composed import Piped
 from model_endpoint.models.compiled.meta import (
     DECISION,
+    PREDICT,
     PROBA,
     Average,
     Boost,
@@ -29,6 +30,7 @@ from model_endpoint.models.compiled.meta import (
     Vote,
 )
 from model_endpoint.models.compiled.nodes import Answering, Head, Step
+from model_endpoint.models.compiled.several import EachLabel, InTurn, Median
 from model_endpoint.packing.compiling.common import (
     NotCompilableError,
     classes_of,
@@ -102,14 +104,19 @@ def thresholded(model: Any, compiled: Compile) -> Head:
 
 
 def one_against_rest(model: Any, compiled: Compile) -> Head:
+    members = list(model.estimators_)
+    outputs = [DECISION if hasattr(member, DECISION) else PROBA for member in members]
+    if any(len(classes_of(member)) != 1 for member in members):
+        raise NotCompilableError("there is no rule for one against the rest by regressors")
+    compiled_members = [compiled(member) for member in members]
+    if model.multilabel_ and len(members) > 1:
+        return EachLabel(compiled_members, outputs, hasattr(model, PROBA), hasattr(model, DECISION))
     if model.label_binarizer_.y_type_ != "multiclass":
         raise NotCompilableError(
             f"there is no rule for one against the rest of {model.label_binarizer_.y_type_}"
         )
-    members = list(model.estimators_)
-    outputs = [DECISION if hasattr(member, DECISION) else PROBA for member in members]
     return OneAgainstRest(
-        [compiled(member) for member in members],
+        compiled_members,
         outputs,
         hasattr(model, PROBA),
         hasattr(model, DECISION),
@@ -149,6 +156,16 @@ def several(model: Any, compiled: Compile) -> Head:
     return Several([compiled(member) for member in model.estimators_], hasattr(model, PROBA))
 
 
+def chain(model: Any, compiled: Compile) -> Head:
+    return InTurn(
+        [compiled(member) for member in model.estimators_],
+        getattr(model, "chain_method_", PREDICT),
+        ints(np.argsort(model.order_)),
+        hasattr(model, PROBA),
+        hasattr(model, DECISION),
+    )
+
+
 def turned_target(model: Any, compiled: Compile) -> Head:
     transformer = model.transformer_
     name = sklearn_name(transformer)
@@ -176,13 +193,22 @@ def bagging(model: Any, compiled: Compile) -> Head:
 
 
 def boosted(model: Any, compiled: Compile) -> Head:
-    if getattr(model, "algorithm", "SAMME") == "SAMME.R":
-        raise NotCompilableError("there is no rule for AdaBoost by SAMME.R")
     members = [compiled(member) for member in model.estimators_]
-    return Boost(members, floats(model.estimator_weights_[: len(members)]), only_labels(model))
+    weights = floats(model.estimator_weights_[: len(members)])
+    return Boost(members, weights, only_labels(model), getattr(model, "algorithm", "SAMME") == "SAMME.R")
 
 
-RULES: dict[str, Callable[[Any, Compile], Head]] = {
+def chosen(model: Any, compiled: Compile) -> Answering:
+    """What was fitted in the end answers alone."""
+    return compiled(model.estimator_)
+
+
+def boosted_values(model: Any, compiled: Compile) -> Head:
+    members = [compiled(member) for member in model.estimators_]
+    return Median(members, floats(model.estimator_weights_[: len(members)]))
+
+
+RULES: dict[str, Callable[[Any, Compile], Answering]] = {
     "VotingClassifier": vote,
     "VotingRegressor": vote,
     "StackingClassifier": stack,
@@ -193,8 +219,12 @@ RULES: dict[str, Callable[[Any, Compile], Head]] = {
     "OneVsRestClassifier": one_against_rest,
     "MultiOutputClassifier": several,
     "MultiOutputRegressor": several,
+    "ClassifierChain": chain,
+    "RegressorChain": chain,
+    "RANSACRegressor": chosen,
     "TransformedTargetRegressor": turned_target,
     "BaggingClassifier": bagging,
     "BaggingRegressor": bagging,
     "AdaBoostClassifier": boosted,
+    "AdaBoostRegressor": boosted_values,
 }

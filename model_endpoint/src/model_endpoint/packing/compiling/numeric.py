@@ -41,6 +41,19 @@ def pca(transformer: Any) -> Step:
     return Chain([Project(floats(transformer.mean_), floats(weights), floats(0.0)), *steps])
 
 
+def independent(transformer: Any) -> Step:
+    """FastICA's rule."""
+    center = floats(transformer.mean_) if transformer.whiten else NO_NUMBERS
+    return Project(center, floats(transformer.components_.T), floats(0.0))
+
+
+def waves(sampler: Any) -> Step:
+    """RBFSampler's rule, by which a line does what a radial kernel does."""
+    size = (2.0 / sampler.n_components) ** 0.5
+    project = Project(NO_NUMBERS, floats(sampler.random_weights_), floats(sampler.random_offset_))
+    return Chain([project, Apply("cos"), Arithmetic(["multiply"], [floats(size)])])
+
+
 def truncated_svd(transformer: Any) -> Step:
     return Project(NO_NUMBERS, floats(transformer.components_.T), floats(0.0))
 
@@ -112,9 +125,23 @@ def splines(transformer: Any) -> Step:
 
 
 def function(transformer: Any) -> Step:
+    if transformer.func is np.clip:
+        return _clip(**(transformer.kw_args or {}))
     if transformer.kw_args:
         raise NotCompilableError("there is no rule for a function with further arguments")
     return applied(transformer.func)
+
+
+def _clip(**bounds: Any) -> Step:
+    """Bounds of all numbers; raises NotCompilableError for any other."""
+    names = {"a_min": "maximum", "a_max": "minimum"}
+    known = {name: value for name, value in bounds.items() if value is not None}
+    if not known.keys() <= names.keys() or not all(
+        isinstance(value, int | float) for value in known.values()
+    ):
+        raise NotCompilableError("there is no rule for numpy's clip with other arguments than two numbers")
+    at = [name for name in names if name in known]
+    return Arithmetic([names[name] for name in at], [floats(known[name]) for name in at])
 
 
 def applied(call: Any) -> Step:
@@ -131,6 +158,9 @@ RULES = {
     **dict.fromkeys(("GenericUnivariateSelect", "VarianceThreshold", "SelectFromModel"), selection),
     **dict.fromkeys(("RFE", "RFECV", "SequentialFeatureSelector"), selection),
     "PCA": pca,
+    "IncrementalPCA": pca,
+    "FastICA": independent,
+    "RBFSampler": waves,
     "TruncatedSVD": truncated_svd,
     "LinearDiscriminantAnalysis": discriminant,
     "Normalizer": normalizer,

@@ -9,10 +9,10 @@ from typing import Any
 
 from model_endpoint.models.compiled.columns import Chain, Pick, Union
 from model_endpoint.models.compiled.nodes import Step
-from model_endpoint.packing.compiling import columns, numeric, text
+from model_endpoint.packing.compiling import columns, imputing, numeric, text
 from model_endpoint.packing.compiling.common import NotCompilableError, ints, sklearn_name
 
-RULES = columns.RULES | text.RULES | numeric.RULES
+RULES = columns.RULES | imputing.RULES | numeric.RULES | text.RULES
 NONE = (None, "passthrough")
 
 

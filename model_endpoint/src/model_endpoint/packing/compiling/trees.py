@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.compiled.nodes import Answering
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.compiled.trees import SINGLE_FINITE
 from model_endpoint.packing.compiling.common import NotCompilableError, Operation, sklearn_name
@@ -19,14 +20,14 @@ FORESTS = {"RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassif
 TREES = {"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"}
 
 
-def compile_trees(
-    steps: list[Operation], estimator: Any, classes: list[NDArray[Any]]
-) -> CompiledPredictor | None:
+def compile_trees(steps: list[Operation], estimator: Any, classes: list[NDArray[Any]]) -> Answering | None:
     """The compiled form of an estimator of trees; None if it is none. Raises NotCompilableError."""
     name = sklearn_name(estimator)
     if name in FORESTS | TREES:
         members = estimator.estimators_ if name in FORESTS else [estimator]
-        trees = [_tree(member.tree_, _leaf_values(member, bool(classes)), missing=True) for member in members]
+        trees = [
+            tree_of(member.tree_, _leaf_values(member, bool(classes)), missing=True) for member in members
+        ]
         link = "mean" if classes else "value"
         head = pack(trees, np.zeros(trees[0].values.shape[1]), precision=SINGLE_FINITE)
         return CompiledPredictor(steps, head, link, classes, divisor=len(members))
@@ -37,7 +38,7 @@ def compile_trees(
     return compile_xgboost(steps, estimator, classes) or compile_lightgbm(steps, estimator, classes)
 
 
-def _tree(tree: Any, values: NDArray[np.float64], *, missing: bool = False) -> Tree:
+def tree_of(tree: Any, values: NDArray[np.float64], *, missing: bool = False) -> Tree:
     """One of scikit-learn's trees; `missing` says that its model takes missing values."""
     to_left = getattr(tree, "missing_go_to_left", None) if missing else None
     right = None if to_left is None else np.asarray(to_left) == 0
@@ -74,7 +75,7 @@ def _gradient_boosting(
         )
     base = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_)))[0]
     trees = [
-        _tree(member.tree_, member.tree_.value[:, 0] * estimator.learning_rate)
+        tree_of(member.tree_, member.tree_.value[:, 0] * estimator.learning_rate)
         for stage in estimator.estimators_
         for member in stage
     ]
