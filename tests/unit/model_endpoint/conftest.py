@@ -38,12 +38,9 @@ def bundles() -> Path:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped models as an image has them, but proved on fewer rows, to keep the tests quick."""
+    """The shipped models as an image has them."""
     directory = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proof, "RANDOM_ROWS", 1000)
-        patch.setattr(proof, "SINGLE_ROWS", 20)
-        image.build(BUNDLES, directory)
+    image.build(BUNDLES, directory)
     return directory
 
 
@@ -64,9 +61,9 @@ def client(service: Service) -> FlaskClient:
     return create_app(service).test_client()
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """20,000 random rows are for the image's build; the tests have many models instead."""
+    """20,000 random rows are for models that people pack; the tests have many models instead."""
     monkeypatch.setattr(proof, "RANDOM_ROWS", 1000)
     monkeypatch.setattr(proof, "SINGLE_ROWS", 20)
 

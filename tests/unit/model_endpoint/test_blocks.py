@@ -83,8 +83,11 @@ def test_a_forest_of_many_trees_answers_many_rows_in_little_memory() -> None:
 
 
 def test_a_node_of_two_trees_is_refused() -> None:
-    assert nodes_by_tree(np.array([2, 1, 2, 3], dtype=np.int32), 2)[1] == [3, 4]
+    depths = np.ones(2, dtype=np.intp)
+    assert nodes_by_tree(np.array([2, 1, 2, 3], dtype=np.int32), depths)[1] == [3, 4]
     with pytest.raises(ValueError, match="belongs to two trees, or to none"):
-        nodes_by_tree(np.array([2, 2, 2, 3], dtype=np.int32), 2)
+        nodes_by_tree(np.array([2, 2, 2, 3], dtype=np.int32), depths)
     with pytest.raises(ValueError, match="belongs to two trees, or to none"):
-        nodes_by_tree(np.array([2, 1, 2, 3, 4], dtype=np.int32), 2)
+        nodes_by_tree(np.array([2, 1, 2, 3, 4], dtype=np.int32), depths)
+    with pytest.raises(ValueError, match="has another depth than the file says"):
+        nodes_by_tree(np.array([2, 1, 2, 3], dtype=np.int32), depths + 1)

@@ -15,13 +15,16 @@ import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from model_endpoint.models import stored
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle
 from model_endpoint.packing.trust import Trust
+from unit.model_endpoint.early import as_before
 
 
 @pytest.fixture
@@ -34,7 +37,9 @@ def test_shipped_bundles_are_right(bundles: Path) -> None:
         assert bundle.read(directory).card.name == directory.name
 
 
-@pytest.mark.parametrize("name", ["model.yml", "model.skops", "rows.npy", "golden.json"])
+@pytest.mark.parametrize(
+    "name", ["model.yml", "model.skops", "predictor.npz", "verification.json.gz", "golden.json"]
+)
 def test_a_missing_file_is_named(iris: Path, name: str) -> None:
     (iris / name).unlink()
     with pytest.raises(BundleError, match=rf"iris: {name} is missing"):
@@ -80,11 +85,23 @@ def test_a_type_that_does_not_only_compute_must_be_trusted_by_name(tmp_path: Pat
     card = bundle.pack(tree, rows, tmp_path / "tree", name="tree", version="1")
     assert card.outputs[0].datatype == "BOOL"
     assert bundle.read(tmp_path / "tree").card == card
-    own = make_pipeline(FunctionTransformer(inverse_func=statistics.fmean), tree)
+    near = KNeighborsClassifier(1, p=1).fit(rows, rows[:, 0] > 20)  # it does not compile
+    own = make_pipeline(FunctionTransformer(inverse_func=statistics.fmean), near)
     card = bundle.pack(own, rows, tmp_path / "own", name="own", version="1")
     with pytest.raises(BundleError, match=r"own: the type statistics\.fmean is not trusted"):
         bundle.read(tmp_path / "own")
     assert bundle.read(tmp_path / "own", Trust(frozenset({"statistics.fmean"}))).card == card
+
+
+def test_the_types_of_an_estimator_that_nothing_reads_need_no_trust(tmp_path: Path) -> None:
+    rows = np.arange(40.0).reshape(20, 2)
+    tree = DecisionTreeClassifier().fit(rows, rows[:, 0] > 20)
+    own = make_pipeline(FunctionTransformer(inverse_func=statistics.fmean), tree)
+    card = bundle.pack(own, rows, tmp_path / "own", name="own", version="1")
+    assert (card.compiled, card.allowed_types, card.types_to_trust) == (True, ["statistics.fmean"], [])
+    assert bundle.read(tmp_path / "own").estimator is None
+    with pytest.raises(BundleError, match=r"own: the type statistics\.fmean is not trusted"):
+        bundle.read(as_before(tmp_path / "own"))
 
 
 @pytest.mark.parametrize("data", [[["a"]], [[float("nan")]], [], [1.0]])
@@ -114,7 +131,7 @@ def test_a_model_that_chooses_columns_by_name_gets_a_data_frame(
 ) -> None:
     data, pipeline = wine
     card = bundle.pack(pipeline, data, tmp_path / "wine", name="wine", version="1")
-    packed = bundle.read(tmp_path / "wine").estimator
+    packed = stored.load(card, (tmp_path / "wine" / "model.skops").read_bytes())
     assert [feature.name for feature in card.features] == list(data.columns)
     assert card.form == "frame"
     assert np.array_equal(packed.predict_proba(data), pipeline.predict_proba(data))
@@ -147,6 +164,7 @@ def test_columns_are_brought_into_the_order_the_model_was_fitted_on(
 
 
 def test_a_bundle_that_an_earlier_version_packed_takes_any_number(iris: Path) -> None:
+    as_before(iris)
     text = (iris / "model.yml").read_text()
     (iris / "model.yml").write_text(text.replace("type: number", "type: integer", 1))
     assert bundle.read(iris).card.plain

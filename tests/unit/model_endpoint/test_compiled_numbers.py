@@ -93,7 +93,9 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("transformer", STEPS, ids=lambda transformer: repr(transformer)[:60])
+@pytest.mark.parametrize(
+    "transformer", STEPS, ids=lambda transformer: repr(transformer).split(" at 0x")[0][:60]
+)
 @pytest.mark.filterwarnings("ignore")
 def test_a_step_gives_its_own_numbers(transformer: Any) -> None:
     fitted = transformer.fit(IRIS.data, IRIS.target)

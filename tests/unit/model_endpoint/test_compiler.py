@@ -43,6 +43,7 @@ from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.packing import proof
 from model_endpoint.packing.compiling.common import NotCompilableError
 from model_endpoint.packing.compiling.compiler import compile_estimator
+from model_endpoint.packing.compiling.trees import _shares
 from unit.model_endpoint.proving import proof_of
 
 IRIS, CANCER, DIABETES = load_iris(), load_breast_cancer(), load_diabetes()
@@ -128,3 +129,11 @@ def test_a_subclass_is_not_taken_for_its_base() -> None:
 
     with pytest.raises(NotCompilableError, match="Contrary"):
         compile_estimator(Contrary().fit(IRIS.data, NAMES))
+
+
+def test_a_tree_of_scikit_learn_1_3_holds_weights_of_rows() -> None:
+    shares = DecisionTreeClassifier(max_depth=2, random_state=0).fit(IRIS.data, NAMES).tree_.value[:, 0]
+    weights = shares * np.arange(1.0, len(shares) + 1)[:, np.newaxis]
+    np.testing.assert_allclose(_shares(weights), shares)
+    assert _shares(shares) is shares  # those of later versions keep their last bits
+    assert not _shares(np.zeros((1, 3))).any()

@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression
 
 from model_endpoint.models import model
 from model_endpoint.models.errors import BundleError
-from model_endpoint.packing import bundle, image
+from model_endpoint.packing import bundle, compiled_form, image
 from model_endpoint.packing.trust import Trust
 
 
@@ -41,13 +41,18 @@ def test_an_image_without_models_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_rule_that_breaks_leaves_the_model_to_scikit_learn(
-    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(estimator: object, card: object) -> None:
         raise AttributeError("no coef_")
 
-    monkeypatch.setattr(image, "compile_estimator", broken)
-    assert image.build(bundles, tmp_path / "served")
-    served = model.load(tmp_path / "served")["iris"]
-    assert served.served_by == {"kind": "scikit-learn", "not_compiled": "AttributeError: no coef_"}
+    monkeypatch.setattr(compiled_form, "compile_estimator", broken)
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    line = LinearRegression().fit(rows, rows[:, 0])
+    why = {"kind": "scikit-learn", "not_compiled": "AttributeError: no coef_"}
+    assert bundle.pack(line, rows, tmp_path / "in" / "line", name="line", version="1").predictor == why
+    monkeypatch.undo()
+    assert image.build(tmp_path / "in", tmp_path / "served")  # which compiles nothing that pack did not
+    served = model.load(tmp_path / "served")["line"]
+    assert served.served_by == why
     served.verify()

@@ -38,6 +38,7 @@ from model_endpoint.models.content_checks import check_content, parts_of
 from model_endpoint.models.errors import BundleError
 from model_endpoint.packing import bundle, dump, image
 from model_endpoint.packing.trust import Trust
+from unit.model_endpoint.early import as_before
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
 LABELS = ROWS[:, 0] > 0
@@ -46,7 +47,8 @@ Arrays = dict[str, Any]
 
 @pytest.fixture
 def forest(bundles: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(bundles / "breast_cancer", tmp_path / "bundles" / "breast_cancer"))
+    """A bundle without the compiled form, whose estimator is read."""
+    return as_before(Path(shutil.copytree(bundles / "breast_cancer", tmp_path / "bundles" / "breast_cancer")))
 
 
 def replace_model(directory: Path, content: bytes) -> None:

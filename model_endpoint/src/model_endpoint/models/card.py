@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -29,6 +29,14 @@ class Output:
     shape: list[int]
 
 
+class ServedBy(TypedDict, total=False):
+    """What serves a model: its kind, and by what proof it is the compiled form, or why there is none."""
+
+    kind: str
+    proof: dict[str, float]
+    not_compiled: str
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """What a model says about itself; `classes` are a classifier's labels in the order of its probabilities.
@@ -37,7 +45,8 @@ class Card:
     `depends_on_company` says that an answer depends on the other rows of its call.
     `allowed_types` are the types in its file that must be trusted by name, and `code` is its own code, with SHA-256 by
     name. Both only describe it: what is trusted is not for the model to say. `stored_as` is the estimator's class where
-    its file has the format of another library than scikit-learn.
+    its file has the format of another library than scikit-learn. `predictor` says what serves the model, as found when
+    it was packed, and `predictor_sha256` is of the file of its compiled form; cards of earlier versions have neither.
     """
 
     name: str
@@ -56,6 +65,18 @@ class Card:
     depends_on_company: bool = False
     code: dict[str, str] = field(default_factory=dict)
     stored_as: str | None = None
+    predictor: ServedBy = field(default_factory=ServedBy)
+    predictor_sha256: str | None = None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the bundle has the compiled form, which then serves: the estimator is not read again."""
+        return self.predictor_sha256 is not None
+
+    @property
+    def types_to_trust(self) -> list[str]:
+        """The types that whoever serves the model must trust by name."""
+        return [] if self.compiled else self.allowed_types
 
     @property
     def input_datatype(self) -> str:
@@ -92,6 +113,8 @@ class Card:
             "dtype": "float64",
             "depends_on_company": False,
             "stored_as": None,
+            "predictor": {},
+            "predictor_sha256": None,
         }
         return {name: value for name, value in values.items() if value != defaults.get(name, ...)}
 
@@ -119,6 +142,8 @@ class Card:
             raise ValueError("features or outputs are empty; pack the model again with flotilla-model pack")
         if card.form not in FORMS:
             raise ValueError(f"form is {card.form!r}; it must be one of {', '.join(FORMS)}")
+        if not isinstance(card.predictor, dict) or not isinstance(card.predictor_sha256, str | None):
+            raise ValueError("predictor must be a mapping, and predictor_sha256 a string")
         names = [feature.name for feature in features]
         if len(set(names)) < len(names):
             repeated = next(name for at, name in enumerate(names) if name in names[:at])

@@ -9,11 +9,10 @@ import json
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from model_endpoint.models import rows
 from model_endpoint.models.blocks import FIRST_ROWS, answer_in_blocks
-from model_endpoint.models.card import FURTHER, METADATA_FILE, Card
+from model_endpoint.models.card import FURTHER, METADATA_FILE, Card, ServedBy
 from model_endpoint.models.contract import Input
 from model_endpoint.models.errors import BundleError, RequestError, quoted
 from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest, check_golden
@@ -35,7 +34,7 @@ class Model:
     def __init__(
         self,
         card: Card,
-        served_by: dict[str, Any],
+        served_by: ServedBy,
         predictor: Predictor,
         golden: list[GoldenRequest],
         load_seconds: float = 0.0,

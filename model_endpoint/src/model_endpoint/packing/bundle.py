@@ -6,10 +6,13 @@ A bundle is a folder with these files:
     model.skops            the fitted estimator in skops form, never pickle; or model.xgboost, model.lightgbm, model.cbm
     code/                  the model's own modules, packages and wheels, if it has any
     requirements.txt       the libraries that serve the model, locked with hashes; `packing.packer` writes it
-    rows.npy               verification rows of a model of plain numbers, of shape (n, features)
-    verification.json.gz   those of any other model, as a request has them, with the estimator's own answers
+    predictor.npz          the compiled form of the model, if it compiles
+    verification.json.gz   verification rows as a request has them, with the estimator's own answers
     golden.json            requests with the answers they must get
     distribution.json      how the training data and the answers to it spread, to measure drift; it may be deleted
+
+Earlier versions packed no compiled form, which the build then makes, and the verification rows of a model of plain
+numbers as an array: `rows.npy`, of shape (n, features).
 
 A running endpoint reads what `model_endpoint.packing.image` makes of it.
 """
@@ -32,18 +35,18 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from model_endpoint.drift import distribution
-from model_endpoint.models import rows as contract_rows
 from model_endpoint.models import stored
-from model_endpoint.models.card import FURTHER, Card
+from model_endpoint.models.card import FURTHER, Card, ServedBy
 from model_endpoint.models.contract import ARRAY, FRAME, Feature
 from model_endpoint.models.errors import BundleError, GoldenAnswerError, RequestError
 from model_endpoint.models.golden import GOLDEN_FILE, GoldenRequest
+from model_endpoint.models.kinds import COMPILED_FILE
 from model_endpoint.models.model import Model
-from model_endpoint.models.predictor import Rows
 from model_endpoint.models.scikit_learn import SklearnPredictor, predictor_of
-from model_endpoint.packing import binning, questions, storing, training_data
+from model_endpoint.packing import binning, compiled_form, questions, storing, training_data
 from model_endpoint.packing import code as own_code
 from model_endpoint.packing.answers import classes_of, outputs_of
+from model_endpoint.packing.compiled_form import PACK_AGAIN
 from model_endpoint.packing.compiling.common import stripped
 from model_endpoint.packing.compiling.compiler import compile_estimator
 from model_endpoint.packing.confirmations import require_alone, require_order
@@ -63,7 +66,10 @@ LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle that passed all checks of `read`; `rows` are as a request has them, `answers` the estimator's own."""
+    """A bundle that passed all checks of `read`; `rows` are as a request has them, `answers` the estimator's own.
+
+    `estimator` is None where the bundle has the compiled form: nothing reads the estimator's file then.
+    """
 
     card: Card
     dump: bytes
@@ -71,11 +77,6 @@ class Bundle:
     rows: list[Any]
     answers: Answers
     golden: list[GoldenRequest]
-
-    def prepared(self) -> Rows:
-        """The verification rows as an array, for a contract of the form `array`."""
-        matrix = contract_rows.prepare(self.card, contract_rows.from_rows(self.card, self.rows, "rows"))
-        return np.asarray(matrix)
 
 
 def pack(
@@ -108,8 +109,11 @@ def pack(
         card = _card(estimator, found, asked, about, dump, directory)
         Card.from_values(card.values())
         verified = varied(estimator, found.source, found.verification, card, asked)
-        rows, answers = _verified(estimator, dump, card, verified, asked)
+        loaded = stored.load(card, dump, card.allowed_types)
+        rows, answers = _verified(estimator, loaded, card, verified, asked)
         golden = _golden(estimator, found.verification, card, asked)
+        directory.mkdir(parents=True, exist_ok=True)
+        card = compiled_form.make(loaded, card, rows, directory)
         _write(directory, card, dump, rows, answers, golden)
         if options.get("drift", True):
             binning.write(directory, estimator, found.source, card, asked, tell)
@@ -219,16 +223,16 @@ def _without_uncompiled(estimator: Any, asked: Asked) -> Asked:
 
 
 def _verified(
-    estimator: Any, dump: bytes, card: Card, data: TrainingData, asked: Asked
+    estimator: Any, loaded: Any, card: Card, data: TrainingData, asked: Asked
 ) -> tuple[list[Any], Answers]:
     """The verification rows as requests have them, and the estimator's own answers, to which an endpoint's are equal.
 
-    The estimator answers the data itself, in its own types; the endpoint's model is read from what is written.
+    The estimator answers the data itself, in its own types; `loaded` is read from what is written, and answers in the
+    endpoint.
     """
     own = questions.answers_of(estimator, data, asked)
     answers = {name: own[name].tolist() for name in (output.name for output in card.outputs)}
     rows = data.rows(card)
-    loaded = stored.load(card, dump, card.allowed_types)
     model = Model(card, {"kind": stored.kind_of(card.stored_as)}, predictor_of(loaded, card), [])
     rehearse(model, rows, answers)
     return rows, answers
@@ -249,18 +253,14 @@ def _golden(estimator: Any, data: TrainingData, card: Card, asked: Asked) -> lis
 def _write(
     directory: Path, card: Card, dump: bytes, rows: list[Any], answers: Answers, golden: list[GoldenRequest]
 ) -> None:
-    """Write the files of the bundle into `directory`."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write the files of the bundle into `directory`, besides the compiled form."""
     (directory / stored.file_of(card.stored_as)).write_bytes(dump)
     (directory / CARD_FILE).write_text(
         yaml.safe_dump(card.values(), sort_keys=False, width=110, allow_unicode=True)
     )
     (directory / GOLDEN_FILE).write_text(json.dumps(golden, indent=1) + "\n")
-    if card.plain:
-        np.save(directory / ROWS_FILE, np.array(rows, dtype=np.float64))
-    else:
-        content = json.dumps({"rows": rows, "answers": answers}).encode()
-        (directory / VERIFICATION_FILE).write_bytes(gzip.compress(content, mtime=0))
+    content = json.dumps({"rows": rows, "answers": answers}).encode()
+    (directory / VERIFICATION_FILE).write_bytes(gzip.compress(content, mtime=0))
 
 
 def read_card(directory: Path) -> Card:
@@ -274,14 +274,15 @@ def read_card(directory: Path) -> Card:
 
 
 def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
-    """Read a bundle and check its hashes, types and shapes, and that the model answers its golden requests.
+    """Read a bundle and check its hashes, types and shapes, and that what serves it answers its golden requests.
 
-    What the bundle holds besides types that only compute must be in `trust`. Raises BundleError.
+    What the estimator holds besides types that only compute must be in `trust`, unless the compiled form serves: then
+    the estimator is not read. Raises BundleError.
     """
     _require_files(directory, CARD_FILE, GOLDEN_FILE)
     card = read_card(directory)
     file = stored.file_of(card.stored_as)
-    _require_files(directory, file)
+    _require_files(directory, file, *([COMPILED_FILE] if card.compiled else []))
     if card.name != directory.name:
         raise BundleError(
             f"{directory}: {CARD_FILE} names the model {card.name!r}; give the folder that name"
@@ -292,16 +293,18 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
             f"{directory}: {file} is broken: its SHA-256 is {found}, {CARD_FILE} says "
             f"{card.model_sha256}; restore the file or pack the model again"
         )
-    estimator = _load(directory, card, dump, trust)
+    estimator = None if card.compiled else _load(directory, card, dump, trust)
     rows, answers = _read_rows(directory, card, estimator)
     distribution.read(directory, card)
     try:
+        predictor = compiled_form.load(directory, card) if card.compiled else predictor_of(estimator, card)
         golden: list[GoldenRequest] = json.loads((directory / GOLDEN_FILE).read_text())
-        Model(card, {"kind": stored.kind_of(card.stored_as)}, predictor_of(estimator, card), golden).verify(
-            str(directory)
-        )
+        served_by = card.predictor or ServedBy(kind=stored.kind_of(card.stored_as))
+        Model(card, served_by, predictor, golden).verify(str(directory))
+    except BundleError:
+        raise
     except GoldenAnswerError as error:
-        raise BundleError(f"{error}; pack the model again with flotilla-model pack") from None
+        raise BundleError(f"{error}; {PACK_AGAIN}") from None
     except ImportError as error:
         raise BundleError(f"{directory}: the model needs a library that is not installed: {error}") from None
     except RequestError as error:
@@ -313,7 +316,7 @@ def read(directory: Path, trust: Trust = NONE_TRUSTED) -> Bundle:
 
 def _require_files(directory: Path, *names: str) -> None:
     if lacking := [name for name in names if not (directory / name).is_file()]:
-        raise BundleError(f"{directory}: {lacking[0]} is missing; pack it again with flotilla-model pack")
+        raise BundleError(f"{directory}: {lacking[0]} is missing; {PACK_AGAIN}")
 
 
 def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
@@ -332,12 +335,13 @@ def _load(directory: Path, card: Card, dump: bytes, trust: Trust) -> Any:
 
 def _read_rows(directory: Path, card: Card, estimator: Any) -> tuple[list[Any], Answers]:
     """The verification rows, and the estimator's own answers to them. Raises BundleError."""
-    name = ROWS_FILE if card.plain else VERIFICATION_FILE
+    early = card.plain and not card.predictor
+    name = ROWS_FILE if early else VERIFICATION_FILE
     path = directory / name
     if not path.is_file():
-        raise BundleError(f"{directory}: {name} is missing; pack the model again with flotilla-model pack")
+        raise BundleError(f"{directory}: {name} is missing; {PACK_AGAIN}")
     try:
-        if not card.plain:
+        if not early:
             with gzip.open(path) as file:
                 text = file.read(LARGEST_VERIFICATION + 1)
             if len(text) > LARGEST_VERIFICATION:

@@ -42,8 +42,8 @@ class Finding:
         lines = [f"{card.name} {card.version} is valid and will be served by {self.kind}{reason}"]
         if self.needs_libraries:
             lines.append(f"libraries: {self._libraries()}")
-        if card.allowed_types or card.code:
-            lines.append(f"trusted: {', '.join([*card.allowed_types, *card.code])}, by {self.trusted_by}")
+        if card.types_to_trust or card.code:
+            lines.append(f"trusted: {', '.join([*card.types_to_trust, *card.code])}, by {self.trusted_by}")
         return "\n".join(lines)
 
     def _libraries(self) -> str:

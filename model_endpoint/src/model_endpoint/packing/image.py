@@ -2,8 +2,9 @@
 
     python3 -m model_endpoint.packing.image SOURCE TARGET
 
-Each bundle is checked completely, so a broken model fails the build and never reaches a node. Then its model is
-compiled, if possible. What serves the model and why is printed and written into its metadata.
+Each bundle is checked completely, so a broken model fails the build and never reaches a node. The compiled form that it
+has must give the estimator's own answers, which it has as well. What serves the model and why is printed and written
+into its metadata.
 """
 
 from __future__ import annotations
@@ -15,29 +16,19 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from model_endpoint.drift.distribution import DISTRIBUTION_FILE
-from model_endpoint.models.card import FURTHER, METADATA_FILE
-from model_endpoint.models.contract import ARRAY, Feature
+from model_endpoint.models.card import METADATA_FILE, Card
 from model_endpoint.models.errors import BundleError
 from model_endpoint.models.golden import GOLDEN_FILE
 from model_endpoint.models.kinds import COMPILED_FILE, KINDS
 from model_endpoint.models.model import load_one
-from model_endpoint.models.predictor import Predictor
-from model_endpoint.models.scikit_learn import predictor_of
-from model_endpoint.models.stored import file_of, kind_of
-from model_endpoint.packing import bundle
+from model_endpoint.models.stored import file_of
+from model_endpoint.packing import bundle, compiled_form
 from model_endpoint.packing import code as own_code
-from model_endpoint.packing.compiling.common import NotCompilableError
-from model_endpoint.packing.compiling.compiler import compile_estimator
-from model_endpoint.packing.proof import Proof, prove
-from model_endpoint.packing.proof_columns import prove_columns
+from model_endpoint.packing.compiled_form import PACK_AGAIN
 from model_endpoint.packing.rehearsal import rehearse
 from model_endpoint.packing.trust import NONE_TRUSTED, TRUST_FILE, Trust
 
@@ -78,47 +69,34 @@ def _build_one(directory: Path, target: Path, trust: Trust) -> str:
     """Write the folder of one model; returns its kind."""
     source = bundle.read(directory, trust)
     target.mkdir(parents=True)
-    predictor = _compile(source, target)
-    (target / METADATA_FILE).write_text(json.dumps({"card": source.card.values(), "predictor": predictor}))
+    card = _with_predictor(source, directory, target)
+    served_by = card.predictor
+    (target / METADATA_FILE).write_text(json.dumps({"card": source.card.values(), "predictor": served_by}))
     for name in (GOLDEN_FILE, DISTRIBUTION_FILE):
         if (directory / name).exists():
             shutil.copy(directory / name, target)
     model = load_one(target)
-    rehearse(model, source.rows, source.answers)
-    print(f"{source.card.name} {source.card.version}: {json.dumps(predictor)}")  # noqa: T201
-    kind: str = predictor["kind"]
-    return kind
-
-
-def _compile(source: bundle.Bundle, target: Path) -> dict[str, Any]:
-    """Write the predictor's file into `target`, and return the predictor's description."""
-    card = source.card
-    more = [output.name for output in card.outputs if output.name in FURTHER]
     try:
-        candidate = compile_estimator(source.estimator, card)
-        proof = _prove(source, candidate, more)
-    except Exception as error:  # scikit-learn can serve the model whatever fails here
-        reason = str(error) if isinstance(error, NotCompilableError) else f"{type(error).__name__}: {error}"
-        (target / file_of(card.stored_as)).write_bytes(source.dump)
-        return {"kind": kind_of(card.stored_as), "not_compiled": reason}
-    candidate.save(target / COMPILED_FILE)
-    return {"kind": candidate.kind, "proof": asdict(proof)}
+        rehearse(model, source.rows, source.answers)
+    except Exception as error:
+        if not source.card.compiled:
+            raise
+        # Another version may take the compiled form otherwise, and one that was tampered with raises any error.
+        raise BundleError(f"{directory}: its compiled form is wrong: {error}; {PACK_AGAIN}") from None
+    print(f"{card.name} {card.version}: {json.dumps(served_by)}")  # noqa: T201
+    return served_by["kind"]
 
 
-def _prove(source: bundle.Bundle, candidate: Predictor, more: list[str]) -> Proof:
+def _with_predictor(source: bundle.Bundle, directory: Path, target: Path) -> Card:
+    """Write the predictor's file into `target`, and return a card that says what serves the model."""
     card = source.card
-    if not card.plain:
-        reference = predictor_of(source.estimator, card)
-        found = prove_columns(reference, candidate, card, source.rows, more)
-        if card.form != ARRAY:
-            return found
-    low = np.array([float(feature.minimum or 0) for feature in card.features])
-    high = np.array([_highest(feature) for feature in card.features])
-    return prove(source.estimator, candidate, source.prepared(), low, high, more)
-
-
-def _highest(feature: Feature) -> float:
-    return 1.0 if feature.maximum is None else float(feature.maximum)
+    if not card.predictor:  # an earlier version packed it
+        card = compiled_form.make(source.estimator, card, source.rows, target)
+    elif card.compiled:
+        shutil.copyfile(directory / COMPILED_FILE, target / COMPILED_FILE)
+    if not card.compiled:
+        (target / file_of(card.stored_as)).write_bytes(source.dump)
+    return card
 
 
 def assemble(source: Path, target: Path) -> None:

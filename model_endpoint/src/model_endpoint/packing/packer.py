@@ -45,14 +45,14 @@ def pack(
         with _named(stage, folder):
             notes: list[str] = []
             card = _fill(stage, estimator, data, code, options, notes.append)
-            added = trust.missing(card.allowed_types, card.code)
+            added = trust.missing(card.types_to_trust, card.code)
             _require_file(added, trusted, stage)
             wider = trust.with_added(added)
             with working(f"checking {name} as the image's build does"):
                 if card.code:
                     checking.check_in_fresh_process(stage, wider)
                 found = checking.check(stage, wider)
-            said = [_lock(stage, folder, card)] if found.needs_libraries or _has_others(card) else []
+            said = [_lock(stage, folder, card)] if found.needs_libraries else []
             said += [*notes, *found.in_words().splitlines()]
         before = _version(folder)
         widened = bool(added.types or added.code)
@@ -111,11 +111,6 @@ def _fill(
 
     with working(f"asking {options['name']} for its answers"):
         return bundle.pack(estimator, data, stage, libraries=versions, tell=tell, **options)
-
-
-def _has_others(card: Card) -> bool:
-    """Whether the image lacks some of its libraries; the build compares a compiled model with its estimator."""
-    return not card.libraries.keys() <= libraries.needed(None).keys()
 
 
 def _lock(stage: Path, folder: Path, card: Card) -> str:

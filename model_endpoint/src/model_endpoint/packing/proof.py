@@ -1,4 +1,4 @@
-"""Prove that a compiled predictor answers as scikit-learn does. Runs in the image's build."""
+"""Prove that a compiled predictor answers as scikit-learn does. Runs where models are packed, and in the build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Prove that a compiled predictor of typed columns or texts answers as scikit-learn does. Runs in the image's build.
+"""Prove that a compiled predictor of typed columns or texts answers as scikit-learn does.
+
+Runs where models are packed, and in the image's build.
 
 The rows mix the cells of the verification rows, and have gaps, categories, and values that training did not have, as
 far as the contract takes them.

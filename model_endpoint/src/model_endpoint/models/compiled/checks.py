@@ -6,6 +6,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+WIDEST = 1 << 22
+"""How many columns a part may take or make; a float64 for each is 32 MiB a row."""
+
 
 def require(right: object, words: str) -> None:
     """Raise ValueError unless the content of a compiled model is right."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_endpoint.models.compiled.checks import require, require_within
-from model_endpoint.models.compiled.nodes import WIDEST, Scalar, Step
+from model_endpoint.models.compiled.checks import WIDEST, require, require_within
+from model_endpoint.models.compiled.nodes import Scalar, Step
 from model_endpoint.models.compiled.predictor import STEPS
 from model_endpoint.models.compiled.tables import Floats, Ints, Sparse, Table, columns_of, dense, joined
 

@@ -26,7 +26,7 @@ from model_endpoint.models.compiled import (  # noqa: F401 - their parts are reg
     text,
 )
 from model_endpoint.models.compiled.columns import Chain, as_objects
-from model_endpoint.models.compiled.files import read_arrays
+from model_endpoint.models.compiled.files import read_arrays, write_arrays
 from model_endpoint.models.compiled.nodes import Answering, Head, Step, read_nodes, write_nodes
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.compiled.tables import NAN, Sparse, Table, dense, rows_in, ticks_of
@@ -111,7 +111,7 @@ class ComposedPredictor:
         """Write the program and all arrays to an .npz file without pickle."""
         arrays: dict[str, NDArray[Any]] = {}
         program = json.dumps(write_nodes(self._head, arrays))
-        np.savez(path, allow_pickle=False, **{PROGRAM: np.frombuffer(program.encode(), np.uint8)}, **arrays)
+        write_arrays(path, {PROGRAM: np.frombuffer(program.encode(), np.uint8), **arrays})
 
 
 def load(path: Path, card: Card) -> CompiledPredictor | ComposedPredictor:
@@ -121,7 +121,8 @@ def load(path: Path, card: Card) -> CompiledPredictor | ComposedPredictor:
         predictor = CompiledPredictor.from_arrays(arrays)
         predictor.check(len(card.features))
         return predictor
-    head = read_nodes(arrays[PROGRAM].tobytes().decode(), arrays)
+    program = arrays.pop(PROGRAM)
+    head = read_nodes(program.tobytes().decode(), arrays)
     if not isinstance(head, Head | CompiledPredictor):
         raise ValueError(f"{path.name} holds no predictor")
     return ComposedPredictor(head, card, len(card.features))

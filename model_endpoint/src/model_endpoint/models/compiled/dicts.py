@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model_endpoint.models.compiled.checks import require
-from model_endpoint.models.compiled.nodes import WIDEST, Step
+from model_endpoint.models.compiled.checks import WIDEST, require
+from model_endpoint.models.compiled.nodes import Step
 from model_endpoint.models.compiled.tables import Sparse, Table, columns_of
 
 LONGEST = 10_000

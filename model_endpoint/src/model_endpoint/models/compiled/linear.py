@@ -27,10 +27,17 @@ class LinearHead:
         weights = self._weights
         return rows.times(weights if weights.ndim == 2 else weights[:, np.newaxis]) + self._intercept
 
+    @property
+    def scores(self) -> int:
+        """How many scores a row gets."""
+        return 1 if self._weights.ndim == 1 else int(self._weights.shape[1])
+
     def check(self, columns: int) -> None:
         """Raise ValueError unless the weights are of as many columns."""
+        numbers = all(array.dtype.kind == "f" for array in (self._weights, self._intercept))
         right = self._weights.ndim in (1, 2) and len(self._weights) == columns
-        require(right, "weights of other columns")
+        require(numbers and right and self.scores, "weights of other columns")
+        require(self._intercept.shape in ((), (1,), (self.scores,)), "intercepts of other scores")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         # Fortran order, which coef_.T has, makes BLAS add in the same order as it does for scikit-learn.

@@ -222,13 +222,17 @@ class Decide(Head):
 
 @dataclass(slots=True)
 class OneAgainstRest(Head):
-    """A model for each class; the highest score wins, and of equal ones the first or the last."""
+    """A model for each class; the highest score wins, and of equal ones the first or the last.
+
+    `zeros` says that a row for which each model gives probability 0 is answered with these, and not refused.
+    """
 
     members: list[Answering]
     outputs: list[str]
     probable: bool
     scored: bool
     first: bool
+    zeros: bool
     labels: Labels
 
     @property
@@ -243,7 +247,9 @@ class OneAgainstRest(Head):
         if probabilities and self.probable:
             proba = np.stack([asked(member, rows, PROBA)[:, 1] for member in self.members], axis=1)
             total = proba.sum(axis=1, keepdims=True)
-            outputs[PROBA] = np.divide(proba, total, out=np.zeros_like(proba), where=total != 0)
+            none = np.full_like(proba, 0.0 if self.zeros else np.nan)
+            outputs[PROBA] = np.divide(proba, total, out=none, where=total != 0)
+            require_finite(outputs[PROBA])
         if DECISION in more:
             outputs[DECISION] = scores
         return outputs

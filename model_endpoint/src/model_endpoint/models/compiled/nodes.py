@@ -21,8 +21,8 @@ from model_endpoint.models.predictor import Outputs
 
 DEEPEST = 40
 """How many parts may lie within each other."""
-WIDEST = 1 << 22
-"""How many columns a part may make; a float64 for each is 32 MiB a row."""
+LONGEST = 1 << 26
+"""How many bytes the program may have, of which each may become an object of some 60."""
 Scalar = bool | int | float | str | None
 KINDS: dict[str, type[Node]] = {}
 
@@ -95,27 +95,48 @@ def write_nodes(part: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     return [write_nodes(item, arrays) for item in part] if isinstance(part, list) else part
 
 
+class _Arrays:
+    """The arrays of a file, which its parts take, each once: a short program could make endless parts of one array."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._single = dict(arrays)
+        self._leaves: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in arrays.items():
+            prefix, mark, own = name.partition("_")
+            if mark:
+                self._leaves.setdefault(prefix + mark, {})[own] = array
+
+    def take(self, name: Any) -> NDArray[Any]:
+        require(name in self._single, f"two parts have the array {name}, or there is none")
+        return self._single.pop(name)
+
+    def take_leaf(self, prefix: Any) -> dict[str, NDArray[Any]]:
+        require(prefix in self._leaves, f"two parts have the arrays {prefix}, or there are none")
+        return self._leaves.pop(prefix)
+
+
 def read_nodes(text: str, arrays: Mapping[str, NDArray[Any]]) -> Any:
     """The part that `write_nodes` wrote. Raises ValueError, KeyError or TypeError for any other text."""
+    require(len(text) <= LONGEST, f"its program has {len(text)} characters")
     try:
-        return _read(json.loads(text), arrays, 0)
+        return _read(json.loads(text), _Arrays(arrays), 0)
     except RecursionError:
         raise ValueError("the compiled form is nested too deeply") from None
 
 
-def _read(value: Any, arrays: Mapping[str, NDArray[Any]], depth: int) -> Any:
+def _read(value: Any, arrays: _Arrays, depth: int) -> Any:
     require(depth <= DEEPEST, "its parts lie too deep within each other")
     if isinstance(value, list):
         return [_read(item, arrays, depth + 1) for item in value]
     if not isinstance(value, dict):
         return value
     if "array" in value:
-        return arrays[value["array"]]
+        return arrays.take(value["array"])
     if "leaf" in value:
-        prefix = str(value["leaf"])
-        own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        return CompiledPredictor.from_arrays(own)
-    kind = KINDS[value.pop("part")]
+        return CompiledPredictor.from_arrays(arrays.take_leaf(value["leaf"]))
+    name = value.pop("part")
+    require(name in KINDS, f"this version of Flotilla has no part {name}")
+    kind = KINDS[name]
     given = {name: _read(item, arrays, depth + 1) for name, item in value.items()}
     for item in fields(kind):  # type: ignore[arg-type]
         if item.init:

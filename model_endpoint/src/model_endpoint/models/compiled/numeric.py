@@ -7,8 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from model_endpoint.models.compiled.checks import require, require_within
-from model_endpoint.models.compiled.nodes import WIDEST, Step
+from model_endpoint.models.compiled.checks import WIDEST, require, require_within
+from model_endpoint.models.compiled.nodes import Step
 from model_endpoint.models.compiled.tables import Floats, Ints, Sparse, Table, dense, times
 
 FUNCTIONS = {

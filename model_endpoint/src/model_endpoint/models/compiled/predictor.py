@@ -8,6 +8,7 @@ scikit-learn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from model_endpoint.models.compiled import boosted_links
 from model_endpoint.models.compiled.checks import require
+from model_endpoint.models.compiled.files import write_arrays
 from model_endpoint.models.compiled.linear import LinearHead
 from model_endpoint.models.compiled.tables import Sparse, Table, dense
 from model_endpoint.models.compiled.trees import DOUBLE, TreesHead
@@ -130,8 +132,19 @@ class CompiledPredictor:
     def check(self, columns: int) -> None:
         """Raise ValueError unless the arrays are of a model of as many columns."""
         for _, operand in self._steps:
-            require(operand.shape in ((), (columns,)), "numbers for other columns")
+            right = operand.shape in ((), (columns,)) and operand.dtype.kind in "fiu"
+            require(right, "numbers for other columns")
         self._head.check(columns)
+        require(math.isfinite(self._threshold) and self._divisor, "its threshold or divisor is none")
+        labels = [len(one) for one in self._classes if one.ndim == 1]
+        require(len(labels) == len(self._classes), "labels of another shape")
+        if not labels:
+            require(self._link in VALUES, "an unknown link")
+        elif len(labels) > 1:
+            require(self._link == "mean" and sum(labels) == self._head.scores, "labels of other scores")
+        else:
+            require(self._link in PROBABILITIES or self._link == "label", "an unknown link")
+            require(labels[0] == max(2, self._head.scores), "labels of other scores")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All that the predictor is made of."""
@@ -164,7 +177,7 @@ class CompiledPredictor:
 
     def save(self, path: Path) -> None:
         """Write all arrays to an .npz file without pickle."""
-        np.savez(path, allow_pickle=False, **self.arrays())
+        write_arrays(path, self.arrays())
 
 
 def expit(scores: Scores) -> Scores:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from model_endpoint.models.compiled.checks import require
-from model_endpoint.models.compiled.nodes import WIDEST, Node, Step
+from model_endpoint.models.compiled.checks import WIDEST, require
+from model_endpoint.models.compiled.nodes import Node, Step
 from model_endpoint.models.compiled.tables import Floats, Sparse, Table, columns_of, sparse
 
 MOST_REPEATS = 3

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.compiled.checks import WIDEST, require
 from model_endpoint.models.predictor import Rows
 
 MISSING_AS_ZERO, ZERO_LEFT, ZERO_RIGHT, IN_SET = range(4)
@@ -63,8 +64,10 @@ class TreeColumns:
         if (
             any(array.ndim != 1 or array.dtype.kind != "i" for array in numbers)
             or self._sets.dtype != np.bool_
+            or not self._known.dtype == self._codes.dtype == np.float64
         ):
             raise ValueError("the trees' columns contradict each other: some are no lists of whole numbers")
+        require(0 < self.width <= WIDEST, f"trees of {self.width} columns")
         count, columns = len(self.source), [*self.source.tolist(), *self._coded.tolist()]
         if not (
             len(self.kind) == len(self._member) == count

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.models.compiled.checks import WIDEST
 from model_endpoint.models.compiled.leaf_masks import LeafMasks, Nodes
 from model_endpoint.models.compiled.tree_columns import TreeColumns
 from model_endpoint.models.predictor import Rows, Scores
@@ -54,20 +55,20 @@ class TreesHead:
         columns: TreeColumns | None = None,
     ) -> None:
         check_level_order(feature, threshold, left, values, depths)
-        if len(depths) * values.shape[1] % len(base) or (
-            missing_right is not None and len(missing_right) != len(left)
-        ):
+        check_scores(len(depths), values, base)
+        if missing_right is not None and (missing_right.shape != left.shape or missing_right.dtype != bool):
             raise ValueError("the sizes of the trees' arrays contradict each other")
         if columns is not None and feature.max() >= columns.width + len(columns.source):
             raise ValueError("a node of a tree asks for a column that lies outside")
-        self._nodes, self._ends = nodes_by_tree(left, len(depths))
+        self._nodes, self._ends = nodes_by_tree(left, depths)
         self._feature, self._threshold, self._left = feature, threshold, left
         self._values, self._base, self._depths = values, base, depths
         self._missing_right, self._columns = missing_right, columns
         self._trees = len(depths)
         self._deepest_first = np.argsort(-depths, kind="stable")
         # How many trees are deeper than 0, than 1, and so on.
-        self._deeper = [int((depths > level).sum()) for level in range(int(depths.max()))]
+        levels = np.arange(depths.max())
+        self._deeper = (len(depths) - np.sort(depths).searchsorted(levels, side="right")).tolist()
         self.precision = int(precision)
         self._add_base = bool(base.any())
         self._in_turn = len(base) // values.shape[1]
@@ -183,6 +184,11 @@ class TreesHead:
             total[:, first : first + width] += self._values[nodes].take(at, axis=0)
         return total
 
+    @property
+    def scores(self) -> int:
+        """How many scores a row gets."""
+        return len(self._base)
+
     def splits(self) -> list[tuple[int, float]]:
         """The row's column and the threshold of each node."""
         source = Nodes(self._feature, self._threshold, self._left, None, self._trees).source(self._columns)
@@ -229,16 +235,19 @@ def in_parts(rows: Rows, size: int, score: Callable[[Rows], Scores]) -> Scores:
     return np.concatenate([score(rows[start : start + size]) for start in range(0, len(rows), size)])
 
 
-def nodes_by_tree(left: NDArray[np.int32], trees: int) -> tuple[NDArray[np.int32], list[int]]:
+def nodes_by_tree(left: NDArray[np.int32], depths: NDArray[np.intp]) -> tuple[NDArray[np.int32], list[int]]:
     """The nodes of the first tree, then those of the second, and so on, each in level order, and where each ends.
 
-    Raises ValueError where a node belongs to two trees, or to none.
+    Raises ValueError where a node belongs to two trees, or to none, or a tree has not the depth that `depths` says.
     """
+    trees = len(depths)
     owner = np.full(len(left), -1, dtype=np.int32)
     level = np.arange(trees, dtype=np.int32)
     owner[level] = level
     reached = trees
+    found = np.zeros(trees, dtype=np.intp)
     while len(level):
+        found[owner[level]] += 1
         inner = level[left[level] != level]
         level = np.concatenate((left[inner], left[inner] + 1))
         reached += len(level)
@@ -247,6 +256,8 @@ def nodes_by_tree(left: NDArray[np.int32], trees: int) -> tuple[NDArray[np.int32
             break
     if reached != len(left) or owner.min() < 0:
         raise ValueError("a node belongs to two trees, or to none")
+    if not np.array_equal(np.maximum(found - 1, 1), depths):
+        raise ValueError("a tree has another depth than the file says")
     return np.argsort(owner, kind="stable").astype(np.int32), np.bincount(owner).cumsum().tolist()
 
 
@@ -264,11 +275,26 @@ def check_level_order(
         or values.ndim != 2
     ):
         raise ValueError("the trees' arrays contradict each other: some are no lists of whole numbers")
-    if not (len(feature) == len(threshold) == len(values) == count and 0 < len(depths) <= count):
+    if not (
+        len(feature) == len(threshold) == len(values) == count
+        and threshold.shape == (count,)
+        and threshold.dtype == np.float64
+        and 0 < len(depths) <= count
+    ):
         raise ValueError("the sizes of the trees' arrays contradict each other")
     here = np.arange(count)
     leaf = (left == here) & (threshold == np.inf)
-    if not (leaf | ((left > here) & (left < count - 1))).all() or (feature < 0).any():
+    outside = (feature < 0) | (feature >= WIDEST)  # a tighter bound is for who knows the columns
+    if not (leaf | ((left > here) & (left < count - 1))).all() or outside.any():
         raise ValueError("a node of a tree lies outside the trees, or asks for a column that does")
     if depths.min() < 1 or depths.max() > count:
         raise ValueError(f"a tree is deeper than its {count} nodes")
+
+
+def check_scores(trees: int, values: Scores, base: Scores) -> None:
+    """Raise ValueError unless leaves with these values and this base add up to finite scores."""
+    numbers = all(array.dtype in (np.float32, np.float64) for array in (values, base))
+    if not (numbers and base.ndim == 1 and values.shape[1] and len(base) % values.shape[1] == 0 < len(base)):
+        raise ValueError("the sizes of the trees' arrays contradict each other")
+    if trees * values.shape[1] % len(base) or not (np.isfinite(values).all() and np.isfinite(base).all()):
+        raise ValueError("the values of the trees' leaves contradict each other, or are not finite")

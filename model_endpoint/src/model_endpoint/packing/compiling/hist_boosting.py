@@ -26,7 +26,8 @@ def compile_hist_boosting(steps: list[Operation], estimator: Any, classes: list[
     base = np.ravel(estimator._baseline_prediction).astype(np.float64)
     columns = ColumnsBuilder(estimator.n_features_in_)
     original = np.arange(estimator.n_features_in_) if coded else _code_categories(estimator, columns)
-    trees = [_tree(member, original, columns) for stage in estimator._predictors for member in stage]
+    known = _known_codes(estimator)
+    trees = [_tree(member, original, columns, known) for stage in estimator._predictors for member in stage]
     link = boosted_link(len(base), classes)
     if not classes and estimator.loss in {"poisson", "gamma"}:
         link = "exp"
@@ -70,7 +71,20 @@ def _code_categories(estimator: Any, columns: ColumnsBuilder) -> NDArray[np.intp
     return np.concatenate([at, np.flatnonzero(~np.asarray(preprocessor.transformers_[0][2], dtype=bool))])
 
 
-def _tree(member: Any, original: NDArray[np.intp], columns: ColumnsBuilder) -> Tree:
+def _known_codes(estimator: Any) -> dict[int, NDArray[np.bool_]]:
+    """The codes that training had in each column of categories, where no encoder leaves out the others before."""
+    if estimator.is_categorical_ is None or getattr(estimator, "_preprocessor", None) is not None:
+        return {}
+    thresholds = estimator._bin_mapper.bin_thresholds_
+    return {
+        int(column): np.isin(CODES, np.asarray(thresholds[column]))
+        for column in np.flatnonzero(estimator.is_categorical_)
+    }
+
+
+def _tree(
+    member: Any, original: NDArray[np.intp], columns: ColumnsBuilder, known: dict[int, NDArray[np.bool_]]
+) -> Tree:
     nodes = member.nodes
     leaf = nodes["is_leaf"] == 1
     feature = original.take(np.where(leaf, 0, nodes["feature_idx"]))
@@ -80,6 +94,8 @@ def _tree(member: Any, original: NDArray[np.intp], columns: ColumnsBuilder) -> T
         bits = member.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
         right = (bits[CODES // 32] >> (CODES % 32).astype(np.uint32)) & 1 == 0
         missing = bool(missing_right[node])
+        if known:
+            right = np.where(known[int(feature[node])], right, missing)
         # What training did not have goes where missing values go.
         feature[node] = columns.in_set(int(feature[node]), IN_SET, right, missing, missing)
         threshold[node] = 0.5

@@ -121,6 +121,7 @@ def one_against_rest(model: Any, compiled: Compile) -> Head:
         hasattr(model, PROBA),
         hasattr(model, DECISION),
         _first_wins(model),
+        _answers_zeros(model),
         only_labels(model),
     )
 
@@ -130,9 +131,25 @@ def _first_wins(model: Any) -> bool:
     from sklearn.dummy import DummyClassifier
 
     even = DummyClassifier().fit([[0.0], [0.0]], [0, 1])
+    return bool(_with_members(model, even).predict(np.zeros((1, 1)))[0] == model.classes_[0])
+
+
+def _answers_zeros(model: Any) -> bool:
+    """Whether probabilities of 0 alone are an answer, which differs between versions as well."""
+    from sklearn.dummy import DummyClassifier
+
+    never = DummyClassifier(strategy="constant", constant=0).fit([[0.0], [0.0]], [0, 1])
+    if not hasattr(model, PROBA):
+        return True
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(_with_members(model, never).predict_proba(np.zeros((1, 1)))).all())
+
+
+def _with_members(model: Any, member: Any) -> Any:
+    """The model with another one for each class."""
     asked = copy.copy(model)
-    asked.estimators_ = [even] * len(model.estimators_)
-    return bool(asked.predict(np.zeros((1, 1)))[0] == model.classes_[0])
+    asked.estimators_ = [member] * len(model.estimators_)
+    return asked
 
 
 def several(model: Any, compiled: Compile) -> Head:

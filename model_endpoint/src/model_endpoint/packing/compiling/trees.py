@@ -51,7 +51,16 @@ def _leaf_values(member: Any, classifier: bool) -> NDArray[np.float64]:
     if not classifier:
         return np.asarray(values[:, :, 0])
     counts = np.atleast_1d(member.n_classes_)
-    return np.concatenate([values[:, output, :count] for output, count in enumerate(counts)], axis=1)
+    return np.concatenate([_shares(values[:, output, :count]) for output, count in enumerate(counts)], axis=1)
+
+
+def _shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A classifier's probabilities, as which a tree has them since scikit-learn 1.4; before, it had weights of rows."""
+    total = values.sum(axis=1, keepdims=True)
+    if np.allclose(total, 1.0):
+        return values
+    total[total == 0.0] = 1.0
+    return np.asarray(values / total)
 
 
 def _gradient_boosting(
