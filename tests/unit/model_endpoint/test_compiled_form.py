@@ -179,7 +179,7 @@ def test_a_form_that_answers_otherwise_is_refused_though_its_hash_is_right(
 
 
 @pytest.mark.parametrize("number", [files.FORMAT + 1, files.FORMAT - 1])
-def test_another_format_is_refused_in_a_sentence_with_the_cure(
+def test_another_format_is_refused_with_what_to_do(
     number: int, penguins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
