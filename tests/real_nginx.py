@@ -262,7 +262,9 @@ class Nginx:
         }
         for script in re.findall(r"/etc/nginx/(scripts/[^;]+);", configuration):
             (self._folder / "etc" / "scripts").mkdir(exist_ok=True)
-            (self._folder / "etc" / script).write_text((ROLE / "files" / "fair_share.js").read_text())
+            (self._folder / "etc" / script).write_text(
+                (ROLE / "files" / "reloaded" / "fair_share.js").read_text()
+            )
         for place, here in places.items():
             configuration = configuration.replace(place, here)
         # As root, Nginx would look for Debian's www-data.
