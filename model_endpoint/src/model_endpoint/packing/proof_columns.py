@@ -78,7 +78,13 @@ def _random_rows(card: Card, rows: list[Any], generator: np.random.Generator) ->
         _column(feature, list(cells), count, generator)
         for feature, cells in zip(card.features, columns, strict=True)
     ]
-    return drawn[0] if alone else [list(row) for row in zip(*drawn, strict=True)]
+    if alone:
+        return drawn[0]
+    found = [list(row) for row in zip(*drawn, strict=True)]
+    if card.form != DICTS:
+        return found
+    names = [feature.name for feature in card.features]
+    return [{name: cell for name, cell in zip(names, row, strict=True) if cell is not None} for row in found]
 
 
 def _column(feature: Feature, cells: list[Any], count: int, generator: np.random.Generator) -> list[Any]:
