@@ -88,7 +88,7 @@ lint: .venv/test
 .PHONY: unit
 unit: .venv/test
 	tools/debian_packages.sh mmdebstrap
-	pytest --numprocesses auto --dist loadfile
+	pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: bench-serve
 bench-serve: .venv/test ## Compare the endpoint with its peers, in CPU time per request
