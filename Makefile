@@ -62,7 +62,7 @@ engine: .venv/deploy
 	ansible-playbook playbooks/inspect.yml playbooks/engine.yml --inventory inventory/local $(BECOME)
 
 .PHONY: test-fast
-test-fast: .venv/test ## Run the linters and the unit tests, in a minute and a half
+test-fast: .venv/test ## Run the linters and the unit tests, in about two minutes
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=line lint unit
 
 .PHONY: test-runs
