@@ -1,4 +1,4 @@
-"""Clients that want much of a fleet at a time, and what became of their requests.
+"""Clients with heavy requests, and what became of these.
 
 Bounded in count and time, and written to take little of the machine that it shares with the fleet: all requests of one
 size have one body, made before. `attack` runs it beside a test.

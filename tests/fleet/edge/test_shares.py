@@ -1,4 +1,4 @@
-"""Clients that want much at a time cost the others nothing: small requests beside them are all answered, and soon.
+"""Clients with heavy requests cost the others nothing: small requests beside them are all answered, and soon.
 
 Clients are told apart by the addresses that a trusted proxy would name.
 """

@@ -1,4 +1,4 @@
-"""Long requests wait for each other, short ones for none of them, and what nobody waits for is not computed."""
+"""Long requests wait for each other, short ones for none of them, and one whose client has left is not computed."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def report(counts: ModelCounts) -> Report:
     """Read the counts of a model.
 
     A column's last rows are compared with the training data. An output's are compared with the answers before them: a
-    model that has learned its training data by heart answers it otherwise than new rows.
+    model that has memorised its training rows answers them otherwise than new rows.
     """
     totals, window = counts.totals(), counts.window()
     recent = window.counts if window else [0.0] * len(totals)

@@ -20,9 +20,8 @@ SMALL = 1e-2
 SINGLE_TOLERANCE = 2.0**-22  # of an answer in float32: its last bit, by two libraries' exponential functions
 RANDOM_ROWS = 20_000
 SINGLE_ROWS = 100
-ALONE_ROWS = (
-    20  # of the single rows, those for which the estimator is asked alone whatever it says of all together
-)
+ALONE_ROWS = 20
+"""The estimator is asked for so many of the single rows alone, whatever it says of all together."""
 GAPS = 0.1  # the share of missing values among a column's random ones, where the training data had some
 EDGES = 400  # thresholds of trees, each of which makes six edge rows
 SEED = 20_000

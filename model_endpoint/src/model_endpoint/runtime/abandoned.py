@@ -1,4 +1,4 @@
-"""Which requests nobody waits for any more, as load balancers told. Runs in a worker.
+"""Which requests have lost their clients, as load balancers told. Runs in a worker.
 
 A server tells an application nothing of a client that leaves, so Nginx does: in POST /abandoned, which any worker may
 get. All workers share the memory.
@@ -16,7 +16,8 @@ PLACES = 4096
 class Abandoned:
     """Keys of abandoned requests; made before the workers are forked.
 
-    A later key takes the place of an earlier one once in a while. Then a request is computed that nobody waits for.
+    Once in a while a later key takes the place of an earlier one. Then a request is computed although its client has
+    left.
     """
 
     def __init__(self) -> None:

@@ -62,6 +62,7 @@ def _errors(*statuses: int) -> dict[str, Any]:
     words |= {
         413: "The body is too large, or has too many rows",
         415: "The body's type or encoding is not taken",
+        429: "The endpoint has too many large requests; try again",
     }
     return {str(status): {"description": words[status], "content": _content(ERROR)} for status in statuses}
 
@@ -82,7 +83,7 @@ def _post(
         "summary": summary,
         "requestBody": {"required": required, "content": _content(body, example=example)},
         "responses": {"200": {"description": "The answer", "content": _content(answer)}}
-        | _errors(400, 404, 413, 415),
+        | _errors(400, 404, 413, 415, 429),
     }
 
 

@@ -104,7 +104,7 @@ function end(r) {
     return told.toFixed(1);
 }
 
-// Tells endpoints, for as long as one turn takes, which requests nobody waits for any more. Nginx ends a turn when the next one begins.
+// Tells endpoints, for as long as one turn takes, which requests have lost their clients. Nginx ends a turn when the next one begins.
 async function tell() {
     const until = Date.now() + TURN;
     const told = {};

@@ -241,7 +241,7 @@ class OneAgainstRest(Head):
 
     def __call__(self, rows: Table, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         pairs = list(zip(self.members, self.outputs, strict=True))
-        scores = np.stack([_second(asked(member, rows, output)) for member, output in pairs], axis=1)
+        scores = np.stack([second(asked(member, rows, output)) for member, output in pairs], axis=1)
         best = scores.argmax(axis=1) if self.first else scores.shape[1] - 1 - scores[:, ::-1].argmax(axis=1)
         outputs: Outputs = {PREDICT: self.labels.take(best)}
         if probabilities and self.probable:
@@ -260,7 +260,8 @@ class OneAgainstRest(Head):
             member.check(columns)
 
 
-def _second(scores: Floats) -> Floats:
+def second(scores: Floats) -> Floats:
+    """The scores of a binary model for its second class, whether it has one score a row or two."""
     return scores if scores.ndim == 1 else scores[:, 1]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from model_endpoint.models.compiled.checks import require
 from model_endpoint.models.compiled.columns import Chain
-from model_endpoint.models.compiled.meta import DECISION, PREDICT, PROBA, asked
+from model_endpoint.models.compiled.meta import DECISION, PREDICT, PROBA, asked, second
 from model_endpoint.models.compiled.nodes import Answering, Head, Step
 from model_endpoint.models.compiled.tables import Floats, Ints, Labels, Table, dense
 from model_endpoint.models.predictor import Outputs, require_finite
@@ -36,7 +36,7 @@ class EachLabel(Head):
     def __call__(self, rows: Table, probabilities: bool = True, more: Collection[str] = ()) -> Outputs:
         found: dict[str, list[Floats]] = {}
         pairs = zip(self.members, self.outputs, strict=True)
-        scores = np.stack([_second(asked(member, rows, output)) for member, output in pairs], axis=1)
+        scores = np.stack([second(asked(member, rows, output)) for member, output in pairs], axis=1)
         # All ask in the way of the first for the threshold, as scikit-learn does.
         threshold = 0.0 if self.outputs[0] == DECISION else 0.5
         outputs: Outputs = {PREDICT: (scores > threshold).astype(np.int64)}
@@ -51,10 +51,6 @@ class EachLabel(Head):
         require(set(self.outputs) <= {PROBA, DECISION}, "an unknown output")
         for member in self.members:
             member.check(columns)
-
-
-def _second(scores: Floats) -> Floats:
-    return scores if scores.ndim == 1 else scores[:, 1]
 
 
 @dataclass(slots=True)
@@ -112,7 +108,7 @@ class InTurn(Head):
 
 
 def _one(values: Labels) -> Floats:
-    return _second(values.astype(np.float64))
+    return second(values.astype(np.float64))
 
 
 @dataclass(slots=True)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 SEARCHES = {"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"}
 SCALERS = ("StandardScaler", "RobustScaler", "MinMaxScaler", "MaxAbsScaler")
+NO_NUMBERS = np.zeros(0)
+"""In place of an array that a step does without: a center, weights, the points of a curve."""
 Operation = tuple[str, NDArray[np.float64]]
 """An operation on each column: its name in `model_endpoint.models.compiled.predictor.STEPS`, and the numbers."""
 

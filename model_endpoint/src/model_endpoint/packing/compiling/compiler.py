@@ -94,14 +94,12 @@ def _leaf(steps: list[Operation], estimator: Any) -> Answering:
         head = LinearHead(weights, np.asarray(estimator.intercept_, dtype=np.float64))
         scores = 1 if weights.ndim == 1 else weights.shape[1]
         return CompiledPredictor(steps, head, _linear_link(name, estimator, scores), classes)
-    if name in HEADS | meta.RULES:
+    if name in HEADS | meta.RULES or is_catboost(estimator):
         if steps:
             return Piped([arithmetic(steps)], _leaf([], estimator))
+        if is_catboost(estimator):
+            return compile_catboost(estimator)
         return HEADS[name](estimator) if name in HEADS else meta.RULES[name](estimator, compile_head)
-    if is_catboost(estimator):
-        return (
-            Piped([arithmetic(steps)], compile_catboost(estimator)) if steps else compile_catboost(estimator)
-        )
     if compiled := compile_trees(steps, estimator, classes_of(estimator)):
         return compiled
     raise NotCompilableError(f"there is no rule for {type(estimator).__name__}")

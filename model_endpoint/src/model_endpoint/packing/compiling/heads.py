@@ -20,9 +20,14 @@ from model_endpoint.models.compiled.heads import (
 from model_endpoint.models.compiled.nodes import Head, Step
 from model_endpoint.models.compiled.numeric import Above, Apply, Project
 from model_endpoint.models.compiled.several import LikelyLabels
-from model_endpoint.packing.compiling.common import NotCompilableError, classes_of, floats, only_labels
+from model_endpoint.packing.compiling.common import (
+    NO_NUMBERS,
+    NotCompilableError,
+    classes_of,
+    floats,
+    only_labels,
+)
 
-NO_CENTER = np.zeros(0)
 PLAIN = "identity"
 
 
@@ -54,7 +59,7 @@ def categorical(model: Any) -> Head:
 
 
 def _weighted(model: Any, weights: Any, priors: Any) -> Classify:
-    return Classify([Project(NO_CENTER, floats(weights.T), floats(priors))], "softmax", only_labels(model))
+    return Classify([Project(NO_NUMBERS, floats(weights.T), floats(priors))], "softmax", only_labels(model))
 
 
 def clusters(model: Any) -> Head:
@@ -65,7 +70,7 @@ def perceptrons(model: Any) -> Head:
     steps: list[Step] = []
     layers = list(zip(model.coefs_, model.intercepts_, strict=True))
     for at, (weights, intercept) in enumerate(layers):
-        steps.append(Project(NO_CENTER, floats(weights), floats(intercept)))
+        steps.append(Project(NO_NUMBERS, floats(weights), floats(intercept)))
         if at < len(layers) - 1:
             steps += _activation(model.activation)
     if not classes_of(model):

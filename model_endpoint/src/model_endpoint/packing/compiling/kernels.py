@@ -12,9 +12,8 @@ from model_endpoint.models.compiled.kernels import KERNELS, AddUp, Duels, Kernel
 from model_endpoint.models.compiled.nodes import Head, Step
 from model_endpoint.models.compiled.outliers import Inliers
 from model_endpoint.models.compiled.tables import Floats
-from model_endpoint.packing.compiling.common import NotCompilableError, floats, only_labels
+from model_endpoint.packing.compiling.common import NO_NUMBERS, NotCompilableError, floats, only_labels
 
-NO_NUMBERS = np.zeros(0)
 MOST_NUMBERS = 1 << 22  # of support vectors, which each row is compared with
 
 

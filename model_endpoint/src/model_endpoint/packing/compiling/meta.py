@@ -32,6 +32,7 @@ from model_endpoint.models.compiled.meta import (
 from model_endpoint.models.compiled.nodes import Answering, Head, Step
 from model_endpoint.models.compiled.several import EachLabel, InTurn, Median
 from model_endpoint.packing.compiling.common import (
+    NO_NUMBERS,
     NotCompilableError,
     classes_of,
     floats,
@@ -42,13 +43,12 @@ from model_endpoint.packing.compiling.common import (
 from model_endpoint.packing.compiling.numeric import applied
 
 Compile = Callable[[Any], Answering]
-NO_POINTS = np.zeros(0)
 
 
 def vote(model: Any, compiled: Compile) -> Head:
     members = [compiled(member) for member in model.estimators_]
     weights = model._weights_not_none
-    given = NO_POINTS if weights is None else floats(weights)
+    given = NO_NUMBERS if weights is None else floats(weights)
     if not classes_of(model):
         return Average(members, given)
     return Vote(members, given, model.voting == "soft", only_labels(model))
@@ -80,7 +80,7 @@ def calibrated(model: Any, compiled: Compile) -> Head:
 
 def _curve(calibrator: Any) -> Step:
     if hasattr(calibrator, "a_"):
-        return Curve(NO_POINTS, NO_POINTS, float(calibrator.a_), float(calibrator.b_))
+        return Curve(NO_NUMBERS, NO_NUMBERS, float(calibrator.a_), float(calibrator.b_))
     if calibrator.out_of_bounds != "clip":
         raise NotCompilableError("there is no rule for isotonic calibration that does not clip")
     return Curve(floats(calibrator.X_thresholds_), floats(calibrator.y_thresholds_), 0.0, 0.0)
@@ -185,11 +185,11 @@ def bagging(model: Any, compiled: Compile) -> Head:
     pairs = zip(model.estimators_, model.estimators_features_, strict=True)
     members: list[Answering] = [Piped([Pick(ints(at))], compiled(member)) for member, at in pairs]
     if not classes_of(model):
-        return Average(members, NO_POINTS)
+        return Average(members, NO_NUMBERS)
     whole = all(len(member.classes_) == len(model.classes_) for member in model.estimators_)
     if not whole or not hasattr(model.estimators_[0], PROBA):
         raise NotCompilableError("there is no rule for bagging of models that know fewer classes")
-    return Vote(members, NO_POINTS, True, only_labels(model))
+    return Vote(members, NO_NUMBERS, True, only_labels(model))
 
 
 def boosted(model: Any, compiled: Compile) -> Head:

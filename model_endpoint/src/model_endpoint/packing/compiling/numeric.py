@@ -21,9 +21,7 @@ from model_endpoint.models.compiled.numeric import (
     Splines,
 )
 from model_endpoint.packing.compiling.columns import scaler
-from model_endpoint.packing.compiling.common import NotCompilableError, floats, ints
-
-NO_NUMBERS = np.zeros(0)
+from model_endpoint.packing.compiling.common import NO_NUMBERS, NotCompilableError, floats, ints
 
 
 def selection(selector: Any) -> Step:

@@ -11,11 +11,9 @@ from model_endpoint.models.compiled.numeric import Project
 from model_endpoint.models.compiled.outliers import Asked, Inliers, Isolation
 from model_endpoint.models.compiled.predictor import CompiledPredictor
 from model_endpoint.models.compiled.trees import SINGLE, SINGLE_FINITE
-from model_endpoint.packing.compiling.common import floats
+from model_endpoint.packing.compiling.common import NO_NUMBERS, floats
 from model_endpoint.packing.compiling.tree_packing import Tree, pack
 from model_endpoint.packing.compiling.trees import tree_of
-
-NO_CENTER = np.zeros(0)
 
 
 def isolation_forest(model: Any) -> Head:
@@ -59,7 +57,7 @@ def _path_length(rows: int) -> float:
 
 
 def linear_one_class(model: Any) -> Head:
-    step = Project(NO_CENTER, floats(np.reshape(model.coef_, (1, -1)).T), floats(0.0))
+    step = Project(NO_NUMBERS, floats(np.reshape(model.coef_, (1, -1)).T), floats(0.0))
     return Inliers([step], float(np.ravel(model.offset_)[0]), above=False)
 
 

@@ -10,7 +10,7 @@ from model_endpoint.models.compiled.columns import Arithmetic, Chain, Union
 from model_endpoint.models.compiled.heads import Values
 from model_endpoint.models.compiled.nodes import Head, Step
 from model_endpoint.models.compiled.numeric import Project, Radial
-from model_endpoint.packing.compiling.common import NotCompilableError, floats, sklearn_name
+from model_endpoint.packing.compiling.common import NO_NUMBERS, NotCompilableError, floats, sklearn_name
 
 Term = tuple[float, Any]
 """A factor, and the length scale of a radial kernel."""
@@ -38,7 +38,7 @@ def process(model: Any) -> Head:
     )
     if not kernels:
         raise NotCompilableError("there is no rule for a Gaussian process of noise alone")
-    total = Project(np.zeros(0), np.concatenate(weights), floats(0.0))
+    total = Project(NO_NUMBERS, np.concatenate(weights), floats(0.0))
     return Values([Union(kernels), total, Arithmetic(["multiply", "add"], [floats(spread), floats(mean)])])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from model_endpoint.models.compiled.columns import Chain
 from model_endpoint.models.compiled.nodes import Step
 from model_endpoint.models.compiled.text import Analyzer, CountTerms, HashTerms, Weigh
-from model_endpoint.packing.compiling.common import NotCompilableError, floats
+from model_endpoint.packing.compiling.common import NO_NUMBERS, NotCompilableError, floats
 
 
 def counts(vectorizer: Any) -> Step:
@@ -26,7 +26,7 @@ def tfidf(vectorizer: Any) -> Step:
 
 
 def weights(transformer: Any) -> Step:
-    rarity = floats(transformer.idf_) if transformer.use_idf else np.zeros(0)
+    rarity = floats(transformer.idf_) if transformer.use_idf else NO_NUMBERS
     return Weigh(bool(transformer.sublinear_tf), rarity, transformer.norm or "")
 
 
@@ -40,7 +40,7 @@ def hashes(vectorizer: Any) -> Step:
     )
     if vectorizer.norm is None:
         return step
-    return Chain([step, Weigh(False, np.zeros(0), vectorizer.norm)])
+    return Chain([step, Weigh(False, NO_NUMBERS, vectorizer.norm)])
 
 
 def _analyzer(vectorizer: Any) -> Analyzer:
