@@ -10,6 +10,7 @@ def test_each_model_is_described_with_its_width_and_an_example_that_works(client
     assert document["openapi"] == "3.1.0"
     for model, width in (("iris", 4), ("breast_cancer", 30)):
         operation = document["paths"][f"/v2/models/{model}/infer"]["post"]
+        assert operation["responses"].keys() == {"200", "400", "404", "413", "415", "429"}
         content = operation["requestBody"]["content"]["application/json"]
         assert content["schema"]["properties"]["inputs"]["items"]["properties"]["shape"]["prefixItems"][
             1
