@@ -19,7 +19,7 @@ THIS = Path(__file__).resolve().relative_to(ROOT)
 # What the name of a play or task may begin with. Add a verb of plain English where one is missing.
 VERBS = frozenset(
     """
-    acquire add announce apply ask assign begin break bring build check choose commit compare compute copy count create
+    acquire add announce apply ask assign begin break bring build check choose collect commit compare compute copy count create
     decide deploy download drain enable end exchange fail fetch find finish flip forgive free gather generate give
     group guard hash have import include inspect install issue judge keep let link list load make mark mount move
     name note open pack pass pick ping plan poll prepare probe publish pull push put raise reach read record refuse

@@ -39,7 +39,13 @@ def scraped_endpoints(hostvars: HostVars, nodes: Sequence[str], state: State) ->
 
 
 def _of_slot(
-    hostvars: HostVars, nodes: Sequence[str], members: Collection[str], release: Release, slot: str, *, live: bool
+    hostvars: HostVars,
+    nodes: Sequence[str],
+    members: Collection[str],
+    release: Release,
+    slot: str,
+    *,
+    live: bool,
 ) -> list[ScrapedEndpoint]:
     return [
         {
