@@ -14,6 +14,8 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
     BALANCER_FOLDER,
     ENDPOINTS_FOLDER,
     EXPORTER_FOLDER,
+    PAGE_FOLDER,
+    PROMETHEUS_FOLDER,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import fleet_hosts
@@ -27,6 +29,8 @@ TRUSTED = (
     f"{BALANCER_FOLDER}/monitoring.crt",
     "/etc/flotilla/registry/fleet.crt",
     f"{EXPORTER_FOLDER}/clients.crt",
+    f"{PROMETHEUS_FOLDER}/servers.crt",
+    f"{PAGE_FOLDER}/clients.crt",
 )
 """The files with the authorities that the services of a machine trust, as shell patterns."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TypedDict
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import published_address
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars, Release, State
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars, State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import other_slot
 
 
@@ -19,6 +19,8 @@ class ScrapedEndpoint(TypedDict):
     release: str
     live: bool
     """Whether this is the live release's slot."""
+    status: str
+    """up or down: whether the node takes requests, unless it is drained."""
     address: str
     port: int
 
@@ -31,32 +33,23 @@ def scraped_endpoints(hostvars: HostVars, nodes: Sequence[str], state: State) ->
     """
     if state["live"] is None:
         return []
-    found = _of_slot(hostvars, nodes, state["nodes"].keys(), state["live"], state["live_slot"], live=True)
+    statuses = {node: entry["status"] for node, entry in state["nodes"].items()}
+    members = [(state["live"], state["live_slot"], True, set(state["nodes"]))]
     if candidate := state["candidate"]:
-        slot = other_slot(state["live_slot"])
-        found += _of_slot(hostvars, nodes, set(candidate["nodes"]), candidate["release"], slot, live=False)
-    return found
-
-
-def _of_slot(
-    hostvars: HostVars,
-    nodes: Sequence[str],
-    members: Collection[str],
-    release: Release,
-    slot: str,
-    *,
-    live: bool,
-) -> list[ScrapedEndpoint]:
+        members.append((candidate["release"], other_slot(state["live_slot"]), False, set(candidate["nodes"])))
     return [
         {
             "name": node,
             "slot": slot,
             "release": release["id"],
             "live": live,
+            # A candidate's nodes may be new to the state.
+            "status": statuses.get(node, "up"),
             "address": place["address"],
             "port": place["port"],
         }
+        for release, slot, live, own in members
         for node in nodes
-        if node in members
+        if node in own
         for place in [published_address(hostvars, release, node, slot)]
     ]

@@ -65,7 +65,7 @@ def _of_fleet(state: State, nodes: Sequence[str], drained: Sequence[str], least:
     serving = {node for node in nodes if node not in drained}
     up = {name for name, entry in state["nodes"].items() if entry["status"] == "up"}
     counts = {
-        "wanted": len(serving),
+        "wanted": len(nodes),
         "up": len(serving & up),
         "down": len(serving - up),
         "drained": len(drained),

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import container_differences
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import File, out_of_date
 
-RULES = Path(__file__).parents[3] / "roles" / "monitoring" / "files" / "rules"
+RULES = Path(__file__).parents[3] / "roles" / "monitoring" / "files"
 
 
 class Program(TypedDict):
@@ -35,7 +35,7 @@ def differing_programs(
 
 
 def rule_files(folder: str) -> list[File]:
-    """Return the files of rules and alerts as they are to be in `folder`."""
+    """Return the role's files of rules as they are to be in `folder`."""
     return [
         {"path": f"{folder}/{path.name}", "content": path.read_text(encoding="utf-8")}
         for path in sorted(RULES.glob("*.yml"))

@@ -12,6 +12,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    drained_nodes,
     fleet_hosts,
     host_address,
     image_builder,
@@ -74,11 +75,14 @@ def _endpoints(
 ) -> Iterator[Targets]:
     """Yield the endpoints, each by a load balancer that asks it: the one with the virtual address, else by turns."""
     nodes = [node for node in groups["model_nodes"] if node != removed]
-    ways = [_metrics_address(hostvars, balancer) for balancer in groups["load_balancers"]]
+    ways = [(balancer, _metrics_address(hostvars, balancer)) for balancer in groups["load_balancers"]]
     if virtual := virtual_address(hostvars, groups):
-        ways = [with_port(virtual, _metrics_port(hostvars, groups["load_balancers"][0]))]
+        port = _metrics_port(hostvars, groups["load_balancers"][0])
+        ways = [("virtual address", with_port(virtual, port))]
+    drained = set(drained_nodes(hostvars, nodes, state))
     for position, endpoint in enumerate(scraped_endpoints(cast("ReleaseHostVars", hostvars), nodes, state)):
         name, slot = endpoint["name"], endpoint["slot"]
+        through, address = ways[position % len(ways)]
         labels = {
             PATH: f"/endpoints/{name}/{slot}/metrics",
             "instance": f"{name}-{slot}",
@@ -86,9 +90,11 @@ def _endpoints(
             "slot": slot,
             "release": endpoint["release"],
             "live": "yes" if endpoint["live"] else "no",
+            "state": "drained" if name in drained else endpoint["status"],
             "machine": first[name],
+            "through": through,
         }
-        yield _target(ways[position % len(ways)], labels)
+        yield _target(address, labels)
 
 
 def _first_hosts(hostvars: HostVars, hosts: Sequence[str]) -> dict[str, str]:
