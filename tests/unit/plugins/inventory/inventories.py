@@ -128,7 +128,7 @@ WATCHED: dict[str, dict[str, Option]] = {
 
 
 def watched(*monitoring: str, **changes: Mapping[str, Any]) -> Inventory:
-    """A good inventory with these hosts in the group monitoring, such as `watch`, with changed variables of some hosts."""
+    """A good inventory with these hosts in the group monitoring, `watch` for one, and changed variables."""
     hosts, groups = fleet()
     hosts["watch"] = {"ansible_host": "192.0.2.50"}
     for name, variables in changes.items():
