@@ -156,7 +156,7 @@ def guarded_ports(
 
 
 def _watching_addresses(hostvars: HostVars, groups: Groups) -> set[str]:
-    """Return the IPv4 addresses from which the monitoring host reads metrics, those of the machine itself included.
+    """Return the IPv4 addresses from which metrics are read: the monitoring host's, and an outside Prometheus'.
 
     A machine that asks itself does so from the address that it asks, such as the virtual one.
     """
@@ -165,6 +165,7 @@ def _watching_addresses(hostvars: HostVars, groups: Groups) -> set[str]:
     virtual = virtual_address(hostvars, groups)
     return {
         *_machine_addresses(hostvars, groups)[place],
+        *setting(hostvars, monitoring_host(groups), "monitoring_outside"),
         *(["127.0.0.1"] if beside else []),
         *([virtual] if beside and virtual else []),
     }

@@ -214,6 +214,13 @@ def _api_keys(value: object) -> str | None:
     return None
 
 
+def _ipv4_addresses(value: object) -> str | None:
+    if not isinstance(value, (list, tuple)):
+        return "set a list of IPv4 addresses, such as [192.0.2.60]"
+    wrong = [item for item in value if not isinstance(ip_address(item), ipaddress.IPv4Address)]
+    return f"{shown(wrong[0])} is no IPv4 address: write one, such as 192.0.2.60" if wrong else None
+
+
 def _disk_size(value: object) -> str | None:
     fits = isinstance(value, str) and re.fullmatch(r"[1-9][0-9]*(MB|GB|TB)", value)
     return None if fits else "set a size, such as 500MB or 10GB"
@@ -267,6 +274,7 @@ RULES: Mapping[str, Rule] = {
     "model_endpoint_weight": _weight,
     "model_endpoint_workers": _count,
     "monitoring_alertmanager_port": _any_port,
+    "monitoring_outside": _ipv4_addresses,
     "monitoring_prometheus_port": _any_port,
     "monitoring_retention_days": _count,
     "monitoring_retention_size": _disk_size,

@@ -138,6 +138,15 @@ def test_a_load_balancer_that_is_the_monitoring_host_asks_itself_from_the_addres
     assert metrics["sources"] == ["10.0.0.1", "10.0.0.100", "127.0.0.1"]
 
 
+def test_an_outside_prometheus_reads_metrics_from_its_address() -> None:
+    hostvars = {**HOSTVARS, "watch": {"ansible_host": "10.0.0.50", "monitoring_outside": ["192.0.2.60"]}}
+    guarded = guarded_ports(hostvars, {**GROUPS, "monitoring": ["watch"]}, *REGISTRIES)
+    ports = {
+        guard["ports"] for guards in guarded.values() for guard in guards if "192.0.2.60" in guard["sources"]
+    }
+    assert ports == {"9100", "9101"}
+
+
 def test_the_addresses_of_services_count_where_ansible_comes_in_by_another() -> None:
     outside: dict[str, dict[str, Any]] = {
         "lb1": {"ansible_host": "203.0.113.1", "machine_address": "10.0.0.1", "registry_address": "10.0.1.1"},

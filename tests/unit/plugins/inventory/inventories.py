@@ -123,6 +123,7 @@ WATCHED: dict[str, dict[str, Option]] = {
         "monitoring_alertmanager_port": {"type": "int", "default": 9093},
         "monitoring_retention_days": {"type": "int", "default": 30},
         "monitoring_retention_size": {"type": "str", "default": "10GB"},
+        "monitoring_outside": {"type": "list", "default": []},
     },
 }
 

@@ -67,6 +67,11 @@ def test_a_port_of_exporters_that_is_not_the_whole_fleet_s() -> None:
         ("monitoring_retention_size", "10", "set a size, such as 500MB or 10GB"),
         ("monitoring_retention_size", "10gb", "set a size, such as 500MB or 10GB"),
         ("monitoring_retention_days", 0, "set a whole number of at least 1"),
+        (
+            "monitoring_outside",
+            ["192.0.2.60", "2001:db8::1"],
+            "'2001:db8::1' is no IPv4 address: write one, such as 192.0.2.60",
+        ),
         ("monitoring_prometheus_port", 70000, "set a port from 1 to 65535"),
     ],
 )
