@@ -75,7 +75,12 @@ class Fleet:
     @property
     def machines(self) -> list[Machine]:
         """Every machine of the fleet."""
-        return [*self.load_balancers, *self.nodes]
+        return [*self.load_balancers, *self.nodes, *map(self.machine, self.groups.get("monitoring", ()))]
+
+    @property
+    def monitoring(self) -> Machine:
+        """The machine that collects metrics."""
+        return self.machine(self.groups["monitoring"][0])
 
     @property
     def outsider(self) -> Machine:
@@ -156,7 +161,7 @@ class Fleet:
             for host, variables in self.hostvars.items()
             if "ansible_docker_host" in variables
         }
-        groups = {"load_balancers", "image_builder"} & self.groups.keys()
+        groups = {"load_balancers", "image_builder", "monitoring"} & self.groups.keys()
         edited: dict[str, Any] = {name: {"hosts": dict.fromkeys(self.groups[name])} for name in groups}
         edited |= {"all": {"hosts": plain}, "model_nodes": {"hosts": nodes}}
         path = self.inventory.parent / "edited_inventory.json"
