@@ -25,10 +25,13 @@ http.server.ThreadingHTTPServer(("127.0.0.1", {PORT}), Handler).serve_forever()
 def begin(fleet: Fleet) -> None:
     """Start the receiver, which has heard of nothing yet, unless it runs."""
     machine = fleet.monitoring
+    look = ["python3", "-c", f"import socket; socket.create_connection(('127.0.0.1', {PORT}), 1)"]
+    machine.run("tee", TOLD)
+    if machine.attempt(look).returncode == 0:
+        return
     machine.run("tee", SCRIPT, stdin=SERVER)
-    machine.run("sh", "-c", f": >{TOLD}; pgrep -f {SCRIPT} || setsid python3 {SCRIPT} >/dev/null 2>&1 &")
-    look = f"import socket; socket.create_connection(('127.0.0.1', {PORT}), 1)"
-    wait_until("the receiver listens", lambda: machine.attempt(["python3", "-c", look]).returncode == 0, 10)
+    machine.run("sh", "-c", f"setsid python3 {SCRIPT} >/dev/null 2>&1 &")
+    wait_until("the receiver listens", lambda: machine.attempt(look).returncode == 0, 10)
 
 
 def told(fleet: Fleet) -> list[dict[str, Any]]:
