@@ -52,7 +52,9 @@ def test_runs_tell_what_they_know_of_the_fleet(fleet: Fleet) -> None:
     assert len(values(fleet, "flotilla_fleet_nodes{state='up'}")) == len(fleet.load_balancers)
     # node_exporter reads them, and tells of the machine itself too.
     assert told("node_textfile_scrape_error") == {0}
-    assert len(values(fleet, 'node_filesystem_avail_bytes{mountpoint="/var/lib/docker"}')) == len(fleet.machines)
+    assert len(values(fleet, 'node_filesystem_avail_bytes{mountpoint="/var/lib/docker"}')) == len(
+        fleet.machines
+    )
 
 
 def test_nothing_of_it_can_be_reached_from_elsewhere(fleet: Fleet) -> None:
