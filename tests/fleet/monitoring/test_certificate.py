@@ -103,7 +103,7 @@ def test_no_other_certificate_reads_metrics(fleet: Fleet) -> None:
     for whose, certificate in shown.items():
         assert answer(fleet.monitoring, node, EXPORTER, certificate, "/metrics") == REFUSED, whose
         # Nginx answers a client without a certificate of the authority that it has none.
-        assert answer(fleet.monitoring, balancer, METRICS, certificate, "/metrics") in {"400", REFUSED}, whose
+        assert answer(fleet.monitoring, balancer, METRICS, certificate, "/metrics") in {"403", REFUSED}, whose
 
 
 def test_the_monitoring_host_alone_reaches_the_ports_of_metrics(fleet: Fleet) -> None:

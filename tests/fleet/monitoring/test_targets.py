@@ -5,7 +5,7 @@ from fleet.deploy import FINE, deploy, live, state
 from fleet.fleet import Fleet
 from fleet.machine import open_from_here, wait_until
 from fleet.monitoring.prometheus import faults, targets, values, wait_for_targets
-from fleet.ports import ALERTMANAGER, EXPORTER, PROMETHEUS, SSH
+from fleet.ports import ALERTMANAGER, EXPORTER, METRICS, PROMETHEUS, SSH
 
 
 def endpoints(fleet: Fleet, *nodes: str) -> set[str]:
@@ -96,3 +96,17 @@ def test_a_node_that_is_drained_says_so_and_a_removed_one_is_gone_after_the_run(
     deploy(fleet).assert_ended(FINE, "changed")
     wait_for_targets(fleet, "endpoints", endpoints(fleet, "node1", "node2", "node3"))
     wait_for_targets(fleet, "machines", {"lb1", "lb2", "node1", "node2", "node3", "watchtower"})
+
+
+def test_a_fleet_that_is_not_to_be_monitored_any_more_keeps_nothing_of_it(fleet: Fleet) -> None:
+    nodes: dict[str, dict[str, object]] = {"node1": {}, "node2": {}, "node3": {}}
+    assert deploy(fleet, "playbooks/down.yml", None, "--limit", "watchtower").code == FINE
+    assert fleet.monitoring.container_names() == set()
+    without = fleet.with_nodes(nodes, without="monitoring")
+    deploy(without).assert_ended(FINE, "changed")
+    for machine in without.machines:
+        assert "flotilla-node-exporter" not in machine.container_names()
+        assert machine.listening_ports() & {EXPORTER, METRICS} == set()
+    deploy(without).assert_ended(FINE, "unchanged")
+    deploy(fleet).assert_ended(FINE, "changed")
+    wait_until("all targets are up", lambda: not faults(fleet), 90)
