@@ -23,7 +23,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import li
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import published_ports
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import File, out_of_date
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import SPECS, Groups, HostVars, setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     fleet_hosts,
     host_address,
@@ -152,6 +152,9 @@ def guarded_ports(
             guard(host, host_address(hostvars, host), exporters, allowed)
         for host in groups["load_balancers"]:
             guard(host, "", str(setting(hostvars, host, "nginx_lb_metrics_port")), allowed)
+        if "fleet_page" in SPECS:
+            page = str(setting(hostvars, monitor, "fleet_page_port"))
+            guard(monitor, host_address(hostvars, monitor), page, balancers)
     return guarded
 
 
