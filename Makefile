@@ -47,6 +47,10 @@ test-fire: .venv/test engine ## Release, break and repair a fleet under load
 test-edge: .venv/test engine ## Take a load balancer away under load
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/edge molecule test --scenario-name edge
 
+.PHONY: test-monitoring
+test-monitoring: .venv/test engine ## Collect a fleet's metrics, and see what notices a fault
+	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/monitoring molecule test --scenario-name monitoring
+
 .PHONY: test-repair
 test-repair: .venv/test engine ## Change machines by hand under load, and have a run mend them
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/repair molecule test --scenario-name repair

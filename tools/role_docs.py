@@ -31,6 +31,8 @@ SUBJECTS = {
     "nginx_lb": "Load balancers",
     "virtual_address": "The virtual address",
     "registry": "The registry",
+    "monitoring": "Monitoring",
+    "node_exporter": "Metrics of machines",
     "internal_ca": "Certificates",
     "docker_engine": "The Docker engine",
 }

@@ -183,7 +183,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 host,
                 execute,
                 lock_keeper.beat_command(directory, run),
-                lock_keeper.release_command(directory, run, json.dumps(entry, ensure_ascii=False)),
+                lock_keeper.release_command(
+                    directory, run, json.dumps(entry, ensure_ascii=False), owner["playbook"], owner["user"]
+                ),
             )
 
         seconds = lock_keeper.SILENT_SECONDS + lock_keeper.WATCH_SECONDS

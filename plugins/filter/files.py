@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import (
     file_states,
+    files_hash,
     out_of_date,
 )
 
@@ -17,5 +18,6 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "file_states": file_states,
+            "files_hash": files_hash,
             "out_of_date": out_of_date,
         }

@@ -20,8 +20,16 @@ if TYPE_CHECKING:  # a controller without cryptography gets as far as the module
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
 
-AUTHORITIES = {"fleet": "", "balancers": ", load balancers", "builder": ", image builder"}
+AUTHORITIES = {
+    "fleet": "",
+    "balancers": ", load balancers",
+    "builder": ", image builder",
+    "monitoring": ", monitoring",
+}
 """The end of each authority's common name, by authority."""
+
+OPTIONAL = frozenset({"monitoring"})
+"""The authorities that a fleet has only once a certificate of theirs was wanted."""
 
 ENCRYPTED_FIX = "set internal_ca_passphrase to what it was encrypted with"
 

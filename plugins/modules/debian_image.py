@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shlex
+from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -40,6 +41,11 @@ options:
     description: Text files to add, by path in the image.
     type: dict
     default: {}
+  left_out:
+    description: Files to leave out, as paths in the image or patterns of them.
+    type: list
+    elements: str
+    default: []
   bytecode:
     description:
       - Folders of Python modules, by path in the image, to compile with the image's own Python. In Debian a maintainer
@@ -92,10 +98,11 @@ def mmdebstrap_command(
     files: dict[str, str],
     bytecode: list[str],
     tarball: str,
+    left_out: Sequence[str] = (),
 ) -> list[str]:
     """Return the command that unpacks `packages` of `suite` into the file `tarball`."""
     command = ["mmdebstrap", "--variant=extract", f'--aptopt=Acquire::Min-ValidTime "{INDEX_MAY_BE}"']
-    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in (*LEFT_OUT, *left_out)]
     # base-files has /lib64 and similar links, without which no program finds its loader.
     command.append("--include=" + ",".join(["base-files", *packages]))
     for file, content in {**ACCOUNTS, **files}.items():
@@ -120,6 +127,7 @@ def main() -> None:
             "capabilities": {"type": "dict", "default": {}},
             "files": {"type": "dict", "default": {}},
             "bytecode": {"type": "list", "elements": "str", "default": []},
+            "left_out": {"type": "list", "elements": "str", "default": []},
             "cache": {"type": "path", "required": True},
         },
         supports_check_mode=True,
@@ -140,7 +148,7 @@ def main() -> None:
         # fmt: off
         command = mmdebstrap_command(
             module.params["suite"], module.params["packages"], module.params["capabilities"], module.params["files"],
-            module.params["bytecode"], str(part),
+            module.params["bytecode"], str(part), module.params["left_out"],
         )
         # fmt: on
         code, _, error = module.run_command(command)

@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import write_file
 from ansible_collections.flotilla.fleet.plugins.module_utils.folder_lock import locked
+from ansible_collections.flotilla.fleet.plugins.module_utils.lock_metrics import write_lock_metrics
 from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
     BEAT,
     LOCK,
@@ -166,6 +168,7 @@ def acquire(
     if beats:
         write_beat(directory, owner)
     write_file(lock, json.dumps(owner) + "\n", durable=True)
+    write_lock_metrics(directory, time.time(), time.time())
     if holder:
         append_audit(directory, taken_over_entry(owner, holder))
     return {**answer(directory, owner, held=True), "taken_over": holder or {}}
@@ -193,6 +196,7 @@ def release(
         if own or broken:
             (directory / LOCK).unlink()
             (directory / BEAT).unlink(missing_ok=True)
+            write_lock_metrics(directory, 0, time.time())
     return {**found, "taken_over": broken or {}, "changed": bool(broken)}
 
 

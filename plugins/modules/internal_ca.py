@@ -10,6 +10,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.flotilla.fleet.plugins.module_utils.certificate_store import (
     AUTHORITIES,
+    OPTIONAL,
     Authority,
     Store,
 )
@@ -28,10 +29,11 @@ module: internal_ca
 short_description: Keep the internal certificate authorities and what they issued
 description:
   - Runs on the controller, and needs cryptography there.
-  - Keeps three authorities in O(directory), makes them when there are none, and issues the certificates asked for.
+  - Keeps the authorities in O(directory), makes them when there are none, and issues the certificates asked for.
     C(fleet) signs what machines of the fleet show each other, C(balancers) signs the client certificates of load
-    balancers only, and C(builder) that of the image builder only. A server that trusts C(balancers) only is thus
-    reached by load balancers only.
+    balancers only, C(builder) that of the image builder only, and C(monitoring) the one that metrics are read with.
+    A server that trusts C(balancers) only is thus reached by load balancers only.
+  - C(monitoring) is made when the first certificate of it is asked for, and left alone where none is.
   - A certificate is kept until it expires within O(renew_days), its names, addresses or usage change, or its
     authority changes.
   - One call serves the whole fleet, because one call for each certificate would take minutes for a few hundred hosts.
@@ -76,7 +78,7 @@ options:
       authority:
         description: The authority that signs it.
         type: str
-        choices: [fleet, balancers, builder]
+        choices: [fleet, balancers, builder, monitoring]
         default: fleet
       usage:
         description: What it may be used for.
@@ -147,10 +149,15 @@ def run(wanted: Mapping[str, Any], store: Store) -> dict[str, Any]:
     Raises:
         ValueError: when a file can't be read, or authorities are missing and must not be made.
     """
-    authorities = {name: Authority(store, name, wanted["common_name"]) for name in AUTHORITIES}
-    for authority in authorities.values():
+    asked = {entry["authority"] for entry in wanted["certificates"]}
+    authorities = {
+        name: Authority(store, name, wanted["common_name"])
+        for name in AUTHORITIES
+        if name not in OPTIONAL or name in asked
+    }
+    for name, authority in authorities.items():
         if not authority.exists():
-            if not wanted["may_begin"]:
+            if not wanted["may_begin"] and name not in OPTIONAL:
                 raise ValueError(
                     f"{store.directory} holds no authority, but the fleet's machines have certificates of one: copy "
                     "this folder from the controller that has it. If it is lost, -e internal_ca_lost=true makes a new "

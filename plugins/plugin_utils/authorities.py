@@ -8,11 +8,14 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.flotilla.fleet.plugins.module_utils.certificate_store import AUTHORITIES
+from ansible_collections.flotilla.fleet.plugins.module_utils.certificate_store import AUTHORITIES, OPTIONAL
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import fingerprint, identify
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import (
     BALANCER_FOLDER,
     ENDPOINTS_FOLDER,
+    EXPORTER_FOLDER,
+    PAGE_FOLDER,
+    PROMETHEUS_FOLDER,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import fleet_hosts
@@ -23,9 +26,13 @@ LOST = "-e internal_ca_lost=true"
 TRUSTED = (
     f"{ENDPOINTS_FOLDER}/*/clients.crt",
     f"{BALANCER_FOLDER}/servers.crt",
+    f"{BALANCER_FOLDER}/monitoring.crt",
     "/etc/flotilla/registry/fleet.crt",
+    f"{EXPORTER_FOLDER}/clients.crt",
+    f"{PROMETHEUS_FOLDER}/servers.crt",
+    f"{PAGE_FOLDER}/clients.crt",
 )
-"""The files with the authorities that endpoints, load balancers and the registry trust, as shell patterns."""
+"""The files with the authorities that the services of a machine trust, as shell patterns."""
 
 
 def _certificates(text: str) -> Iterator[str]:
@@ -41,7 +48,7 @@ class Own:
     texts: tuple[str, ...]
     """Their certificates, in PEM form."""
     complete: bool
-    """Whether each of them can sign."""
+    """Whether each that a fleet must have can sign."""
 
     @property
     def name(self) -> str:
@@ -54,7 +61,7 @@ def read_own(directory: str) -> Own:
     folder = pathlib.Path(directory).expanduser()
     files = [path for name in AUTHORITIES for path in sorted(folder.glob(f"{name}-*.crt"))]
     texts = [path.read_text(encoding="ascii", errors="replace") for path in files]
-    keys = [any(folder.glob(f"{name}-*.key")) for name in AUTHORITIES]
+    keys = [any(folder.glob(f"{name}-*.key")) for name in AUTHORITIES if name not in OPTIONAL]
     return Own(folder, tuple(texts), all(keys))
 
 

@@ -17,6 +17,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     image_builder,
     machine,
     machine_name,
+    monitoring_host,
     virtual_address,
 )
 from cryptography import x509
@@ -27,8 +28,17 @@ ENDPOINTS_FOLDER = "/etc/flotilla/endpoints"
 BALANCER_FOLDER = "/etc/flotilla/nginx/tls"
 """Where a load balancer keeps its certificates, for Nginx and for module endpoint_probe."""
 
+EXPORTER_FOLDER = "/etc/flotilla/node_exporter"
+PROMETHEUS_FOLDER = "/etc/flotilla/prometheus/tls"
+PAGE_FOLDER = "/etc/flotilla/fleet_page"
+"""Where a machine keeps the certificates of node_exporter, and the monitoring host those of Prometheus and the page."""
+
 ENDPOINT_USER, NGINX_USER = 10001, 10002
+PROMETHEUS_USER, EXPORTER_USER, PAGE_USER = 10005, 10007, 10008
 """The user ids that read the keys inside the containers."""
+
+BALANCER_NAME, PAGE_NAME = "balancer.flotilla", "fleet-page.flotilla"
+"""The names in the certificates by which Prometheus knows a load balancer, and load balancers the page."""
 
 
 HOST_NAME = r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
@@ -42,7 +52,7 @@ class Certificate(TypedDict):
     usage: str
     """server or client."""
     authority: NotRequired[str]
-    """fleet (the default), balancers or builder."""
+    """fleet (the default), balancers, builder or monitoring."""
     addresses: NotRequired[list[str]]
     names: NotRequired[list[str]]
 
@@ -82,7 +92,36 @@ def fleet_certificates(hostvars: HostVars, groups: Groups, registry_address: str
             Certificate(name=f"balancer-{balancer}", usage="client", authority="balancers")
             for balancer in groups["load_balancers"]
         ),
+        *monitoring_certificates(hostvars, groups),
         *frontend_certificates(hostvars, groups),
+    ]
+
+
+def monitoring_certificates(hostvars: HostVars, groups: Groups) -> list[Certificate]:
+    """Return the certificates by which metrics are collected, where the inventory has a host that does.
+
+    Prometheus shows one of an authority of its own, which only what serves metrics trusts. So it can read metrics, and
+    nothing else.
+    """
+    if not monitoring_host(groups):
+        return []
+    addresses = {machine_name(hostvars, host): host_address(hostvars, host) for host in fleet_hosts(groups)}
+    return [
+        {"name": "monitoring", "usage": "client", "authority": "monitoring"},
+        {"name": "fleet-page", "usage": "server", "names": [PAGE_NAME]},
+        *(
+            Certificate(name=f"metrics-{balancer}", usage="server", names=[BALANCER_NAME])
+            for balancer in groups["load_balancers"]
+        ),
+        *(
+            Certificate(
+                name=f"exporter-{name}",
+                usage="server",
+                addresses=[address] if literal(address) else [],
+                names=[] if literal(address) else [address],
+            )
+            for name, address in sorted(addresses.items())
+        ),
     ]
 
 
@@ -157,7 +196,37 @@ def machine_certificates(
             files[machine(hostvars, balancer)].append(
                 _pair_file(f"{BALANCER_FOLDER}/frontend.pem", frontend, NGINX_USER)
             )
+    if monitoring_host(groups):
+        _add_monitoring_files(files, hostvars, groups, issued)
     return files
+
+
+def _add_monitoring_files(
+    files: dict[str, list[File]], hostvars: HostVars, groups: Groups, issued: Issued
+) -> None:
+    """Add to the files of each machine those by which metrics are served and collected."""
+    certificates, authorities = issued["certificates"], issued["authorities"]
+    monitor = monitoring_host(groups)
+    own = certificates[f"machine-{machine_name(hostvars, monitor)}"]
+    files[machine(hostvars, monitor)] += [
+        {"path": f"{PROMETHEUS_FOLDER}/servers.crt", "content": authorities["fleet"]},
+        _pair_file(f"{PROMETHEUS_FOLDER}/client.pem", certificates["monitoring"], PROMETHEUS_USER),
+        # The registry takes a machine's certificate, and this machine has one.
+        _pair_file(f"{PROMETHEUS_FOLDER}/machine.pem", own, PROMETHEUS_USER),
+        {"path": f"{PAGE_FOLDER}/clients.crt", "content": authorities["balancers"]},
+        _pair_file(f"{PAGE_FOLDER}/server.pem", certificates["fleet-page"], PAGE_USER),
+    ]
+    for balancer in groups["load_balancers"]:
+        files[machine(hostvars, balancer)] += [
+            {"path": f"{BALANCER_FOLDER}/monitoring.crt", "content": authorities["monitoring"]},
+            _pair_file(f"{BALANCER_FOLDER}/metrics.pem", certificates[f"metrics-{balancer}"], NGINX_USER),
+        ]
+    names = {machine(hostvars, host): machine_name(hostvars, host) for host in fleet_hosts(groups)}
+    for place, name in names.items():
+        files[place] += [
+            {"path": f"{EXPORTER_FOLDER}/clients.crt", "content": authorities["monitoring"]},
+            _pair_file(f"{EXPORTER_FOLDER}/server.pem", certificates[f"exporter-{name}"], EXPORTER_USER),
+        ]
 
 
 def _engine_files(registry: str, authority: str, client: KeyPair) -> list[File]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
@@ -30,3 +31,9 @@ def out_of_date(files: Sequence[File], present: Mapping[str, str]) -> list[str]:
 def file_states(files: Sequence[File]) -> dict[str, str]:
     """Return what machine_state finds of these `files` once they are written."""
     return {file["path"]: wanted_state(file) for file in files}
+
+
+def files_hash(files: Sequence[File]) -> str:
+    """Return a hash of these `files`, for the label of a container that reads them at start only."""
+    states = [f"{path} {state}" for path, state in file_states(files).items()]
+    return hashlib.sha256("\n".join(states).encode()).hexdigest()[:12]

@@ -31,7 +31,9 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     machine,
     machine_addresses,
     machine_name,
+    monitoring_host,
     read_once,
+    virtual_address,
 )
 
 FOLDER = "/etc/flotilla/firewall"
@@ -58,6 +60,7 @@ class Guard(TypedDict):
     """Ports of a machine's address that only some sources may reach."""
 
     address: str
+    """Empty for every address that the machine has."""
     ports: str
     """One port, or the first and the last with a colon between them."""
     sources: list[str]
@@ -109,13 +112,14 @@ def guarded_ports(
 
     Only load balancers may reach the endpoints: those that the inventory wants, and those that a container which was
     found there still publishes. All machines of the fleet may reach the registry, and only the builder may push to
-    it. A loopback address needs no guard, because only the machine itself can reach it.
+    it. Only the monitoring host may read metrics. A loopback address needs no guard, because only the machine itself
+    can reach it.
     """
     balancers = _balancers(hostvars, groups)
     guarded: dict[str, list[Guard]] = {}
 
     def guard(host: str, address: str, ports: str, sources: set[str]) -> None:
-        if _ipv4(host, address).is_loopback:
+        if address and _ipv4(host, address).is_loopback:
             return
         entry: Guard = {"address": address, "ports": ports, "sources": sorted(sources)}
         entries = guarded.setdefault(machine(hostvars, host), [])
@@ -140,7 +144,31 @@ def guarded_ports(
         for endpoint, allowed in zip((registry, builders_registry), sources, strict=True):
             address, _, port_of_registry = endpoint.rpartition(":")
             guard(builder, address, port_of_registry, allowed)
+
+    if monitor := monitoring_host(groups):
+        allowed = _watching_addresses(hostvars, groups)
+        exporters = str(setting(hostvars, monitor, "node_exporter_port"))
+        for host in fleet_hosts(groups):
+            guard(host, host_address(hostvars, host), exporters, allowed)
+        for host in groups["load_balancers"]:
+            guard(host, "", str(setting(hostvars, host, "nginx_lb_metrics_port")), allowed)
     return guarded
+
+
+def _watching_addresses(hostvars: HostVars, groups: Groups) -> set[str]:
+    """Return the IPv4 addresses from which metrics are read: the monitoring host's, and an outside Prometheus'.
+
+    A machine that asks itself does so from the address that it asks, such as the virtual one.
+    """
+    place = machine(hostvars, monitoring_host(groups))
+    beside = [host for host in groups["load_balancers"] if machine(hostvars, host) == place]
+    virtual = virtual_address(hostvars, groups)
+    return {
+        *_machine_addresses(hostvars, groups)[place],
+        *setting(hostvars, monitoring_host(groups), "monitoring_outside"),
+        *(["127.0.0.1"] if beside else []),
+        *([virtual] if beside and virtual else []),
+    }
 
 
 def _machine_addresses(hostvars: HostVars, groups: Groups) -> dict[str, set[str]]:
@@ -195,7 +223,10 @@ def _has_guarded_container(found: Mapping[str, Any]) -> bool:
 
 
 def _guard_rules(guard: Guard) -> list[str]:
-    ports = f"-m conntrack --ctorigdst {guard['address']} --ctorigdstport {guard['ports']} --ctdir ORIGINAL"
+    own = f"--ctorigdst {guard['address']} " if guard["address"] else ""
+    ports = f"-m conntrack {own}--ctorigdstport {guard['ports']} --ctdir ORIGINAL"
+    if not guard["address"]:
+        ports = f"-m addrtype --dst-type LOCAL {ports}"
     allowed = [f"-A {CHAIN} -s {source} -p tcp {ports} -j RETURN" for source in guard["sources"]]
     return [*allowed, f"-A {CHAIN} -p tcp {ports} -j DROP"]
 

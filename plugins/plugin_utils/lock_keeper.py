@@ -24,6 +24,14 @@ import time
 from collections.abc import Callable
 from typing import IO
 
+from ansible_collections.flotilla.fleet.plugins.module_utils.lock_metrics import (
+    FOLDER_NAME,
+    LOCK_FILE,
+    RUN_FILE,
+    lock_metrics,
+    run_metrics,
+)
+
 BEAT_SECONDS = 10.0
 SILENT_SECONDS = 30.0
 """After so long without a sign of life, a run is watched: three signs are missing."""
@@ -37,6 +45,9 @@ INTERRUPT_SECONDS = 10.0
 
 LOST = 3
 """The exit code of `beat_command` where another run holds the lock."""
+
+NOW = "@NOW@"
+"""Stands for the time, which is known where a command runs."""
 
 Execute = Callable[[str], int]
 """Runs a command of the shell on a load balancer as root and returns its exit code."""
@@ -53,12 +64,25 @@ def beat_command(directory: str, run: str) -> str:
     )
 
 
-def release_command(directory: str, run: str, audit: str) -> str:
-    """Return the command that frees the lock in `directory` if `run` holds it, and appends `audit` to the log then."""
+def release_command(directory: str, run: str, audit: str, playbook: str = "", operator: str = "") -> str:
+    """Return the command that frees the lock in `directory` if `run` holds it, and appends `audit` to the log then.
+
+    Where metrics are collected, it writes those of the lock, and of the run: `playbook` by `operator`, which has died.
+    """
+    died = run_metrics(NOW, playbook, operator, "died", failed=True)
     return _locked_command(
         directory,
         f"if grep --quiet --fixed-strings {shlex.quote(run)} lock.json; then"
-        f' printf "%s\\n" {shlex.quote(audit)} >>audit.jsonl; rm -f lock.json lock.beat; fi',
+        f' printf "%s\\n" {shlex.quote(audit)} >>audit.jsonl; rm -f lock.json lock.beat;'
+        f" if cd {FOLDER_NAME} 2>/dev/null; then {_write(LOCK_FILE, lock_metrics(0, NOW))}"
+        f" {_write(RUN_FILE, died)} fi; fi",
+    )
+
+
+def _write(file: str, text: str) -> str:
+    """Return the part of a command that writes `text`, with the time where it says NOW, to `file` as a whole."""
+    return (
+        f'printf "%s" {shlex.quote(text)} | sed "s/{NOW}/$(date +%s)/" >{file}.new && mv {file}.new {file};'
     )
 
 

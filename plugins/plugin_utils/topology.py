@@ -9,6 +9,9 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import addresses_of
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
 
+MONITORING = "monitoring"
+"""The group of the host that collects the fleet's metrics. Without it, there is nothing that concerns metrics."""
+
 Variables = TypeVar("Variables", bound=Mapping[str, Any])
 
 
@@ -73,10 +76,13 @@ def image_builder(groups: Groups) -> str:
 
 def fleet_hosts(groups: Groups) -> list[str]:
     """Return the hosts of the fleet, each once. Hosts of the inventory's other groups do not belong to it."""
-    members = [
-        host for group in ("load_balancers", "model_nodes", "image_builder") for host in groups.get(group, ())
-    ]
-    return list(dict.fromkeys(members))
+    names = ("load_balancers", "model_nodes", "image_builder", MONITORING)
+    return list(dict.fromkeys(host for group in names for host in groups.get(group, ())))
+
+
+def monitoring_host(groups: Groups) -> str:
+    """Return the host that collects the fleet's metrics; empty where none does."""
+    return next(iter(groups.get(MONITORING, ())), "")
 
 
 def service_hosts(groups: Groups) -> list[str]:
@@ -108,6 +114,7 @@ SERVICE_ADDRESSES = {
     "model_nodes": "model_endpoint_address",
     "load_balancers": "nginx_lb_address",
     "image_builder": "registry_address",
+    MONITORING: "machine_address",
 }
 """The variable that gives the hosts of a group an address for their service."""
 
@@ -121,7 +128,7 @@ def machine_addresses(hostvars: HostVars, groups: Groups) -> dict[str, set[str]]
     services = {**groups, "image_builder": [image_builder(groups)]}
     found: dict[str, set[str]] = {}
     for group, variable in SERVICE_ADDRESSES.items():
-        for host in services[group]:
+        for host in services.get(group, ()):
             names = (machine_name(hostvars, host), hostvars[host].get(variable))
             known = found.setdefault(machine(hostvars, host), set())
             known.update(address for name in names if name for address in addresses_of(str(name)))
@@ -199,7 +206,9 @@ def container_name(node: str, slot: str) -> str:
 
 NGINX_CONTAINER, KEEPALIVED_CONTAINER = "flotilla-nginx", "flotilla-keepalived"
 REGISTRY_CONTAINERS = ("flotilla-registry", "flotilla-registry-push")
-"""The names of the containers of load balancers, and of the builder."""
+EXPORTER_CONTAINER = "flotilla-node-exporter"
+MONITORING_CONTAINERS = ("flotilla-prometheus", "flotilla-alertmanager", "flotilla-fleet-page")
+"""The names of the containers of load balancers, of the builder, of every machine, and of the monitoring host."""
 
 SLOTS = ("blue", "green")
 """The two places for an endpoint's container on a node."""

@@ -75,7 +75,12 @@ class Fleet:
     @property
     def machines(self) -> list[Machine]:
         """Every machine of the fleet."""
-        return [*self.load_balancers, *self.nodes]
+        return [*self.load_balancers, *self.nodes, *map(self.machine, self.groups.get("monitoring", ()))]
+
+    @property
+    def monitoring(self) -> Machine:
+        """The machine that collects metrics."""
+        return self.machine(self.groups["monitoring"][0])
 
     @property
     def outsider(self) -> Machine:
@@ -145,10 +150,11 @@ class Fleet:
         self,
         nodes: Mapping[str, Mapping[str, Any]],
         others: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        without: str = "",
     ) -> "Fleet":
         """Write an inventory whose model_nodes are these hosts and variables, and return its fleet.
 
-        `others` adds variables to hosts, of whatever groups they are.
+        `others` adds variables to hosts, of whatever groups they are. The group `without` is left out.
         """
         plain = {
             host: {key: value for key, value in variables.items() if not key.startswith(ROLE_VARIABLES)}
@@ -156,7 +162,7 @@ class Fleet:
             for host, variables in self.hostvars.items()
             if "ansible_docker_host" in variables
         }
-        groups = {"load_balancers", "image_builder"} & self.groups.keys()
+        groups = {"load_balancers", "image_builder", "monitoring"} & self.groups.keys() - {without}
         edited: dict[str, Any] = {name: {"hosts": dict.fromkeys(self.groups[name])} for name in groups}
         edited |= {"all": {"hosts": plain}, "model_nodes": {"hosts": nodes}}
         path = self.inventory.parent / "edited_inventory.json"

@@ -19,7 +19,11 @@ def plugins() -> dict[str, str]:
     text = "".join(file.read_text() for file in sorted(ROOT.glob("plugins/**/*.py")))
     found = re.findall(r"^ENDPOINT_USER, NGINX_USER = (\d+), (\d+)$", text, re.MULTILINE)
     assert len(found) == 1
-    return dict(zip(("model_endpoint", "nginx_lb"), found[0], strict=True))
+    collecting = r"^PROMETHEUS_USER, EXPORTER_USER, PAGE_USER = (\d+), (\d+), \d+$"
+    others = re.findall(collecting, text, re.MULTILINE)
+    assert len(others) == 1
+    names = ("model_endpoint", "nginx_lb", "monitoring_prometheus", "node_exporter")
+    return dict(zip(names, (*found[0], *others[0]), strict=True))
 
 
 def test_no_two_containers_share_a_user() -> None:

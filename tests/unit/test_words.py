@@ -19,13 +19,13 @@ THIS = Path(__file__).resolve().relative_to(ROOT)
 # What the name of a play or task may begin with. Add a verb of plain English where one is missing.
 VERBS = frozenset(
     """
-    acquire add announce apply ask assign begin break bring build check choose commit compare compute copy count create
-    decide deploy download drain enable end exchange fail fetch find finish flip forgive free gather generate give
-    group guard hash have import include inspect install issue judge keep let link list load make mark mount move
-    name note open pack pass pick ping plan poll prepare probe publish pull push put raise reach read record refuse
-    register release reload remove render replace report restart restore return roll rotate run save say select send
-    set settle share show skip stage start stop store switch sync take tell test train undo unmount unpack update
-    upload validate verify wait warn watch withdraw work write
+    acquire add announce apply ask assign begin break bring build check choose collect commit compare compute copy
+    count create decide deploy download drain enable end exchange fail fetch find finish flip forgive free gather
+    generate give group guard hash have import include inspect install issue judge keep let link list load make
+    mark mount move name note open pack pass pick ping plan poll prepare probe publish pull push put raise reach
+    read record refuse register release reload remove render replace report restart restore return roll rotate run
+    save say select send set settle share show skip stage start stop store switch sync take tell test train undo
+    unmount unpack update upload validate verify wait warn watch withdraw work write
     """.split()  # noqa: SIM905 - one verb a line would be a page
 )
 PRONOUNS = {"it", "them", "they", "this", "that", "these", "those", "one"}

@@ -193,5 +193,11 @@ class Fleet:
         return [cast("Wanted", fact) for fact in facts if fact]
 
 
-WANTED = ("nginx_lb_wanted", "registry_wanted", "virtual_address_wanted")
+WANTED = (
+    "nginx_lb_wanted",
+    "registry_wanted",
+    "virtual_address_wanted",
+    "node_exporter_wanted",
+    "monitoring_wanted",
+)
 """The facts by which the entry points `wanted` of roles tell what they want on a host."""

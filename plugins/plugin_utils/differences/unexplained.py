@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.monitoring.leftovers import COLLECTING, TELLING
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    EXPORTER_CONTAINER,
     KEEPALIVED_CONTAINER,
+    MONITORING_CONTAINERS,
     NGINX_CONTAINER,
     REGISTRY_CONTAINERS,
     SLOTS,
     container_name,
     image_builder,
+    monitoring_host,
     virtual_address,
 )
 
@@ -24,8 +28,11 @@ def unexplained_differences(fleet: Fleet) -> Iterator[Difference]:
         explained = {name for member in fleet.hosts_of(host) for name in _containers_of(fleet, member)}
         found = fleet.found(host)["containers"]
         for name in sorted(found.keys() - explained):
-            # site.yml removes what nodes have left that were in the fleet; it does not know who made another one.
-            left = found[name]["labels"].get("flotilla.endpoint") in forgotten
+            # site.yml removes what collected metrics, and what nodes have left that were in the fleet; it does not
+            # know who made another one.
+            labels = found[name]["labels"]
+            left = labels.get("flotilla.endpoint") in forgotten
+            left = left or labels.get("flotilla.role") in COLLECTING | TELLING
             yield {
                 "host": host,
                 "thing": f"container {name}",
@@ -72,4 +79,7 @@ def _containers_of(fleet: Fleet, host: str) -> list[str]:
             names.append(KEEPALIVED_CONTAINER)
     if host == image_builder(fleet.groups):
         names += REGISTRY_CONTAINERS
+    if monitor := monitoring_host(fleet.groups):
+        names.append(EXPORTER_CONTAINER)
+        names += MONITORING_CONTAINERS if host == monitor else ()
     return names

@@ -23,6 +23,7 @@ def check_addresses(members: Members, report: Report) -> None:
         (members.nodes, "model_endpoint_address"),
         (members.balancers, "nginx_lb_address"),
         (members.builders, "registry_address"),
+        (members.monitors, MACHINE_ADDRESS),
     )
     checked = set()
     for hosts, variable in services:
@@ -38,7 +39,7 @@ def check_addresses(members: Members, report: Report) -> None:
 
 def check_machine_addresses(members: Members, report: Report) -> None:
     """Report a machine with several values of machine_address, and a value that several machines have."""
-    hosts = {host.name: host for host in (*members.balancers, *members.nodes, *members.builders)}.values()
+    hosts = members.of_fleet
     for beside in _grouped((host.way_in(), host) for host in hosts):
         values = {str(host.variables.get(MACHINE_ADDRESS)) for host in beside}
         if len(values) > 1:

@@ -11,6 +11,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.addresses
     check_machine_addresses,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.fleet import (
+    check_exporters,
     check_folders,
     check_groups,
     check_min_nodes,
@@ -53,6 +54,7 @@ def inventory_errors(hostvars: HostVars, groups: Groups, roles: EntryPoints = RO
     check_folders(folders, members, report)
     check_variables(members, variables, report)
     check_min_nodes(members, report)
+    check_exporters(members, report)
     check_addresses(members, report)
     check_node_addresses(members.nodes, report)
     check_machines(members, variables_of_controller(hostvars), report)

@@ -18,6 +18,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values im
     whole,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.traffic import RAMP
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import MONITORING
 
 LONGEST_NAME = 63
 """The most characters between two dots of the DNS name in an endpoint's certificate."""
@@ -48,11 +49,12 @@ def check_groups(groups: Mapping[str, Sequence[str]], nodes: Sequence[Host], rep
             near = difflib.get_close_matches(group, [name for name in groups if name != group], 1, 0.8)
             rename = f", or rename the group {near[0]} to {group}" if near else ""
             report.line(f"{group}: the group has no host: add a host to {purpose}{rename}")
-    builders = groups.get("image_builder", [])
-    if len(builders) > 1:
-        report.line(
-            f"image_builder: the group has {len(builders)} hosts ({listed(builders)}): leave one in the group"
-        )
+    for group in ("image_builder", MONITORING):
+        found = groups.get(group, [])
+        if len(found) > 1:
+            report.line(
+                f"{group}: the group has {len(found)} hosts ({listed(found)}): leave one in the group"
+            )
     if nodes and all(node.variables.get("model_endpoint_state") == "drained" for node in nodes):
         report.line(
             f"{listed([node.name for node in nodes])}: model_endpoint_state is 'drained' on every host of "
@@ -78,7 +80,7 @@ def check_folders(folders: Mapping[str, object], members: Members, report: Repor
 
     `folders` has the folder of each host. The first host of a run would decide, and --limit changes which one that is.
     """
-    hosts = {host.name: host for host in (*members.balancers, *members.nodes, *members.builders)}
+    hosts = {host.name: host for host in members.of_fleet}
     found = dict.fromkeys(folders[name] for name in hosts if name in folders)
     unset = [name for name in BESIDE_INVENTORY if any(name not in host.variables for host in hosts.values())]
     if len(found) > 1 and unset:
@@ -87,6 +89,15 @@ def check_folders(folders: Mapping[str, object], members: Members, report: Repor
             f"the inventory's hosts come from {len(found)} folders ({names}), and each host would have its own"
             f" {listed(unset)}: set these for the group all, or name all hosts in one folder"
         )
+
+
+def check_exporters(members: Members, report: Report) -> None:
+    """Report a port of node_exporter that is not the whole fleet's."""
+    variable = "node_exporter_port"
+    values = {host.name: host.variables.get(variable) for host in members.of_fleet}
+    if members.monitors and len(set(map(str, values.values()))) > 1:
+        found = listed([f"{name} ({shown(value)})" for name, value in values.items() if value is not None])
+        report.line(f"{found}: {variable} is not the same on all hosts: set it for the group all")
 
 
 def check_min_nodes(members: Members, report: Report) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import Address, first_address
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import Unreadable
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values import ip_address
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import MONITORING
 
 Values = Mapping[str, object]
 """The variables of a host, which Ansible renders as they are read."""
@@ -56,6 +57,14 @@ class Members:
     nodes: Sequence[Host]
     builders: Sequence[Host]
     """The host that builds images and runs the registry; empty when no host does."""
+    monitors: Sequence[Host] = ()
+    """The hosts of the group monitoring, of which there may be one."""
+
+    @property
+    def of_fleet(self) -> Sequence[Host]:
+        """The hosts that have a task in the fleet, each once."""
+        found = (*self.balancers, *self.nodes, *self.builders, *self.monitors)
+        return list({host.name: host for host in found}.values())
 
 
 def read_members(
@@ -64,11 +73,11 @@ def read_members(
     """Return the hosts of an inventory, with the variables that begin with the name of one of `roles`."""
     prefixes = tuple(f"{role}_" for role in roles)
     hosts = {name: _read_host(name, variables, prefixes) for name, variables in hostvars.items()}
-    balancers, nodes, builders = (
+    balancers, nodes, builders, monitors = (
         [hosts[name] for name in groups.get(group, ())]
-        for group in ("load_balancers", "model_nodes", "image_builder")
+        for group in ("load_balancers", "model_nodes", "image_builder", MONITORING)
     )
-    return Members(list(hosts.values()), balancers, nodes, (builders or balancers)[:1])
+    return Members(list(hosts.values()), balancers, nodes, (builders or balancers)[:1], monitors)
 
 
 def _read_host(name: str, variables: Values, prefixes: tuple[str, ...]) -> Host:

@@ -37,7 +37,7 @@ def check_machines(members: Members, controller: Values, report: Report) -> None
     known = [host for host in members.hosts if not _is_unreadable(host)]
     for host in known:
         _check_localhost(host, report)
-    about = {host.name for host in (*members.balancers, *members.nodes, *members.builders)}
+    about = {host.name for host in members.of_fleet}
     _check_spellings([host for host in known if host.name in about], report)
     _check_become(controller, report)
 

@@ -45,11 +45,25 @@ def check_ports(members: Members, variables: KnownVariables, report: Report) -> 
             (members.balancers, "nginx_lb_address", "nginx_lb_status_port"),
             (members.builders, "registry_address", "registry_port"),
             (members.builders, "registry_address", "registry_push_port"),
+            *_of_metrics(members),
         )
         for used in _used_ports(hosts, address, variable, variables)
     ]
     _check_endpoints(endpoints, report)
     _check_others(others, endpoints, report)
+
+
+def _of_metrics(members: Members) -> list[tuple[Sequence[Host], str, str]]:
+    """Return the hosts, the variable of the address and that of the port of what tells and collects metrics."""
+    if not members.monitors:
+        return []
+    machines = {host.way_in(): host for host in reversed(members.of_fleet)}
+    return [
+        (members.balancers, "nginx_lb_address", "nginx_lb_metrics_port"),
+        (list(machines.values()), "machine_address", "node_exporter_port"),
+        (members.monitors, "machine_address", "monitoring_prometheus_port"),
+        (members.monitors, "machine_address", "monitoring_alertmanager_port"),
+    ]
 
 
 def _used_ports(

@@ -214,6 +214,18 @@ def _api_keys(value: object) -> str | None:
     return None
 
 
+def _ipv4_addresses(value: object) -> str | None:
+    if not isinstance(value, (list, tuple)):
+        return "set a list of IPv4 addresses, such as [192.0.2.60]"
+    wrong = [item for item in value if not isinstance(ip_address(item), ipaddress.IPv4Address)]
+    return f"{shown(wrong[0])} is no IPv4 address: write one, such as 192.0.2.60" if wrong else None
+
+
+def _disk_size(value: object) -> str | None:
+    fits = isinstance(value, str) and re.fullmatch(r"[1-9][0-9]*(MB|GB|TB)", value)
+    return None if fits else "set a size, such as 500MB or 10GB"
+
+
 def _tls(value: object) -> str | None:
     # False is what YAML makes of off.
     return None if value is False or value in ("off", "own", "internal") else "set off, own or internal"
@@ -261,12 +273,18 @@ RULES: Mapping[str, Rule] = {
     "model_endpoint_threads": _count,
     "model_endpoint_weight": _weight,
     "model_endpoint_workers": _count,
+    "monitoring_alertmanager_port": _any_port,
+    "monitoring_outside": _ipv4_addresses,
+    "monitoring_prometheus_port": _any_port,
+    "monitoring_retention_days": _count,
+    "monitoring_retention_size": _disk_size,
     "nginx_lb_address": address_fix,
     "nginx_lb_api_keys": _api_keys,
     "nginx_lb_burst": _count,
     "nginx_lb_client_connections": _zero_or_more,
     "nginx_lb_client_timeout": _count,
     "nginx_lb_long_work": _zero_or_more,
+    "nginx_lb_metrics_port": _any_port,
     "nginx_lb_operators": _networks,
     "nginx_lb_port": _any_port,
     "nginx_lb_quotas": _quotas,
@@ -277,6 +295,7 @@ RULES: Mapping[str, Rule] = {
     "nginx_lb_tls_names": _dns_names,
     "nginx_lb_tls_port": _any_port,
     "nginx_lb_trusted_proxies": _proxies,
+    "node_exporter_port": _any_port,
     "registry_address": address_fix,
     "registry_port": _any_port,
     "registry_push_port": _any_port,

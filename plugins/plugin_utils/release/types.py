@@ -341,6 +341,9 @@ class Facts(TypedDict, total=False):
     release_not_removed: str
     """Why this machine still has what a node left on it."""
     virtual_address_error: str
+    node_exporter_error: str
+    monitoring_error: str
+    """Why metrics of this machine, or of the fleet, are not collected as they should be."""
     model_endpoint_staged: Staged
     nginx_lb_installed: Installed
 

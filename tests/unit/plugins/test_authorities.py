@@ -19,7 +19,10 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.authorities import 
     may_begin,
     refusal,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import machine_certificates
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import (
+    fleet_certificates,
+    machine_certificates,
+)
 
 GROUPS = {"all": [], "load_balancers": ["lb1"], "model_nodes": ["node1", "node2"]}
 SERVERS, CLIENTS = "/etc/flotilla/nginx/tls/servers.crt", "/etc/flotilla/endpoints/node1/clients.crt"
@@ -184,19 +187,42 @@ def test_a_limited_run_compares_its_authorities_with_those_of_a_load_balancer_th
     )
 
 
-def test_every_file_by_which_a_program_trusts_an_authority_is_compared() -> None:
-    hostvars: dict[str, dict[str, Any]] = {host: {} for host in ("lb1", "node1", "node2")}
-    names = [*(f"machine-{host}" for host in hostvars), "builder", "balancer-lb1"]
-    names += ["endpoint-node1", "endpoint-node2"]
+@pytest.mark.parametrize(("monitoring", "number"), [([], 3), (["watch"], 10)])
+def test_every_file_by_which_a_program_trusts_an_authority_is_compared(
+    monitoring: list[str], number: int
+) -> None:
+    groups = {**GROUPS, "monitoring": monitoring}
+    hostvars: dict[str, dict[str, Any]] = {host: {} for host in ("lb1", "node1", "node2", "watch")}
+    names = [entry["name"] for entry in fleet_certificates(hostvars, groups, "10.0.0.1")]
     pair = {"certificate": "", "private_key": ""}
     issued: Any = {
         "authorities": dict.fromkeys(AUTHORITIES, "AUTHORITY"),
         "certificates": dict.fromkeys(names, pair),
     }
-    files = machine_certificates(hostvars, GROUPS, issued, "r:1", "r:2")
-    trusted = {
+    files = machine_certificates(hostvars, groups, issued, "r:1", "r:2")
+    trusted = [
         file["path"] for machine in files.values() for file in machine if file["content"] == "AUTHORITY"
-    }
-    own = {path for path in trusted if path.startswith("/etc/flotilla/")}
-    assert len(own) == 3
+    ]
+    own = [path for path in trusted if path.startswith("/etc/flotilla/")]
+    assert len(own) == number
     assert all(any(fnmatch.fnmatch(path, pattern) for pattern in TRUSTED) for path in own)
+
+
+def test_a_fleet_that_has_had_no_monitoring_host_lacks_no_authority(own: Controller) -> None:
+    for path in own.folder.glob("monitoring-*"):
+        path.unlink()
+    for host, texts in own.install().items():
+        own.sees(host, texts)
+    assert own.refusal(limited=True) == ""
+
+
+def test_the_authority_of_metrics_that_another_controller_has_begun_is_not_replaced(
+    tmp_path: Path, own: Controller
+) -> None:
+    other = Controller(tmp_path / "other-1234")
+    other.begin()
+    path = "/etc/flotilla/nginx/tls/monitoring.crt"
+    own.sees("lb1", {**own.install()["lb1"], path: own.authorities["monitoring"].trusted()})
+    assert own.refusal() == ""
+    own.sees("lb1", {**own.install()["lb1"], path: other.authorities["monitoring"].trusted()})
+    assert "other-1234" in own.refusal()

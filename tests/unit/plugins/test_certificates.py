@@ -14,7 +14,10 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import (
     ENDPOINT_USER,
+    EXPORTER_USER,
     NGINX_USER,
+    PAGE_USER,
+    PROMETHEUS_USER,
     Issued,
     balancer_certificates,
     fleet_certificates,
@@ -25,6 +28,9 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import file_states, out_of_date
 
 from small_fleet import GROUPS, HOSTVARS, REGISTRIES
+
+WATCHED = {**GROUPS, "monitoring": ["watch"]}
+WATCHING: dict[str, dict[str, Any]] = {**HOSTVARS, "watch": {"ansible_host": "10.0.0.50"}}
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,10 +77,12 @@ def test_every_machine_endpoint_and_load_balancer_has_a_certificate() -> None:
     ]
 
 
-def issued(hostvars: dict[str, dict[str, Any]]) -> Issued:
-    names = [entry["name"] for entry in fleet_certificates(hostvars, GROUPS, "10.0.0.1")]
+def issued(hostvars: dict[str, dict[str, Any]], groups: dict[str, list[str]] = GROUPS) -> Issued:
+    names = [entry["name"] for entry in fleet_certificates(hostvars, groups, "10.0.0.1")]
     return {
-        "authorities": {name: f"authority {name}\n" for name in ("fleet", "balancers", "builder")},
+        "authorities": {
+            name: f"authority {name}\n" for name in ("fleet", "balancers", "builder", "monitoring")
+        },
         "certificates": {
             name: {"certificate": f"certificate {name}\n", "private_key": f"key {name}\n"} for name in names
         },
@@ -163,3 +171,57 @@ def test_a_key_belongs_to_the_user_of_the_container_that_reads_it() -> None:
     (in_image,) = re.findall(r"^USER (\d+):", (ROOT / "model_endpoint" / "Dockerfile").read_text(), re.M)
     assert int(in_image) == user("model_endpoint", "main.yml") == ENDPOINT_USER
     assert user("nginx_lb", "main.yml") == NGINX_USER
+
+
+def test_a_fleet_with_a_monitoring_host_has_the_certificates_to_tell_and_to_read_metrics() -> None:
+    without = fleet_certificates(HOSTVARS, GROUPS, "10.0.0.1")
+    added = [entry for entry in fleet_certificates(WATCHING, WATCHED, "10.0.0.1") if entry not in without]
+    assert added == [
+        {"name": "machine-10.0.0.50", "usage": "client"},
+        {"name": "monitoring", "usage": "client", "authority": "monitoring"},
+        {"name": "fleet-page", "usage": "server", "names": ["fleet-page.flotilla"]},
+        {"name": "metrics-lb1", "usage": "server", "names": ["balancer.flotilla"]},
+        {"name": "metrics-lb2", "usage": "server", "names": ["balancer.flotilla"]},
+        *(
+            {"name": f"exporter-{address}", "usage": "server", "addresses": [address], "names": []}
+            for address in ("10.0.0.1", "10.0.0.11", "10.0.0.12", "10.0.0.2", "10.0.0.50")
+        ),
+    ]
+
+
+def test_the_key_that_metrics_are_read_with_is_on_the_monitoring_host_alone() -> None:
+    found = machine_certificates(WATCHING, WATCHED, issued(WATCHING, WATCHED), *REGISTRIES)
+    keys = {
+        place: [file["path"] for file in files if "key monitoring\n" in file["content"]]
+        for place, files in found.items()
+    }
+    assert {place: paths for place, paths in keys.items() if paths} == {
+        "10.0.0.50": ["/etc/flotilla/prometheus/tls/client.pem"]
+    }
+
+
+def test_what_tells_metrics_trusts_the_authority_of_monitoring_and_nothing_else_does() -> None:
+    found = machine_certificates(WATCHING, WATCHED, issued(WATCHING, WATCHED), *REGISTRIES)
+    trusting = {
+        (place, file["path"])
+        for place, files in found.items()
+        for file in files
+        if "authority monitoring\n" in file["content"]
+    }
+    exporters = {(place, "/etc/flotilla/node_exporter/clients.crt") for place in found}
+    balancers = {(place, "/etc/flotilla/nginx/tls/monitoring.crt") for place in ("10.0.0.1", "10.0.0.2")}
+    assert trusting == exporters | balancers
+    assert not any(
+        "/node_exporter/" in file["path"] or "metrics" in file["path"]
+        for files in machine_certificates(HOSTVARS, GROUPS, issued(HOSTVARS), *REGISTRIES).values()
+        for file in files
+    ), "without a monitoring host there is nothing that tells metrics"
+
+
+def test_the_files_of_the_monitoring_host_belong_to_the_programs_that_read_them() -> None:
+    found = machine_certificates(WATCHING, WATCHED, issued(WATCHING, WATCHED), *REGISTRIES)["10.0.0.50"]
+    owners = {file["path"]: (file.get("mode", "0644"), file.get("owner", 0)) for file in found}
+    assert owners["/etc/flotilla/prometheus/tls/client.pem"] == ("0400", PROMETHEUS_USER)
+    assert owners["/etc/flotilla/prometheus/tls/machine.pem"] == ("0400", PROMETHEUS_USER)
+    assert owners["/etc/flotilla/node_exporter/server.pem"] == ("0400", EXPORTER_USER)
+    assert owners["/etc/flotilla/fleet_page/server.pem"] == ("0400", PAGE_USER)

@@ -99,6 +99,54 @@ def test_load_balancers_alone_reach_endpoints_and_the_fleet_alone_reaches_the_re
     }
 
 
+def test_the_monitoring_host_alone_reads_metrics_and_it_reaches_the_registry() -> None:
+    groups = {**GROUPS, "monitoring": ["watch"]}
+    hostvars = {**HOSTVARS, "watch": {"ansible_host": "10.0.0.50"}}
+    before, guarded = (
+        guarded_ports(HOSTVARS, GROUPS, *REGISTRIES),
+        guarded_ports(hostvars, groups, *REGISTRIES),
+    )
+    watching = ["10.0.0.50"]
+    added = {
+        place: [guard for guard in guards if guard not in before.get(place, [])]
+        for place, guards in guarded.items()
+    }
+    exporters = {place: {"address": place, "ports": "9100", "sources": watching} for place in guarded}
+    metrics = {"address": "", "ports": "9101", "sources": watching}
+    pull, *of_balancer = added.pop("10.0.0.1")
+    assert "10.0.0.50" in pull["sources"]
+    assert of_balancer == [exporters["10.0.0.1"], metrics]
+    assert added == {
+        "10.0.0.2": [exporters["10.0.0.2"], metrics],
+        **{place: [exporters[place]] for place in ("10.0.0.11", "10.0.0.12", "10.0.0.50")},
+    }
+    assert firewall_rules(hostvars, groups, *REGISTRIES)["10.0.0.2"] == [
+        "-A FLOTILLA -s 10.0.0.50 -p tcp -m conntrack --ctorigdst 10.0.0.2 --ctorigdstport 9100 --ctdir ORIGINAL "
+        "-j RETURN",
+        "-A FLOTILLA -p tcp -m conntrack --ctorigdst 10.0.0.2 --ctorigdstport 9100 --ctdir ORIGINAL -j DROP",
+        "-A FLOTILLA -s 10.0.0.50 -p tcp -m addrtype --dst-type LOCAL -m conntrack --ctorigdstport 9101 "
+        "--ctdir ORIGINAL -j RETURN",
+        "-A FLOTILLA -p tcp -m addrtype --dst-type LOCAL -m conntrack --ctorigdstport 9101 --ctdir ORIGINAL -j DROP",
+    ]
+
+
+def test_a_load_balancer_that_is_the_monitoring_host_asks_itself_from_the_address_that_it_asks() -> None:
+    virtual = {"virtual_address_ip": "10.0.0.100"}
+    hostvars = {**HOSTVARS, **{name: {**HOSTVARS[name], **virtual} for name in ("lb1", "lb2")}}
+    guarded = guarded_ports(hostvars, {**GROUPS, "monitoring": ["lb1"]}, *REGISTRIES)
+    (metrics,) = [guard for guard in guarded["10.0.0.2"] if guard["ports"] == "9101"]
+    assert metrics["sources"] == ["10.0.0.1", "10.0.0.100", "127.0.0.1"]
+
+
+def test_an_outside_prometheus_reads_metrics_from_its_address() -> None:
+    hostvars = {**HOSTVARS, "watch": {"ansible_host": "10.0.0.50", "monitoring_outside": ["192.0.2.60"]}}
+    guarded = guarded_ports(hostvars, {**GROUPS, "monitoring": ["watch"]}, *REGISTRIES)
+    ports = {
+        guard["ports"] for guards in guarded.values() for guard in guards if "192.0.2.60" in guard["sources"]
+    }
+    assert ports == {"9100", "9101"}
+
+
 def test_the_addresses_of_services_count_where_ansible_comes_in_by_another() -> None:
     outside: dict[str, dict[str, Any]] = {
         "lb1": {"ansible_host": "203.0.113.1", "machine_address": "10.0.0.1", "registry_address": "10.0.1.1"},

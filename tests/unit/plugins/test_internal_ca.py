@@ -23,8 +23,14 @@ ENDPOINT = {"name": "endpoint-node_1", "usage": "server", "names": ["node_1.endp
 MACHINE = {"name": "machine-10.0.0.2", "usage": "client"}
 BALANCER = {"name": "balancer-lb1", "usage": "client", "authority": "balancers"}
 BUILDER = {"name": "builder", "usage": "client", "authority": "builder"}
-ALL = (REGISTRY, ENDPOINT, MACHINE, BALANCER, BUILDER)
-AUTHORITIES = {"fleet": "machine-10.0.0.2", "balancers": "balancer-lb1", "builder": "builder"}
+MONITORING = {"name": "monitoring", "usage": "client", "authority": "monitoring"}
+ALL = (REGISTRY, ENDPOINT, MACHINE, BALANCER, BUILDER, MONITORING)
+AUTHORITIES = {
+    "fleet": "machine-10.0.0.2",
+    "balancers": "balancer-lb1",
+    "builder": "builder",
+    "monitoring": "monitoring",
+}
 """With one of the certificates that each of them signs."""
 
 
@@ -105,6 +111,22 @@ def test_who_trusts_one_authority_trusts_what_it_signs_and_nothing_else(run: Run
         assert taken == {entry["name"] for entry in ALL if entry.get("authority", "fleet") == authority}
 
 
+def test_the_authority_of_metrics_is_made_once_it_is_wanted_and_then_left_alone(
+    run: Run, tmp_path: Path
+) -> None:
+    before = run(*(entry for entry in ALL if entry != MONITORING))
+    assert before["authorities"].keys() == AUTHORITIES.keys() - {"monitoring"}
+    assert not list((tmp_path / "ca").glob("monitoring*"))
+    # The machines have certificates, so the run may begin no other authority.
+    wanted = run(*ALL, may_begin=False)
+    assert before["authorities"].items() <= wanted["authorities"].items()
+    assert trusts(wanted, "monitoring", wanted, "monitoring")
+    without = run(*(entry for entry in ALL if entry != MONITORING), step="trust")
+    assert "monitoring" not in without["authorities"]
+    again = run(*ALL)
+    assert again["certificates"]["monitoring"] == wanted["certificates"]["monitoring"]
+
+
 def test_only_what_changed_is_issued_anew(run: Run) -> None:
     before = run(*ALL)
     after = run(
@@ -113,6 +135,7 @@ def test_only_what_changed_is_issued_anew(run: Run) -> None:
         BUILDER,
         MACHINE,
         BALANCER,
+        MONITORING,
     )
     assert after["changed"]
     assert after["authorities"] == before["authorities"]
@@ -243,11 +266,11 @@ def test_a_step_that_reached_one_authority_alone_is_made_good(run: Run, tmp_path
     run(*ALL, step="trust")
     (tmp_path / "ca" / "fleet-1.key").unlink()  # as a killed run leaves them
     half = run(*ALL)
-    assert [len(trusted(half, name)) for name in AUTHORITIES] == [2, 2, 2]
+    assert [len(trusted(half, name)) for name in AUTHORITIES] == [2] * len(AUTHORITIES)
     assert trusts(half, "balancers", half, "balancer-lb1")
     for step in ("trust", "issue", "drop"):
         over = run(*ALL, step=step)
-    assert [len(trusted(over, name)) for name in AUTHORITIES] == [1, 1, 1]
+    assert [len(trusted(over, name)) for name in AUTHORITIES] == [1] * len(AUTHORITIES)
     assert trusts(over, "fleet", over, "machine-10.0.0.2")
 
 

@@ -39,6 +39,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     EndpointAddress,
     drained_nodes,
     fleet_hosts,
+    monitoring_host,
 )
 
 
@@ -180,4 +181,7 @@ def _faults(hostvars: HostVars, groups: Groups, facts: Facts) -> list[str]:
     left = [hostvars[node].get("release_not_stopped", "") for node in groups["model_nodes"]]
     left += [hostvars[host].get("release_not_removed", "") for host in fleet_hosts(groups)]
     left += [hostvars[host].get("virtual_address_error", "") for host in groups["load_balancers"]]
+    if monitoring_host(groups):
+        left += [hostvars[host].get("node_exporter_error", "") for host in fleet_hosts(groups)]
+        left += [hostvars[host].get("monitoring_error", "") for host in fleet_hosts(groups)]
     return [*first, *filter(None, left)]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TypedDict
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.monitoring.leftovers import unmonitored_hosts
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     container_settings,
     new_release,
@@ -128,8 +129,17 @@ def plan_step(
         "state": state,
         "plan": plan,
         "shown": [] if refusal else [*_shown(plan, nodes), *lost],
-        "hosts": [] if refusal else step_hosts(plan, hostvars, nodes, present),
+        "hosts": [] if refusal else _hosts(plan, hostvars, groups, present),
     }
+
+
+def _hosts(plan: Plan, hostvars: HostVars, groups: Groups, present: Sequence[str]) -> list[StepHost]:
+    """Return the hosts that the steps act on, those among them where something still collects or tells metrics."""
+    unmonitored = unmonitored_hosts(hostvars, groups, present)
+    return [
+        *step_hosts(plan, hostvars, groups["model_nodes"], present),
+        *(StepHost(host=host, groups=["flotilla_unmonitored"]) for host in unmonitored),
+    ]
 
 
 def _shown(plan: Plan, nodes: Sequence[str]) -> list[str]:

@@ -137,6 +137,24 @@ def test_a_release_frees_the_lock_of_its_run_alone_and_logs_it(tmp_path: Path) -
     assert (folder / "audit.jsonl").read_text() == '{"message": "it\'s $HOME"}\n'
 
 
+def test_where_metrics_are_collected_a_released_lock_is_free_and_its_run_has_failed(tmp_path: Path) -> None:
+    folder = tmp_path / "flotilla"
+    release = lock_keeper.release_command(str(folder), "run1", "{}", "site.yml", "o'neil")
+    (folder / "metrics").mkdir(parents=True)
+    locked(folder, json.dumps(owner(2)))
+    assert shell(release) == 0
+    assert list((folder / "metrics").iterdir()) == [], "the lock is another run's"
+    locked(folder, json.dumps(owner(1)))
+    assert shell(release) == 0
+    assert {path.name for path in (folder / "metrics").iterdir()} == {"lock.prom", "run.prom"}
+    lock, run = ((folder / "metrics" / name).read_text() for name in ("lock.prom", "run.prom"))
+    assert "flotilla_fleet_lock_since_timestamp_seconds 0\n" in lock
+    changing = [line for line in lock.splitlines() if line.startswith("flotilla_fleet_changing")]
+    assert abs(float(changing[0].split()[1]) - time.time()) < 5
+    assert "flotilla_fleet_last_run_failed 1\n" in run
+    assert 'playbook="site.yml",operator="o\'neil",outcome="died"' in run
+
+
 class Balancer:
     """A load balancer that ends the run after so many commands, and answers them with these exit codes."""
 

@@ -112,3 +112,26 @@ SECRETS: dict[str, dict[str, Option]] = {
         "nginx_lb_tls": {"type": "str", "default": "off"},
     },
 }
+
+
+WATCHED: dict[str, dict[str, Option]] = {
+    **SPECS,
+    "nginx_lb": {**SPECS["nginx_lb"], "nginx_lb_metrics_port": {"type": "int", "default": 9101}},
+    "node_exporter": {"node_exporter_port": {"type": "int", "default": 9100}},
+    "monitoring": {
+        "monitoring_prometheus_port": {"type": "int", "default": 9090},
+        "monitoring_alertmanager_port": {"type": "int", "default": 9093},
+        "monitoring_retention_days": {"type": "int", "default": 30},
+        "monitoring_retention_size": {"type": "str", "default": "10GB"},
+        "monitoring_outside": {"type": "list", "default": []},
+    },
+}
+
+
+def watched(*monitoring: str, **changes: Mapping[str, Any]) -> Inventory:
+    """A good inventory with these hosts in the group monitoring, `watch` for one, and changed variables."""
+    hosts, groups = fleet()
+    hosts["watch"] = {"ansible_host": "192.0.2.50"}
+    for name, variables in changes.items():
+        hosts[name].update(variables)
+    return hosts, {**groups, "monitoring": list(monitoring)}

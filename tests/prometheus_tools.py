@@ -1,0 +1,33 @@
+"""Prometheus' and Alertmanager's programs, run without a container and without being installed.
+
+They are those of the monitoring host's image: Debian's packages of the same release, whose programs need no library.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from unpacked import CACHE, unpacked
+
+SUITE = "trixie"
+PACKAGES = ("prometheus", "prometheus-alertmanager")
+SECONDS = 120
+
+
+def installation() -> Path:
+    """Return a folder with the programs' files, made once."""
+    folder = CACHE / "prometheus" / "-".join((SUITE, *PACKAGES))
+    return unpacked(folder, SUITE, PACKAGES, {}, kept=Path("/nonexistent"))
+
+
+def program(name: str) -> Path:
+    """Return the path of promtool, amtool, prometheus or prometheus-alertmanager."""
+    return installation() / "usr" / "bin" / name
+
+
+def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run one of the programs to its end, whatever it is."""
+    return subprocess.run(
+        [program(name), *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
+    )
