@@ -9,6 +9,7 @@ from model_endpoint.drift.counts import ValueCounts
 from model_endpoint.drift.report import report
 from model_endpoint.models.model import Models
 from model_endpoint.runtime import prometheus_values
+from model_endpoint.runtime.cgroup import memory_control
 from model_endpoint.runtime.exposition import escape, head, histogram
 from model_endpoint.runtime.metrics import NO_MODEL, Histogram, Metrics, Totals
 from model_endpoint.runtime.settings import Settings
@@ -72,6 +73,7 @@ class PrometheusText:
             yield f"flotilla_model_load_seconds{{{self._labels[name]}}} {load_seconds:.6f}"
         yield from head("flotilla_start_time_seconds", "gauge", "When the endpoint started, since the epoch.")
         yield f"flotilla_start_time_seconds {self._metrics.start_time:.3f}"
+        yield from _memory_control()
         yield from head("flotilla_process_memory_bytes", "gauge", "Proportional memory of each worker.")
         for worker, process in self._metrics.processes().items():
             if (memory := _proportional_memory(process)) is not None:
@@ -103,6 +105,17 @@ class PrometheusText:
         yield from head(metric, "histogram", text)
         for name, found in histograms.items():
             yield from histogram(metric, self._labels[name], found)
+
+
+def _memory_control() -> Iterator[str]:
+    control = memory_control()
+    yield from head("flotilla_memory_limit_bytes", "gauge", "The container's memory limit, if it has one.")
+    if control.limit is not None:
+        yield f"flotilla_memory_limit_bytes {control.limit}"
+    text = "Processes of the container that were killed for want of memory."
+    yield from head("flotilla_memory_oom_kills_total", "counter", text)
+    if control.kills is not None:
+        yield f"flotilla_memory_oom_kills_total {control.kills}"
 
 
 def _proportional_memory(process: int) -> int | None:
