@@ -111,9 +111,9 @@ def guarded_ports(
     """Return the ports that each machine guards, by `topology.machine`; the arguments are those of `firewall_rules`.
 
     Only load balancers may reach the endpoints: those that the inventory wants, and those that a container which was
-    found there still publishes. All machines of the fleet may reach the registry, and only the builder may push to
-    it. Only the monitoring host may read metrics. A loopback address needs no guard, because only the machine itself
-    can reach it.
+    found there still publishes. They alone may reach the page of the fleet. All machines of the fleet may reach the
+    registry, and only the builder may push to it. Only the monitoring host may read metrics. A loopback address needs
+    no guard, because only the machine itself can reach it.
     """
     balancers = _balancers(hostvars, groups)
     guarded: dict[str, list[Guard]] = {}
@@ -152,6 +152,8 @@ def guarded_ports(
             guard(host, host_address(hostvars, host), exporters, allowed)
         for host in groups["load_balancers"]:
             guard(host, "", str(setting(hostvars, host, "nginx_lb_metrics_port")), allowed)
+        page = str(setting(hostvars, monitor, "fleet_page_port"))
+        guard(monitor, host_address(hostvars, monitor), page, balancers)
     return guarded
 
 

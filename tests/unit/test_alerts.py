@@ -36,7 +36,11 @@ ALWAYS = {"Watchdog"}
 """Alerts that are never silent."""
 
 RECEIVERS: list[dict[str, Any]] = [
-    {"name": "on-call", "severities": ["critical"], "webhook_configs": [{"url": "http://127.0.0.1:1/critical"}]},
+    {
+        "name": "on-call",
+        "severities": ["critical"],
+        "webhook_configs": [{"url": "http://127.0.0.1:1/critical"}],
+    },
     {
         "name": "mail",
         "email_configs": [
@@ -126,7 +130,9 @@ def test_a_rule_that_never_fires_is_found(
 
 def test_promtool_finds_no_fault_in_the_rules(texts: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "alerts.yml").write_text(texts["alerts"])
-    process = prometheus_tools.run("promtool", "check", "rules", "--lint=all", "--lint-fatal", tmp_path / "alerts.yml")
+    process = prometheus_tools.run(
+        "promtool", "check", "rules", "--lint=all", "--lint-fatal", tmp_path / "alerts.yml"
+    )
     assert process.returncode == 0, process.stdout + process.stderr
 
 
@@ -137,7 +143,9 @@ def untested(alerts: list[dict[str, Any]], files: list[dict[str, Any]]) -> list[
         states: dict[str, set[bool]] = {}
         for case in test["alert_rule_test"]:
             states.setdefault(case["alertname"], set()).add(bool(case.get("exp_alerts")))
-        shown |= {name for name, found in states.items() if found >= {True, False} or name in ALWAYS & states.keys()}
+        shown |= {
+            name for name, found in states.items() if found >= {True, False} or name in ALWAYS & states.keys()
+        }
     return sorted({alert["alert"] for alert in alerts} - shown)
 
 
@@ -148,7 +156,9 @@ def test_each_alert_has_a_test_of_both(alerts: list[dict[str, Any]]) -> None:
     assert untested([{"alert": "New"}], [silent]) == ["New"]
 
 
-def test_each_alert_says_what_it_is_about_how_urgent_it_is_and_what_to_do(alerts: list[dict[str, Any]]) -> None:
+def test_each_alert_says_what_it_is_about_how_urgent_it_is_and_what_to_do(
+    alerts: list[dict[str, Any]],
+) -> None:
     headings = re.findall(r"^## (.+)$", RUNBOOK.read_text(), re.MULTILINE)
     for alert in alerts:
         assert alert["labels"]["severity"] in {"critical", "warning", "none"}, alert["alert"]
@@ -167,7 +177,19 @@ def test_the_runbook_has_no_section_of_an_alert_that_is_gone(alerts: list[dict[s
         assert parts == ["What it means", "What to look at", "What to run"], name
 
 
-KEYWORDS = {"and", "or", "unless", "bool", "by", "without", "on", "ignoring", "group_left", "group_right", "offset"}
+KEYWORDS = {
+    "and",
+    "or",
+    "unless",
+    "bool",
+    "by",
+    "without",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "offset",
+}
 
 
 def metrics(expression: str) -> set[str]:
@@ -291,7 +313,9 @@ def test_whoever_knows_of_the_cause_is_not_told_of_what_follows(tmp_path: Path) 
     url = f"http://127.0.0.1:{webhook.server.server_port}/"
     receiver = {"name": "all", "webhook_configs": [{"url": url}]}
     config = rendered(tmp_path, [receiver])["alertmanager"]
-    quick = config.replace("group_wait: 10s", "group_wait: 1s").replace("group_interval: 15s", "group_interval: 1s")
+    quick = config.replace("group_wait: 10s", "group_wait: 1s").replace(
+        "group_interval: 15s", "group_interval: 1s"
+    )
     assert quick != config
     critical = {"severity": "critical"}
     followers = [
@@ -302,7 +326,13 @@ def test_whoever_knows_of_the_cause_is_not_told_of_what_follows(tmp_path: Path) 
     ]
     causes = [
         {"alertname": "NodeDown", "machine": "m1", **critical},
-        {"alertname": "LoadBalancerDown", "load_balancer": "lb2", "machine": "m3", "through": "lb2", **critical},
+        {
+            "alertname": "LoadBalancerDown",
+            "load_balancer": "lb2",
+            "machine": "m3",
+            "through": "lb2",
+            **critical,
+        },
         {"alertname": "EndpointDown", "endpoint": "n3", "machine": "m4", "through": "lb1", **critical},
         {"alertname": "ErrorBudgetBurning", "model": "iris", "window": "1h", **critical},
         {"alertname": "ErrorBudgetBurning", "model": "wine", "window": "1d", "severity": "warning"},

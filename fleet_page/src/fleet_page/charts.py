@@ -24,8 +24,6 @@ GAP_STEPS = 2.5
 """A curve is interrupted where points are farther apart than this many steps."""
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Curve:
     """A named series."""
@@ -90,7 +88,13 @@ def curves(
     for mark in marks:
         chart.add(mark.kind, [(mark.at, 0), (mark.at, ticks[-1])])
     rows = [
-        Row(at, curve.name, shown(curve.points[-1][1]), shown(_mean(curve.points)), shown(_highest(curve.points)))
+        Row(
+            at,
+            curve.name,
+            shown(curve.points[-1][1]),
+            shown(_mean(curve.points)),
+            shown(_highest(curve.points)),
+        )
         for at, curve in enumerate(kept)
     ]
     return Chart(title, _svg(chart, title, marks, len(kept)), rows, len(series) - len(kept))

@@ -1,8 +1,9 @@
-"""What the last run left about the fleet, in a file: plugin_utils/monitoring/fleet_facts.py makes its content."""
+"""What runs left about the fleet, in two files: plugin_utils/monitoring/fleet_facts.py makes them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NotRequired, TypedDict, cast
 
@@ -121,17 +122,34 @@ class Fleet(TypedDict):
     load_balancers: list[Balancer]
     runs: list[Run]
     """The last first."""
+
+
+class Models(TypedDict):
+    """The other file's content: what the models of a release say about themselves."""
+
+    format: int
+    release: str
     models: list[Model]
-    models_release: str
-    """The release that `models` were read from, empty where none could be read."""
+
+
+NO_MODELS: Models = {"format": FORMAT, "release": "", "models": []}
 
 
 class NoFactsError(Exception):
     """There is no file, or it is not as this page needs it; the message says what to do."""
 
 
-def read(path: Path) -> Fleet:
-    """Return what the last run left. Raises NoFactsError."""
+def read_fleet(folder: Path) -> Fleet:
+    """Return what the last run left of the fleet in `folder`. Raises NoFactsError."""
+    return cast(Fleet, _read(folder / "fleet.json"))
+
+
+def read_models(folder: Path) -> Models:
+    """Return what the last run that could read them left of the models. Raises NoFactsError."""
+    return cast(Models, _read(folder / "models.json"))
+
+
+def _read(path: Path) -> Mapping[str, object]:
     try:
         found: object = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -143,10 +161,4 @@ def read(path: Path) -> Fleet:
         raise NoFactsError(
             f"{path} has the format {told}, and this page reads {FORMAT}. Run site.yml of one version for all."
         )
-    return cast(Fleet, found)
-
-
-def release_names(fleet: Fleet) -> list[str]:
-    """Return the releases that have a container now: the live one and the candidate."""
-    live = [fleet["live"]["id"]] if fleet["live"] else []
-    return live + ([fleet["candidate"]["release"]["id"]] if fleet["candidate"] else [])
+    return found

@@ -38,7 +38,9 @@ def all_marks(
 ) -> tuple[list[Mark], int]:
     """Return the marks of a window in their order, numbered, and how many earlier ones are left out."""
     found = [*_of_runs(runs), *_of_steps(percents), *_of_alerts(alerts, window)]
-    within = sorted((mark for mark in found if window.start <= mark.at <= window.end), key=lambda mark: mark.at)
+    within = sorted(
+        (mark for mark in found if window.start <= mark.at <= window.end), key=lambda mark: mark.at
+    )
     kept = within[-MOST:]
     return [replace(mark, number=at) for at, mark in enumerate(kept, start=1)], len(within) - len(kept)
 

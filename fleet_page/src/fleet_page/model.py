@@ -14,10 +14,25 @@ from fleet_page.facts import Feature, Model, Spread
 from fleet_page.now import Found
 from fleet_page.prometheus import Series, Window
 from fleet_page.queries import Range, counted, matchers, quantile, recorded, total
-from model_endpoint.drift.bins import ABOVE, BELOW, MISSING, OTHER, UNKNOWN, Bins, CategoryBins, NumberBins, text_of
+from model_endpoint.drift.bins import (
+    ABOVE,
+    BELOW,
+    MISSING,
+    OTHER,
+    UNKNOWN,
+    Bins,
+    CategoryBins,
+    NumberBins,
+    text_of,
+)
 from model_endpoint.drift.score import Score, moved, score
 
-SPECIAL = {UNKNOWN: "unknown", MISSING: "missing", BELOW: "below training's lowest", ABOVE: "above training's highest"}
+SPECIAL = {
+    UNKNOWN: "unknown",
+    MISSING: "missing",
+    BELOW: "below training's lowest",
+    ABOVE: "above training's highest",
+}
 """The bins that tell of values which training did not have, in words."""
 
 DRAWN = 12
@@ -28,7 +43,7 @@ LONGEST = 4
 
 NO_ROWS = "The model got no rows in this time. Choose a longer time, or send a request."
 NO_DRIFT = (
-    "No drift is measured: it takes 100 rows, and a bundle with distribution.json, which flotilla-model pack writes."
+    "No drift is measured: it takes 100 rows, and the distribution.json that flotilla-model pack writes."
 )
 
 
@@ -84,9 +99,7 @@ def count_texts(name: str, release: str, over: Range) -> dict[str, str]:
     }
 
 
-def charts(
-    found: Mapping[str, Sequence[Series]], window: Window, marks: Sequence[Mark]
-) -> list[Chart]:
+def charts(found: Mapping[str, Sequence[Series]], window: Window, marks: Sequence[Mark]) -> list[Chart]:
     """Draw a model's curves."""
     latency = [
         Curve(f"p{100 * share:g}", entry.points)
@@ -95,17 +108,30 @@ def charts(
     ]
     drift = named(found.get("drift", ()), "column")
     special = [
-        Curve(SPECIAL.get(entry.labels.get("bin", ""), "other"), entry.points) for entry in found.get("special", ())
+        Curve(SPECIAL.get(entry.labels.get("bin", ""), "other"), entry.points)
+        for entry in found.get("special", ())
     ]
     asked = "No request was counted in this time. Choose a longer time, or send one."
     return [
         curves(
-            "Requests a second, by status", named(found.get("requests", ()), "status"), window, numbers.rate, marks, asked
+            "Requests a second, by status",
+            named(found.get("requests", ()), "status"),
+            window,
+            numbers.rate,
+            marks,
+            asked,
         ),
         curves("Latency", latency, window, numbers.seconds, marks, asked),
         *_answers(found, window, marks),
         curves("Drift by column, in percent of its bound", drift, window, numbers.percent, marks, NO_DRIFT),
-        curves("Values that training did not have, share of all", special, window, numbers.percent, marks, NO_ROWS),
+        curves(
+            "Values that training did not have, share of all",
+            special,
+            window,
+            numbers.percent,
+            marks,
+            NO_ROWS,
+        ),
     ]
 
 
@@ -157,7 +183,9 @@ def columns(model: Model, found: Found) -> list[Column]:
         counts[sample.labels.get("column", "")][sample.labels.get("bin", "")] = sample.value
     spreads = {spread["name"]: spread for spread in model["columns"]}
     made = [
-        _column(feature["name"], feature["type"], feature, spreads.get(feature["name"]), counts[feature["name"]])
+        _column(
+            feature["name"], feature["type"], feature, spreads.get(feature["name"]), counts[feature["name"]]
+        )
         for feature in model["features"]
     ]
     made.sort(key=lambda column: -(column.ratio or 0))
@@ -207,13 +235,8 @@ def _picture(name: str, bins: Bins, training: Sequence[float], live: Sequence[fl
         for at, label in enumerate(bins.labels)
         if training[at] or live[at] or label not in (*SPECIAL, OTHER)
     ]
-    sides = [
-        [counts[at] / sum(counts) if sum(counts) else 0.0 for at in kept]
-        for counts in (training, live)
-    ]
-    return bars(
-        f"{name}: training and live", [bins.labels[at] for at in kept], sides, numbers.percent
-    )
+    sides = [[counts[at] / sum(counts) if sum(counts) else 0.0 for at in kept] for counts in (training, live)]
+    return bars(f"{name}: training and live", [bins.labels[at] for at in kept], sides, numbers.percent)
 
 
 def clients(found: Found) -> list[tuple[str, float]]:

@@ -159,7 +159,10 @@ def shown(every: Sequence[NodeRow], choice: Choice) -> list[NodeRow]:
         row
         for row in every
         if (not choice.state or row.state == choice.state)
-        and all(word in f"{row.name} {row.machine} {row.release} {row.slot} {row.reason}".lower() for word in words)
+        and all(
+            word in f"{row.name} {row.machine} {row.release} {row.slot} {row.reason}".lower()
+            for word in words
+        )
     ]
     known = [row for row in kept if getattr(row, choice.sort) is not None]
     known.sort(key=lambda row: getattr(row, choice.sort), reverse=choice.descending)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 Format = Callable[[float | None], str]
 """Writes a number with its unit."""
 
-NONE = "–"
+NONE = "\N{EN DASH}"
 """Stands for a number that nobody knows."""
 
 SPACE = "\N{NO-BREAK SPACE}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fleet_page import numbers, queries
 from fleet_page.charts import Chart, Curve, Mark, curves, named
-from fleet_page.facts import Fleet
+from fleet_page.facts import Fleet, Models
 from fleet_page.prometheus import Series, Window
 from fleet_page.queries import Range, matchers, quantile, recorded, total
 
@@ -18,7 +18,7 @@ SLOWEST = f"topk(6, {queries.NOW['p95']})"
 """The query for the nodes that are shown where none was chosen."""
 
 NO_REQUESTS = (
-    "No request was counted in this time. Choose a longer time, or send one: the page has it two minutes later."
+    "No request was counted in this time. Choose a longer time, or send one: it is shown after two minutes."
 )
 NO_RETRY = "Nothing was refused or tried again in this time."
 
@@ -36,7 +36,9 @@ class Asked:
 def asked(arguments: Mapping[str, str]) -> Asked:
     by = arguments.get("by", "model")
     return Asked(
-        queries.chosen(arguments.get("range", "")), by if by in BY else "model", arguments.get("only", "")[:100]
+        queries.chosen(arguments.get("range", "")),
+        by if by in BY else "model",
+        arguments.get("only", "")[:100],
     )
 
 
@@ -44,7 +46,9 @@ def texts(chosen: Asked, nodes: Sequence[str]) -> dict[str, str]:
     """Return the queries of the view's curves."""
     over, label = chosen.over, BY[chosen.by]
     on_nodes = chosen.by == "node"
-    requests, times = ("endpoint_requests", "endpoint_request_seconds") if on_nodes else ("requests", "request_seconds")
+    requests, times = (
+        ("endpoint_requests", "endpoint_request_seconds") if on_nodes else ("requests", "request_seconds")
+    )
     values = [chosen.only] if chosen.only else list(nodes) if on_nodes else []
     labels: dict[str, str | Sequence[str]] = {label: values} if values else {}
     made = {
@@ -84,15 +88,13 @@ def _named_retries(series: Sequence[Series]) -> list[Curve]:
     return [Curve("tried again", entry.points) for entry in series]
 
 
-def choices(fleet: Fleet | None, by: str) -> list[str]:
+def choices(fleet: Fleet | None, models: Models, by: str) -> list[str]:
     """Return what may be chosen alone."""
     if fleet is None:
         return []
     if by == "node":
         return [node["name"] for node in fleet["nodes"]]
     if by == "model":
-        return [model["name"] for model in fleet["models"]]
+        return [model["name"] for model in models["models"]]
     releases = [fleet["live"], fleet["candidate"] and fleet["candidate"]["release"], *fleet["previous"]]
     return [release["id"] for release in releases if release]
-
-

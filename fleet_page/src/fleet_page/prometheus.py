@@ -100,7 +100,9 @@ class Prometheus:
         except urllib.error.HTTPError as error:
             raise AwayError(f"{self.url} answered {error.code}: {_reason(error)}") from None
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-            raise AwayError(f"{self.url}: {getattr(error, 'reason', error) or type(error).__name__}") from None
+            raise AwayError(
+                f"{self.url}: {getattr(error, 'reason', error) or type(error).__name__}"
+            ) from None
 
 
 def _points(values: list[tuple[float, str]]) -> list[tuple[float, float]]:

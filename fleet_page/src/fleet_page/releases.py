@@ -110,7 +110,9 @@ def texts(fleet: Fleet, now: float) -> dict[str, str]:
         "values": f"sum by (release, model, output, le) (60 * sum_over_time({series('predicted_value')}))",
     }
     for part in SHARES:
-        made[f"p{100 * part:g}"] = quantile(part, ["release"], f"avg_over_time({series('release_request_seconds')})")
+        made[f"p{100 * part:g}"] = quantile(
+            part, ["release"], f"avg_over_time({series('release_request_seconds')})"
+        )
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,12 +15,18 @@ from markupsafe import Markup
 
 from fleet_page import alerts, facts, marks, model, now, numbers, over_time, queries, releases
 from fleet_page.charts import Mark
-from fleet_page.facts import Fleet, NoFactsError
+from fleet_page.facts import Fleet, Models, NoFactsError
 from fleet_page.prometheus import Alert, AwayError, Prometheus, Sample, Series, Window
 
-POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
+_POLICY = {
+    "default-src": "'none'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+POLICY = "; ".join(f"{name} {source}" for name, source in _POLICY.items())
 """No script runs at all, and nothing is loaded from elsewhere."""
 
 HEADERS = {
@@ -34,7 +41,7 @@ pages = Blueprint("pages", __name__, url_prefix="/fleet", static_folder="static"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the page reads: Prometheus, what the last run left, and the runbook."""
+    """Where the page reads: Prometheus, the folder in which runs leave facts, and the runbook."""
 
     prometheus: Prometheus
     facts: Path
@@ -49,6 +56,7 @@ class View:
     sources: Sources
     at: float
     fleet: Fleet | None = None
+    models: Models = field(default_factory=lambda: facts.NO_MODELS)
     problems: list[str] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     away: bool = False
@@ -58,9 +66,11 @@ class View:
         sources: Sources = current_app.extensions["sources"]
         view = cls(sources, sources.clock())
         try:
-            view.fleet = facts.read(sources.facts)
+            view.fleet = facts.read_fleet(sources.facts)
         except NoFactsError as error:
             view.problems.append(str(error))
+        with contextlib.suppress(NoFactsError):  # the views that need models say what is to be done
+            view.models = facts.read_models(sources.facts)
         try:
             view.alerts = sources.prometheus.alerts()
         except AwayError as error:
@@ -72,7 +82,7 @@ class View:
         if self.away or not texts:
             return {}
         try:
-            return self.sources.prometheus.now(texts, at)
+            return self.sources.prometheus.now(texts, at or self.at)
         except AwayError as error:
             self._is_away(error)
             return {}
@@ -91,7 +101,7 @@ class View:
         self.away = True
         self.problems.append(
             f"Prometheus can't be asked ({error}), so rates, curves and alerts are missing. "
-            "Look at its log on the monitoring host (docker logs flotilla-prometheus), and run playbooks/monitoring.yml."
+            "Look at its log on the monitoring host (docker logs flotilla-prometheus), and run site.yml."
         )
 
     def render(self, template: str, **values: object) -> str:
@@ -138,7 +148,7 @@ def time_view() -> str:
         asked=chosen,
         ranges=queries.RANGES,
         ways=over_time.BY,
-        choices=over_time.choices(view.fleet, chosen.by),
+        choices=over_time.choices(view.fleet, view.models, chosen.by),
         charts=over_time.charts(chosen, found, window, happened),
         marks=happened,
         earlier=earlier,
@@ -150,7 +160,7 @@ def time_view() -> str:
 @pages.get("/model")
 def model_view() -> str:
     view, over = View.begin(), queries.chosen(request.args.get("range", ""))
-    models = view.fleet["models"] if view.fleet else []
+    models = view.models["models"]
     name = request.args.get("name", "") or (models[0]["name"] if models else "")
     card = next((entry for entry in models if entry["name"] == name), None)
     if name and card is None and models:
@@ -236,7 +246,9 @@ def application(sources: Sources) -> Flask:
     @app.after_request
     def secured(answer: Response) -> Response:
         answer.headers.update(HEADERS)
-        answer.headers["Cache-Control"] = "private, max-age=3600" if request.endpoint == "pages.static" else "no-store"
+        answer.headers["Cache-Control"] = (
+            "private, max-age=3600" if request.endpoint == "pages.static" else "no-store"
+        )
         return answer
 
     return app
@@ -247,7 +259,7 @@ def from_environment() -> Flask:
     return application(
         Sources(
             Prometheus(os.environ["FLOTILLA_PROMETHEUS"]),
-            Path(os.environ["FLOTILLA_FLEET"]),
+            Path(os.environ["FLOTILLA_FACTS"]),
             Path(__file__).with_name("runbook.md"),
         )
     )

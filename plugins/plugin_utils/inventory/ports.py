@@ -63,6 +63,7 @@ def _of_metrics(members: Members) -> list[tuple[Sequence[Host], str, str]]:
         (list(machines.values()), "machine_address", "node_exporter_port"),
         (members.monitors, "machine_address", "monitoring_prometheus_port"),
         (members.monitors, "machine_address", "monitoring_alertmanager_port"),
+        (members.monitors, "machine_address", "fleet_page_port"),
     ]
 
 

@@ -31,7 +31,9 @@ def test_alertmanager_gets_no_key_that_it_does_not_know() -> None:
 
 def test_right_receivers_need_no_fix() -> None:
     assert receivers_fix([]) is None
-    assert receivers_fix([{"name": "ops", **HOOK}, {"name": "mail", "email_configs": [{"to": "a@b"}]}]) is None
+    assert (
+        receivers_fix([{"name": "ops", **HOOK}, {"name": "mail", "email_configs": [{"to": "a@b"}]}]) is None
+    )
 
 
 @pytest.mark.parametrize(
