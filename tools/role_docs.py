@@ -33,6 +33,7 @@ SUBJECTS = {
     "registry": "The registry",
     "monitoring": "Monitoring",
     "node_exporter": "Metrics of machines",
+    "fleet_page": "The page of the fleet",
     "internal_ca": "Certificates",
     "docker_engine": "The Docker engine",
 }

@@ -59,8 +59,8 @@ options:
     description:
       - With state V(released), what the run did. It is appended to the audit log as one line of JSON, whichever run
         holds the lock by now.
-      - The keys C(time), C(user), C(controller) and C(playbook) are added. A lock that is taken over from another run
-        gives a line of its own.
+      - The keys C(time), C(user), C(controller) and C(playbook) are added, and C(started) where the run held
+        the lock. A lock that is taken over from another run gives a line of its own.
     type: dict
   directory:
     description: The folder of the lock, C(lock.json), and the audit log, C(audit.jsonl).
@@ -190,7 +190,7 @@ def release(
     if not check_mode:
         # The log first: a run that is killed in between leaves the lock, which the next run sees.
         if audit:
-            append_audit(directory, audit)
+            append_audit(directory, {**audit, "started": holder["time"]} if own and holder else audit)
         if broken:
             append_audit(directory, taken_over_entry(owner, broken))
         if own or broken:

@@ -23,7 +23,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.addresses import li
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import published_ports
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.files import File, out_of_date
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import SPECS, Groups, HostVars, setting
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     fleet_hosts,
     host_address,
@@ -111,9 +111,9 @@ def guarded_ports(
     """Return the ports that each machine guards, by `topology.machine`; the arguments are those of `firewall_rules`.
 
     Only load balancers may reach the endpoints: those that the inventory wants, and those that a container which was
-    found there still publishes. All machines of the fleet may reach the registry, and only the builder may push to
-    it. Only the monitoring host may read metrics. A loopback address needs no guard, because only the machine itself
-    can reach it.
+    found there still publishes. They alone may reach the page of the fleet. All machines of the fleet may reach the
+    registry, and only the builder may push to it. Only the monitoring host may read metrics. A loopback address needs
+    no guard, because only the machine itself can reach it.
     """
     balancers = _balancers(hostvars, groups)
     guarded: dict[str, list[Guard]] = {}
@@ -152,9 +152,8 @@ def guarded_ports(
             guard(host, host_address(hostvars, host), exporters, allowed)
         for host in groups["load_balancers"]:
             guard(host, "", str(setting(hostvars, host, "nginx_lb_metrics_port")), allowed)
-        if "fleet_page" in SPECS:
-            page = str(setting(hostvars, monitor, "fleet_page_port"))
-            guard(monitor, host_address(hostvars, monitor), page, balancers)
+        page = str(setting(hostvars, monitor, "fleet_page_port"))
+        guard(monitor, host_address(hostvars, monitor), page, balancers)
     return guarded
 
 

@@ -17,11 +17,15 @@ def history_lines(files: Iterable[Mapping[str, object]], entries: int | str) -> 
     that was away lacks lines that the others have. This controller's log has the runs that ended before they could
     write a line on a load balancer. A line that a full disk cut short is left out.
     """
+    return [_shown(entry) for entry in entries_of(files)[: int(entries)]]
+
+
+def entries_of(files: Iterable[Mapping[str, object]]) -> list[dict[str, str]]:
+    """Return every run that the logs have, each once, the last first. `files` are those of `history_lines`."""
     contents = [base64.b64decode(str(file.get("content", ""))) for file in files]
     lines = {line for content in contents for line in content.split(b"\n")}
     known = [entry for line in lines if (entry := _entry(line))]
-    known.sort(key=lambda entry: entry["time"], reverse=True)
-    return [_shown(entry) for entry in known[: int(entries)]]
+    return sorted(known, key=lambda entry: entry["time"], reverse=True)
 
 
 def _shown(entry: Mapping[str, str]) -> str:

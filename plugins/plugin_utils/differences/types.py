@@ -199,5 +199,6 @@ WANTED = (
     "virtual_address_wanted",
     "node_exporter_wanted",
     "monitoring_wanted",
+    "fleet_page_wanted",
 )
 """The facts by which the entry points `wanted` of roles tell what they want on a host."""

@@ -272,6 +272,7 @@ def _quotas(value: object) -> str | None:
 
 RULES: Mapping[str, Rule] = {
     MACHINE_ADDRESS: machine_fix,
+    "fleet_page_port": _any_port,
     "model_endpoint_address": address_fix,
     "model_endpoint_answer_seconds": _positive,
     # The green slot has the port after the blue slot's.

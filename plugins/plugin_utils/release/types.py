@@ -343,6 +343,7 @@ class Facts(TypedDict, total=False):
     virtual_address_error: str
     node_exporter_error: str
     monitoring_error: str
+    fleet_page_error: str
     """Why metrics of this machine, or of the fleet, are not collected as they should be."""
     model_endpoint_staged: Staged
     nginx_lb_installed: Installed

@@ -184,4 +184,5 @@ def _faults(hostvars: HostVars, groups: Groups, facts: Facts) -> list[str]:
     if monitoring_host(groups):
         left += [hostvars[host].get("node_exporter_error", "") for host in fleet_hosts(groups)]
         left += [hostvars[host].get("monitoring_error", "") for host in fleet_hosts(groups)]
+        left += [hostvars[host].get("fleet_page_error", "") for host in fleet_hosts(groups)]
     return [*first, *filter(None, left)]
