@@ -13,7 +13,8 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.answers.counts impo
 PLACES = 16
 """Numbers are compared at the bounds that part them into about so many parts of the same size."""
 QUANTILES = (0.1, 0.5, 0.9)
-SHOWN_CLASSES = 8
+SHOWN = 8
+"""So many classes, and so many endpoints that are not counted, are shown."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def compare(live: Sums, candidate: Sums, allowance: Allowance) -> Compared:
     if not read:
         lines.append("answers are not judged: they could not be read from both releases")
     for sums, words in ((live, "live"), (candidate, "new")):
-        for reason, names in sums.left_out.items():
-            lines.append(f"not counted of the {words} release: {', '.join(names)}: {reason}")
+        left_out = [f"{_some(names)}: {reason}" for reason, names in sums.left_out.items()]
+        lines += [f"not counted of the {words} release: {_some(left_out, '; ')}"] if left_out else []
     said = "; ".join(faults)
     if faults:
         said += (
@@ -192,6 +193,12 @@ def _fault(pair: Pair, points: float, chance: float) -> str:
     )
 
 
+def _some(texts: Sequence[str], between: str = ", ") -> str:
+    """Return the first of some texts, and how many more there are."""
+    more = [f"{len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
+    return between.join([*texts[:SHOWN], *more])
+
+
 def _line(pair: Pair) -> str:
     """Return both distributions of an output in words."""
     sizes = f"{pair.of_candidate} requests (before: {pair.of_live})"
@@ -202,8 +209,7 @@ def _line(pair: Pair) -> str:
         f"{part.words} {_percent(part.candidate / pair.of_candidate)} (before: {_percent(part.live / pair.of_live)})"
         for part in pair.parts
     ]
-    more = [f"{len(shares) - SHOWN_CLASSES} more classes"] if len(shares) > SHOWN_CLASSES else []
-    return f"answers of {pair.name} to {sizes}: {', '.join(shares[:SHOWN_CLASSES] + more)}"
+    return f"answers of {pair.name} to {sizes}: {_some(shares)}"
 
 
 def _quantiles(counts: OutputCounts) -> str:

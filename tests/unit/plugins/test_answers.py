@@ -258,7 +258,7 @@ def test_of_many_classes_the_most_frequent_are_shown() -> None:
     (line,) = judged(classes(**counts), classes(**counts))["lines"]
     assert "class7 " in line
     assert "class8 " not in line
-    assert line.endswith(", 4 more classes")
+    assert line.endswith(" %), 4 more")
 
 
 def reading(name: str, slot: str, *cats: int, **changed: Any) -> Reading:
@@ -296,6 +296,18 @@ def test_an_endpoint_that_was_not_read_throughout_is_left_out_and_named(
     assert found == Sums({"pets": {"predict": classes(cat=20, dog=0)}}, {reason: ["n2"]})
     lines = compare(found, release(pets=classes(cat=9, dog=9)), ALLOWED)["lines"]
     assert lines[-1] == f"not counted of the live release: n2: {reason}"
+
+
+def test_of_many_endpoints_that_are_not_counted_some_are_named() -> None:
+    older = "it counts no answers"
+    now = [reading(f"n{number}", "blue", error=older) for number in range(300)]
+    now += [reading(f"m{number}", "blue", error=f"10.0.0.{number}: timed out") for number in range(100)]
+    found = answers_between(now, now, "blue", "blueblue")
+    line = compare(found, release(pets=classes(cat=9)), ALLOWED)["lines"][-1]
+    assert line.startswith(
+        "not counted of the live release: n0, n1, n2, n3, n4, n5, n6, n7, 292 more: it counts no"
+    )
+    assert line.endswith("; m6: 10.0.0.6: timed out; 93 more")
 
 
 def test_an_endpoint_that_joined_during_the_bake_is_left_out() -> None:
