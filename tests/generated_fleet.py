@@ -190,16 +190,13 @@ def _of_model(model: str, of: dict[str, str], level: str, rate: float) -> Iterat
     distribution = json.loads((MODELS / model / "distribution.json").read_text())
     for place, fields in enumerate(distribution["columns"]):
         spread = Spread.of(fields)
+        last = place == len(distribution["columns"]) - 1
         for at, (label, count) in enumerate(zip(spread.bins.labels, spread.counts, strict=True)):
-            moved = (
-                count * (1 + 0.8 * at / len(spread.counts)) + 2
-                if place == len(distribution["columns"]) - 1
-                else count
-            )
+            moved = count * (0.4 + 1.6 * at / len(spread.counts)) + 1 if last else count
             labels = {**of, "column": spread.name, "bin": label}
             yield _labels(f"flotilla:column_values:{level}", labels), rate * moved / sum(spread.counts)
         drift = "max1m" if level == "rate1m" else level
-        score = 2.4 if place == len(distribution["columns"]) - 1 else 0.3
+        score = 2.4 if last else 0.3
         yield _labels(f"flotilla:column_drift:{drift}", {**of, "column": spread.name}), score
     for fields in distribution["outputs"]:
         spread = Spread.of(fields)
