@@ -1,4 +1,4 @@
-"""The page /fleet with its image's packages and files, without a container: it starts, and answers load balancers alone."""
+"""The page /fleet with its image's packages and files: it starts, and answers load balancers alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Draws curves and bars as SVG, by pygal, without scripts and without styles: static/fleet.css has those.
 
-So the page's policy need not allow any, and the colours follow the reader's light or dark theme.
+So the page's policy need not allow any, and they follow the reader's light or dark theme.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ LOW_CONTRAST = """(() => {
     .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
   const behind = (element) => {
     for (; element; element = element.parentElement) {
-      const colour = parts(getComputedStyle(element).backgroundColor);
-      if (colour.length === 3 || colour[3] > 0) return colour;
+      const paint = parts(getComputedStyle(element).backgroundColor);
+      if (paint.length === 3 || paint[3] > 0) return paint;
     }
     return [255, 255, 255];
   };
