@@ -31,3 +31,13 @@ def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [program(name), *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
     )
+
+
+def alertmanager_beside_its_files(folder: Path) -> Path:
+    """Return a copy of Alertmanager that looks for its templates below the current folder, not below the root."""
+    changed = program("prometheus-alertmanager").read_bytes()
+    changed = changed.replace(b"/usr/share/prometheus/alertmanager", b"usr//share/prometheus/alertmanager")
+    copy = folder / "alertmanager"
+    copy.write_bytes(changed)
+    copy.chmod(0o755)
+    return copy

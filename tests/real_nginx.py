@@ -46,6 +46,9 @@ STATE: dict[str, Any] = {
 ANSWER = b'{"predictions":["setosa"]}'
 START_SECONDS = 20
 
+Hosts = dict[str, dict[str, dict[str, Any]]]
+"""The variables of hosts, by group and host."""
+
 
 class Image(TypedDict):
     """An image of Debian packages, by the name that its recipe gives it."""
@@ -71,8 +74,13 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = START_
         time.sleep(0.02)
 
 
-def run_play(folder: Path, tasks: list[dict[str, Any]], endpoint_port: int) -> list[dict[str, Any]]:
-    """Run tasks for a load balancer with the role's variables, in front of one node, and return their results."""
+def run_play(
+    folder: Path, tasks: list[dict[str, Any]], endpoint_port: int, more: Hosts | None = None
+) -> list[dict[str, Any]]:
+    """Run tasks for a load balancer with the role's variables, in front of one node, and return their results.
+
+    `more` are further hosts of the inventory, by group.
+    """
     play = {
         "name": "Render",
         "hosts": "lb",
@@ -83,14 +91,17 @@ def run_play(folder: Path, tasks: list[dict[str, Any]], endpoint_port: int) -> l
     }
     balancer = {"flotilla_first_host": "lb", "flotilla_machine": {"files": {}}, "ansible_host": "127.0.0.1"}
     node = {"ansible_host": "127.0.0.1", "model_endpoint_port": endpoint_port}
-    groups = {"load_balancers": {"hosts": {"lb": balancer}}, "model_nodes": {"hosts": {NODE: node}}}
+    hosts: Hosts = {"load_balancers": {"lb": balancer}, "model_nodes": {NODE: node}}
+    for group, members in (more or {}).items():
+        hosts[group] = {**hosts.get(group, {}), **members}
+    groups = {group: {"hosts": members} for group, members in hosts.items()}
     (folder / "render.json").write_text(json.dumps([play]))
     (folder / "hosts.json").write_text(json.dumps({"all": {"children": groups}}))
     return results_of(folder / "render.json", folder / "hosts.json", "lb")
 
 
 def render(
-    folder: Path, cases: Mapping[str, Mapping[str, Any]], endpoint_port: int
+    folder: Path, cases: Mapping[str, Mapping[str, Any]], endpoint_port: int, more: Hosts | None = None
 ) -> tuple[dict[str, str], Image]:
     """Return the configuration for each case's variables by the case's name, and Nginx's image."""
     template = f"lookup('ansible.builtin.template', '{ROLE}/templates/nginx.conf.j2', template_vars=item)"
@@ -107,7 +118,7 @@ def render(
             },
         },
     ]
-    rendered, shown = run_play(folder, tasks, endpoint_port)
+    rendered, shown = run_play(folder, tasks, endpoint_port, more)
     texts = [result["msg"] for result in rendered["results"]]
     return dict(zip(cases, texts, strict=True)), shown["msg"]
 
@@ -124,12 +135,17 @@ def installation(image: Image) -> Path:
 
 def write_certificates(folder: Path) -> None:
     """Write what the load balancer (tls/) and the endpoint (endpoint/) show each other and trust."""
-    fleet, balancers = make_authority("fleet"), make_authority("load balancers")
+    fleet, balancers, monitoring = (make_authority(name) for name in ("fleet", "balancers", "monitoring"))
     server = issue(fleet, NODE, "server", names=[endpoint_name(NODE)])
     files = {
         "etc/tls/client.pem": pem(issue(balancers, "lb", "client")),
         "etc/tls/servers.crt": certificate_pem(fleet[0]),
         "etc/tls/authority.crt": certificate_pem(fleet[0]),
+        "etc/tls/metrics.pem": pem(issue(fleet, "lb", "server", names=["balancer.flotilla"])),
+        "etc/tls/monitoring.crt": certificate_pem(monitoring[0]),
+        "monitoring/client.pem": pem(issue(monitoring, "monitoring", "client")),
+        "page/server.pem": pem(issue(fleet, "page", "server", names=["fleet-page.flotilla"])),
+        "page/clients.crt": certificate_pem(balancers[0]),
         "etc/tls/frontend.pem": pem(issue(fleet, "lb", "server", names=["models.example"])),
         "endpoint/server.pem": pem(server),
         "endpoint/clients.crt": certificate_pem(balancers[0]),
@@ -140,13 +156,18 @@ def write_certificates(folder: Path) -> None:
 
 
 class Endpoint(ThreadingHTTPServer):
-    """Stands in for an endpoint: answers every POST, and keeps the headers of each request."""
+    """Stands in for an endpoint: answers every request, and keeps the headers of each but GET.
+
+    Its certificates are in `folder`/`certificates`.
+    """
 
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, certificates: str = "endpoint") -> None:
         super().__init__(("127.0.0.1", port), _Handler)
+        self.told: dict[str, str] = {}  # the headers that every answer has
+        self.statuses: dict[str, int] = {}  # those other than 200, by path
         self.headers: list[Mapping[str, str]] = []
         self.answers = threading.Event()  # cleared, it lets every request wait
         self.answers.set()
@@ -154,8 +175,8 @@ class Endpoint(ThreadingHTTPServer):
         self.abandoned: list[str] = []  # the keys of requests whose clients have left
         self.abandoned_status = 200
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "endpoint" / "server.pem")
-        context.load_verify_locations(folder / "endpoint" / "clients.crt")
+        context.load_cert_chain(folder / certificates / "server.pem")
+        context.load_verify_locations(folder / certificates / "clients.crt")
         context.verify_mode = ssl.CERT_REQUIRED
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
@@ -170,16 +191,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        status = 200
+        status = self.server.statuses.get(self.path, 200)
         if self.path == "/abandoned":
             self.server.abandoned += body.decode().split()
             status = self.server.abandoned_status
         else:
             self.server.headers.append(dict(self.headers.items()))
             self.server.answers.wait()
+        self._answer(status)
+
+    def do_GET(self) -> None:
+        self._answer(self.server.statuses.get(self.path, 200))
+
+    def _answer(self, status: int) -> None:
         self.send_response(status)
         if self.server.work:
             self.send_header("X-Work", self.server.work)
+        for name, value in self.server.told.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(ANSWER)))
         self.end_headers()
@@ -262,9 +291,9 @@ class Nginx:
         }
         for script in re.findall(r"/etc/nginx/(scripts/[^;]+);", configuration):
             (self._folder / "etc" / "scripts").mkdir(exist_ok=True)
-            (self._folder / "etc" / script).write_text(
-                (ROLE / "files" / "reloaded" / "fair_share.js").read_text()
-            )
+            name = re.sub(r"-[0-9a-f]{16}\.js$", ".js", Path(script).name)
+            text = (ROLE / "files" / "reloaded" / name).read_text()
+            (self._folder / "etc" / script).write_text(text.replace("/run/nginx", f"{self._folder}/run"))
         for place, here in places.items():
             configuration = configuration.replace(place, here)
         # As root, Nginx would look for Debian's www-data.

@@ -315,6 +315,23 @@ def test_the_version_is_left_for_the_module_to_fill_in(configurations: dict[str,
     assert configurations[name].count("{") == configurations[name].count("}")
 
 
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("blue", "05284c26d01583b3"),
+        ("canary", "9b9d096c1934cee7"),
+        ("shadow", "abd660b3cb7ebcec"),
+        ("guarded", "46563930347cbe4e"),
+        ("internal", "9f9c6966e9b2dcd1"),
+    ],
+)
+def test_without_a_monitoring_host_the_configuration_is_what_it_was(
+    configurations: dict[str, str], name: str, digest: str
+) -> None:
+    """Where this fails and metrics were meant alone, a fleet without them is reloaded at its next deployment."""
+    assert hashlib.sha256(configurations[name].encode()).hexdigest()[:16] == digest
+
+
 def test_the_image_has_the_name_that_earlier_versions_gave_it(results: list[dict[str, Any]]) -> None:
     """Where this fails, the recipe or a script has changed: Nginx is restarted at the next deployment of a fleet."""
     assert results[2]["msg"]["image"] == "flotilla/nginx:44702f4fc887"

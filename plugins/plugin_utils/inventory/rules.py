@@ -20,6 +20,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.values im
     number,
     whole,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.monitoring.receivers import receivers_fix
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Option
 
 MACHINE_ADDRESS = "machine_address"
@@ -125,6 +126,12 @@ def _seconds(value: object) -> str | None:
 def _percent(value: object) -> str | None:
     found = number(value)
     return None if found is not None and 0 <= found <= 100 else "set a number from 0 to 100"
+
+
+def _objective(value: object) -> str | None:
+    # An objective of 100 leaves no budget, and every failure would burn it.
+    found = number(value)
+    return None if found is not None and 0 < found < 100 else "set a number above 0 and below 100"
 
 
 def _optional_percent(value: object) -> str | None:
@@ -275,10 +282,25 @@ RULES: Mapping[str, Rule] = {
     "model_endpoint_weight": _weight,
     "model_endpoint_workers": _count,
     "monitoring_alertmanager_port": _any_port,
+    "monitoring_canary_hours": _count,
+    "monitoring_certificate_days": _count,
+    "monitoring_clock_seconds": _positive,
+    "monitoring_disk_hours": _count,
+    "monitoring_disk_percent": _percent,
+    "monitoring_drift_minutes": _count,
+    "monitoring_error_objective": _objective,
+    "monitoring_fewest_failures": _count,
+    "monitoring_latency_objective": _objective,
+    "monitoring_memory_percent": _percent,
     "monitoring_outside": _ipv4_addresses,
+    "monitoring_overload_percent": _percent,
     "monitoring_prometheus_port": _any_port,
+    "monitoring_receivers": receivers_fix,
+    "monitoring_refused_percent": _percent,
     "monitoring_retention_days": _count,
     "monitoring_retention_size": _disk_size,
+    "monitoring_retried_percent": _percent,
+    "monitoring_unknown_percent": _percent,
     "nginx_lb_address": address_fix,
     "nginx_lb_api_keys": _api_keys,
     "nginx_lb_burst": _count,
@@ -309,6 +331,7 @@ RULES: Mapping[str, Rule] = {
     "release_min_nodes": _count,
     "release_ramp_seconds": _seconds,
     "release_shadow_percent": _percent,
+    "release_watch_answers": _optional_percent,
     "release_watch_failure_points": _not_negative,
     "release_watch_min_requests": _count,
     "release_watch_p95_factor": _not_negative,

@@ -113,12 +113,16 @@ def test_the_monitoring_host_alone_reads_metrics_and_it_reaches_the_registry() -
     }
     exporters = {place: {"address": place, "ports": "9100", "sources": watching} for place in guarded}
     metrics = {"address": "", "ports": "9101", "sources": watching}
+    # Load balancers alone pass clients on to the page.
+    own, page = added.pop("10.0.0.50")
+    assert own == exporters["10.0.0.50"]
+    assert page == {"address": "10.0.0.50", "ports": "9102", "sources": ["10.0.0.1", "10.1.0.2"]}
     pull, *of_balancer = added.pop("10.0.0.1")
     assert "10.0.0.50" in pull["sources"]
     assert of_balancer == [exporters["10.0.0.1"], metrics]
     assert added == {
         "10.0.0.2": [exporters["10.0.0.2"], metrics],
-        **{place: [exporters[place]] for place in ("10.0.0.11", "10.0.0.12", "10.0.0.50")},
+        **{place: [exporters[place]] for place in ("10.0.0.11", "10.0.0.12")},
     }
     assert firewall_rules(hostvars, groups, *REGISTRIES)["10.0.0.2"] == [
         "-A FLOTILLA -s 10.0.0.50 -p tcp -m conntrack --ctorigdst 10.0.0.2 --ctorigdstport 9100 --ctdir ORIGINAL "
