@@ -21,7 +21,11 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
 from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import found_firewall
-from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import bridge_address, own_addresses
+from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import (
+    bridge_address,
+    has_ipv6,
+    own_addresses,
+)
 from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
     LOCK,
     LOCK_FOLDER,
@@ -126,6 +130,10 @@ addresses:
   returned: always
   type: dict
   sample: {127.0.0.1: lo, 192.0.2.11: eth0}
+ipv6:
+  description: Whether programs of the machine can listen by IPv6.
+  returned: always
+  type: bool
 network:
   description: The C(subnet) and the driver's C(options) of the engine's network flotilla, empty where there is none.
   returned: always
@@ -365,6 +373,7 @@ def main() -> None:
             distribution=distribution(os_release()),
             **engine,
             addresses=own_addresses(),
+            ipv6=has_ipv6(),
             packages=installed_packages(
                 _output(module, "dpkg-query", *listing, *packages)[1] if packages else ""
             ),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 import json
 import os
+import socket
 import socketserver
 import ssl
 import threading
@@ -15,7 +17,11 @@ from typing import Any
 import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
-from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import bridge_address, own_addresses
+from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import (
+    bridge_address,
+    has_ipv6,
+    own_addresses,
+)
 from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import (
     disk_space,
     distribution,
@@ -234,6 +240,18 @@ def test_each_address_is_told_with_its_interface() -> None:
     assert own_addresses()["127.0.0.1"] == "lo"
 
 
+def test_a_kernel_without_ipv6_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def socket_of(family: int, kind: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return original(family, kind)
+
+    original = socket.socket
+    assert has_ipv6() == Path("/proc/net/if_inet6").exists()
+    monkeypatch.setattr(socket, "socket", socket_of)
+    assert not has_ipv6()
+
+
 @pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
 def test_the_module_tells_all_of_it_and_changes_nothing(
     run_module: Callable[..., dict[str, Any]], check: bool, tmp_path: Path
@@ -245,7 +263,7 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
     assert result["packages"] == []
     assert result["files"] == {}
     told = (
-        "engine engine_version engine_folder bridge network addresses containers images published packages"
+        "engine engine_version engine_folder bridge network addresses ipv6 containers images published packages"
         " files certificates links systemd disks lock lock_silent clock firewall state served certificate"
     )
     assert set(told.split()) <= result.keys()
