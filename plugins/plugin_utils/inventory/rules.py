@@ -228,6 +228,12 @@ def _dns_names(value: object) -> str | None:
     return None
 
 
+def _url(value: object) -> str | None:
+    if isinstance(value, str) and re.fullmatch(r"(https?://[^\s\"'/]+[^\s\"']*)?", value):
+        return None
+    return "set a URL, such as http://mirror.example/debian, or '' for none"
+
+
 def _row_limits(value: object) -> str | None:
     if not isinstance(value, Mapping):
         return "set a mapping of models to rows, such as {churn: 5000}"
@@ -253,6 +259,7 @@ def _quotas(value: object) -> str | None:
 
 RULES: Mapping[str, Rule] = {
     MACHINE_ADDRESS: machine_fix,
+    "model_image_package_index": _url,
     "model_endpoint_address": address_fix,
     "model_endpoint_answer_seconds": _positive,
     # The green slot has the port after the blue slot's.
@@ -278,6 +285,8 @@ RULES: Mapping[str, Rule] = {
     "nginx_lb_tls_port": _any_port,
     "nginx_lb_trusted_proxies": _proxies,
     "registry_address": address_fix,
+    "registry_debian_mirror": _url,
+    "registry_debian_proxy": _url,
     "registry_port": _any_port,
     "registry_push_port": _any_port,
     "release_bake_seconds": _seconds,
