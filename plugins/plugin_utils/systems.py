@@ -126,18 +126,19 @@ def _step(
     has = set(machine["has"])
     manager = next((name for program, name in MANAGERS.items() if program in has), "")
     unknown = [need for need in lacking if not (tools.get(need) or engine.get(need))]
-    if unknown or (lacking and not manager):
-        names = ", ".join(_in_words(need) for need in (unknown or lacking))
+    missing = list(dict.fromkeys([*lacking, *_lacking(has, engine)]))
+    if unknown or (missing and not manager):
+        names = ", ".join(_in_words(need) for need in (unknown or missing))
         return _refused(
             f"{host}: {_name(machine)} lacks {names}, and Flotilla knows no package manager and package there for it: "
-            f"install it on this host"
+            "install it on this host"
         )
     wanted = {tools[need] for need in lacking if need in tools}
     return {
         "refusal": "",
         "manager": manager,
         "tools": sorted(wanted),
-        "engine": sorted({package for need, package in engine.items() if need not in has}),
+        "engine": sorted({engine[need] for need in missing if need in engine}),
         "start": start,
     }
 

@@ -111,6 +111,8 @@ def test_an_image_of_debian_without_apt_gets_nothing_installed() -> None:
     machine = found("Debian 13", DOCKER_CE, engine=True)
     machine["has"] = DOCKER_CE
     assert "lacks the program ip" in engine_step(machine, "n1")["refusal"]
+    machine["has"], machine["engine"] = TOOLS, False
+    assert "lacks the program docker, the program dockerd" in engine_step(machine, "n1")["refusal"]
 
 
 def test_an_engine_without_its_command_line_gets_it_where_that_is_a_package_of_its_own() -> None:
