@@ -6,35 +6,43 @@ SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/flotilla
 BIN := .venv/bin
 SCENARIOS := default scale ssh
-# Molecule would name its folder after the checkout's, and two checkouts of one name would share it.
-EPHEMERAL := $(CACHE)/molecule/$(shell pwd | sha256sum | cut -c1-8)
+# Molecule would name its folder after the checkout's, and two checkouts of one name would share it. Not sha256sum, which not every system has.
+EPHEMERAL = $(CACHE)/molecule/$(shell python3 -c 'import hashlib, os; print(hashlib.sha256((os.getcwd() + "\n").encode()).hexdigest()[:8])')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Where this is set, each of the hundreds of runs of Python compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Ansible asks for sudo's password only where sudo does.
-BECOME := $(shell [ "$$(id -u)" = 0 ] || sudo --non-interactive true 2>/dev/null || echo --ask-become-pass)
+BECOME = $(shell [ "$$(id -u)" = 0 ] || sudo --non-interactive true 2>/dev/null || echo --ask-become-pass)
 
 .PHONY: help
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# The fleet of these commands is this machine. The playbooks themselves run on other systems too.
+.PHONY: linux
+linux:
+	@tools/needs_linux.sh
+
+.PHONY: controller
+controller: .venv/deploy ## Make .venv with Ansible, to deploy to other machines
+
 .PHONY: up
-up: .venv/deploy ## Bring the fleet up on this machine
+up: linux .venv/deploy ## Bring the fleet up on this machine
 	ansible-playbook site.yml --inventory inventory/local $(BECOME)
 	@tools/greet.sh
 
 .PHONY: down
-down: .venv/deploy ## Remove what `make up` made, images and the internal CA aside
+down: linux .venv/deploy ## Remove what `make up` made, images and the internal CA aside
 	ansible-playbook playbooks/down.yml --inventory inventory/local $(BECOME)
 
 .PHONY: clean
-clean: .venv/deploy ## Remove the images, the internal CA, the caches and .venv too
+clean: linux .venv/deploy ## Remove the images, the internal CA, the caches and .venv too
 	ansible-playbook playbooks/down.yml --inventory inventory/local $(BECOME) --extra-vars down_images=true
 	rm -rf "$(CACHE)" .venv
 
 .PHONY: test
-test: test-fast test-runs engine ## Run test-fast, test-runs and the Molecule scenarios default, scale and ssh
+test: linux test-fast test-runs engine ## Run test-fast, test-runs and the Molecule scenarios default, scale and ssh
 	for scenario in $(SCENARIOS); do \
 	  MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/$$scenario molecule test --scenario-name $$scenario; \
 	done
@@ -61,7 +69,7 @@ test-upgrade: .venv/test engine ## Take over, under load, a fleet that an older 
 
 # The scenarios' hosts are containers of this machine's engine.
 .PHONY: engine
-engine: .venv/deploy
+engine: linux .venv/deploy
 	tools/debian_packages.sh mmdebstrap openssh-client
 	ansible-playbook playbooks/inspect.yml playbooks/engine.yml --inventory inventory/local $(BECOME)
 
@@ -90,7 +98,7 @@ lint: .venv/test
 	mypy
 
 .PHONY: unit
-unit: .venv/test
+unit: linux .venv/test
 	tools/debian_packages.sh mmdebstrap
 	pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 

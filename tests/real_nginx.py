@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypedDict
 
+from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import has_ipv6
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     certificate_pem,
     issue,
@@ -89,7 +90,11 @@ def run_play(
         "vars_files": [f"{ROLE}/defaults/main.yml", f"{ROLE}/vars/main.yml"],
         "tasks": tasks,
     }
-    balancer = {"flotilla_first_host": "lb", "flotilla_machine": {"files": {}}, "ansible_host": "127.0.0.1"}
+    balancer = {
+        "flotilla_first_host": "lb",
+        "flotilla_machine": {"files": {}, "ipv6": has_ipv6()},
+        "ansible_host": "127.0.0.1",
+    }
     node = {"ansible_host": "127.0.0.1", "model_endpoint_port": endpoint_port}
     hosts: Hosts = {"load_balancers": {"lb": balancer}, "model_nodes": {NODE: node}}
     for group, members in (more or {}).items():

@@ -9,6 +9,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import (
     container_differences,
     containers_of,
     image_name,
+    mounted,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.proxies import engine_proxy
 
@@ -23,4 +24,5 @@ class FilterModule:
             "containers_of": containers_of,
             "engine_proxy": engine_proxy,
             "image_name": image_name,
+            "mounted": mounted,
         }

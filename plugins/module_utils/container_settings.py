@@ -141,7 +141,7 @@ def has_newer_files(container: Mapping[str, Any], configuration: str = CONFIGURA
     return any(
         path.is_file() and path.stat().st_mtime > started
         for bind in (container["HostConfig"].get("Binds") or ())
-        if bind.endswith(":ro") and bind.startswith(configuration)
+        if "ro" in bind.rpartition(":")[2].split(",") and bind.startswith(configuration)
         for path in pathlib.Path(bind.partition(":")[0]).rglob("*")
     )
 

@@ -25,6 +25,16 @@ def bridge_address(interface: str = BRIDGE) -> str:
     return socket.inet_ntoa(answer[20:24])
 
 
+def has_ipv6() -> bool:
+    """Tell whether a program of this machine can listen by IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as any_socket:
+            any_socket.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
 def own_addresses() -> dict[str, str]:
     """Return the network interface of each IPv4 address of this machine, by address."""
     found = array.array("B", bytes(ADDRESS_BYTES * MOST_ADDRESSES))

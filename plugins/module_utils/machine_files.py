@@ -105,9 +105,16 @@ def os_release(path: pathlib.Path = OS_RELEASE) -> dict[str, str]:
     return entries
 
 
-def distribution(release: Mapping[str, str]) -> str:
-    """Return the distribution and its version, "debian-13" for one, from the entries of /etc/os-release."""
-    return f"{release.get('ID', 'linux')}-{release.get('VERSION_ID', '')}".rstrip("-")
+def distributions(release: Mapping[str, str]) -> list[str]:
+    """Return the distribution and its version, "debian-13" for one, from the entries of /etc/os-release.
+
+    The version's first part alone comes after it, and what the distribution is like at the end: "rhel-9" for Rocky
+    Linux 9.6.
+    """
+    version = release.get("VERSION_ID", "")
+    names = [release.get("ID", "linux"), *release.get("ID_LIKE", "").split()]
+    found = [f"{name}-{part}".rstrip("-") for name in names for part in (version, version.partition(".")[0])]
+    return list(dict.fromkeys(found))
 
 
 def unsupported(system: str, architecture: str) -> str:

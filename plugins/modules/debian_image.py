@@ -53,6 +53,17 @@ options:
     type: list
     elements: str
     default: []
+  mirror:
+    description:
+      - URL of the Debian mirror to take the packages from; without one, that of C(mmdebstrap). The security updates of
+        a stable release come from the same URL with C(-security) after it.
+      - "The packages' signatures are checked whatever the mirror is, so that the image is the same."
+    type: str
+    default: ""
+  proxy:
+    description: URL of the HTTP proxy through which the mirror is reached. Empty for none.
+    type: str
+    default: ""
   cache:
     description: Folder on the host for the tarballs.
     type: path
@@ -91,6 +102,21 @@ ACCOUNTS = {
 }
 
 
+UNRELEASED = ("forky", "testing", "sid", "unstable")
+"""The suites that have no updates apart from them."""
+
+
+def sources(suite: str, mirror: str) -> list[str]:
+    """Return the lines of sources.list that have mmdebstrap take `suite` from a mirror; none for its own mirror."""
+    if not mirror:
+        return []
+    url = mirror.rstrip("/")
+    if suite in UNRELEASED:
+        return [f"deb {url} {suite} main"]
+    updates = [f"deb {url} {suite}-updates main", f"deb {url}-security {suite}-security main"]
+    return [f"deb {url} {suite} main", *updates]
+
+
 def mmdebstrap_command(
     suite: str,
     packages: list[str],
@@ -99,9 +125,13 @@ def mmdebstrap_command(
     bytecode: list[str],
     tarball: str,
     left_out: Sequence[str] = (),
+    mirror: str = "",
+    proxy: str = "",
 ) -> list[str]:
     """Return the command that unpacks `packages` of `suite` into the file `tarball`."""
     command = ["mmdebstrap", "--variant=extract", f'--aptopt=Acquire::Min-ValidTime "{INDEX_MAY_BE}"']
+    if proxy:
+        command += [f'--aptopt=Acquire::{scheme}::Proxy "{proxy}"' for scheme in ("http", "https")]
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in (*LEFT_OUT, *left_out)]
     # base-files has /lib64 and similar links, without which no program finds its loader.
     command.append("--include=" + ",".join(["base-files", *packages]))
@@ -115,7 +145,7 @@ def mmdebstrap_command(
         # unchecked-hash ignores the files' times; the modules of an image never change.
         compiling = f"python3 -m compileall -q --invalidation-mode unchecked-hash {shlex.quote(path)}"
         command.append(f'--extract-hook=chroot "$1" {compiling}')
-    return [*command, suite, tarball]
+    return [*command, suite, tarball, *sources(suite, mirror)]
 
 
 def main() -> None:
@@ -128,6 +158,8 @@ def main() -> None:
             "files": {"type": "dict", "default": {}},
             "bytecode": {"type": "list", "elements": "str", "default": []},
             "left_out": {"type": "list", "elements": "str", "default": []},
+            "mirror": {"type": "str", "default": ""},
+            "proxy": {"type": "str", "default": ""},
             "cache": {"type": "path", "required": True},
         },
         supports_check_mode=True,
@@ -148,7 +180,8 @@ def main() -> None:
         # fmt: off
         command = mmdebstrap_command(
             module.params["suite"], module.params["packages"], module.params["capabilities"], module.params["files"],
-            module.params["bytecode"], str(part), module.params["left_out"],
+            module.params["bytecode"], str(part), module.params["left_out"], module.params["mirror"],
+            module.params["proxy"],
         )
         # fmt: on
         code, _, error = module.run_command(command)
@@ -157,7 +190,8 @@ def main() -> None:
             last = "\n".join(error.strip().splitlines()[-8:])
             module.fail_json(
                 msg=f"The image {image} could not be made: mmdebstrap ended with {code}. "
-                f"Check that this host reaches a Debian mirror. Its last lines:\n{last}"
+                f"Check that this host reaches a Debian mirror, or set registry_debian_mirror or"
+                f" registry_debian_proxy. Its last lines:\n{last}"
             )
         part.rename(tarball)
     module.run_command(["docker", "import", str(tarball), image], check_rc=True)

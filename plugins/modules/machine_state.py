@@ -4,24 +4,19 @@
 from __future__ import annotations
 
 import http.client
-import json
+import importlib.util
 import pathlib
 import platform
 import socket
 import ssl
 import time
-import urllib.parse
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import (
-    ENDPOINTS_NETWORK,
-    has_newer_files,
-    inspected_settings,
-)
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
+from ansible_collections.flotilla.fleet.plugins.module_utils.engine_state import engine_state
 from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import found_firewall
-from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import bridge_address, own_addresses
+from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import has_ipv6, own_addresses
 from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
     LOCK,
     LOCK_FOLDER,
@@ -30,7 +25,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import (
     disk_space,
-    distribution,
+    distributions,
     file_certificates,
     file_states,
     fleet_state,
@@ -50,10 +45,13 @@ description:
   - Runs on hosts, and changes nothing.
   - Returns in one call what a run compares with what it wants, so that later tasks ask nothing again and act only where
     there is a difference.
-  - Needs only Python and root's rights. A machine without a Docker engine or without any of the packages is read too.
+  - Needs only Python and root's rights. A machine without a Docker engine or without any of what it needs is read too.
 options:
-  packages:
-    description: The Debian packages to look for.
+  needs:
+    description:
+      - >-
+        What to look for: a program by its name, a file by its path, a module of the machine's Python as
+        C(python:NAME).
     type: list
     elements: str
     default: []
@@ -91,7 +89,7 @@ options:
 EXAMPLES = r"""
 - name: Read the state of the machine
   flotilla.fleet.machine_state:
-    packages: [iptables]
+    needs: [iptables, "python:requests"]
     folders: [/etc/flotilla]
     links: [/etc/systemd/system/multi-user.target.wants/flotilla-firewall.service]
     status_port: 8090
@@ -99,10 +97,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-distribution:
-  description: The distribution and its version as /etc/os-release names them, "debian-13" for one.
+distributions:
+  description:
+    - The distribution and its version as /etc/os-release names them, with the version's first part alone as well, and
+      then those that the distribution is like.
   returned: always
-  type: str
+  type: list
+  elements: str
+  sample: [rocky-9.6, rocky-9, rhel-9.6, rhel-9]
 engine:
   description: Whether a Docker engine answers on /run/docker.sock. Without one, the other results about it are empty.
   returned: always
@@ -112,6 +114,15 @@ engine_version:
   returned: always
   type: str
   sample: 26.1.5+dfsg1
+engine_firewall:
+  description: Where the engine writes its rules, as it tells since version 28.2; empty for an older one.
+  returned: always
+  type: str
+  sample: iptables+firewalld
+selinux:
+  description: Whether the engine confines containers by SELinux, so that what they mount needs a label.
+  returned: always
+  type: bool
 engine_folder:
   description: The folder where the engine keeps its images.
   returned: always
@@ -126,6 +137,10 @@ addresses:
   returned: always
   type: dict
   sample: {127.0.0.1: lo, 192.0.2.11: eth0}
+ipv6:
+  description: Whether programs of the machine can listen by IPv6.
+  returned: always
+  type: bool
 network:
   description: The C(subnet) and the driver's C(options) of the engine's network flotilla, empty where there is none.
   returned: always
@@ -155,8 +170,8 @@ published:
   returned: always
   type: dict
   sample: {"10.0.0.1:5000/flotilla/nginx:4f438256f833": "10.0.0.1:5000/flotilla/nginx@sha256:…"}
-packages:
-  description: Those of O(packages) that are installed, sorted.
+has:
+  description: Those of O(needs) that the machine has.
   returned: always
   type: list
   elements: str
@@ -228,77 +243,6 @@ certificate:
 SYSTEMD = pathlib.Path("/run/systemd/system")  # sd_booted(3)
 
 
-def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
-    """Return the containers with a label flotilla.role by name, as RETURN describes them."""
-    filters = urllib.parse.quote(json.dumps({"label": ["flotilla.role"]}))
-    found = {}
-    for entry in engine.get(f"/containers/json?all=1&filters={filters}"):
-        try:
-            container = engine.get(f"/containers/{entry['Id']}/json")
-        except FileNotFoundError:  # removed since it was listed
-            continue
-        state = container["State"]
-        found[container["Name"].lstrip("/")] = {
-            "running": state["Running"] and not state.get("Restarting"),
-            "health": (state.get("Health") or {}).get("Status", ""),
-            "image": container["Config"]["Image"],
-            "image_id": container["Image"],
-            "labels": container["Config"]["Labels"],
-            "restarts": container["RestartCount"],
-            "started": state["StartedAt"],
-            "settings": inspected_settings(container),
-            "newer_files": has_newer_files(container),
-        }
-    return found
-
-
-def fleet_images(engine: Engine) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the ids of the fleet's images by name, and the digest of each tag that was pushed or pulled.
-
-    An image that has several digests in one repository has none in the latter: only the registry can tell which of
-    them it still holds.
-    """
-    ids = {}
-    published = {}
-    for image in engine.get("/images/json"):
-        tags = [tag for tag in image["RepoTags"] or () if "flotilla/" in tag]
-        digests = [digest for digest in image["RepoDigests"] or () if "flotilla/" in digest]
-        ids.update(dict.fromkeys([*tags, *digests], image["Id"]))
-        for tag in tags:
-            own = [digest for digest in digests if digest.startswith(f"{tag.rpartition(':')[0]}@")]
-            if len(own) == 1:
-                published[tag] = own[0]
-    return dict(sorted(ids.items())), published
-
-
-def fleet_network(engine: Engine) -> dict[str, Any]:
-    """Return the network of the endpoints' containers, as RETURN describes it."""
-    try:
-        network = engine.get(f"/networks/{ENDPOINTS_NETWORK}")
-    except FileNotFoundError:
-        return {}
-    subnets = [entry.get("Subnet", "") for entry in network["IPAM"]["Config"] or ()]
-    return {"subnet": ", ".join(subnets), "options": network["Options"] or {}}
-
-
-def engine_state(engine: Engine) -> dict[str, Any]:
-    """Return the engine's part of the result, in the same form when no engine answers."""
-    if not engine.answers():
-        empty = {"bridge": "", "network": {}, "containers": {}, "images": {}, "published": {}}
-        return {"engine": False, "engine_version": "", "engine_folder": "", **empty}
-    images, published = fleet_images(engine)
-    return {
-        "engine": True,
-        "engine_version": engine.version,
-        "engine_folder": engine.get("/info")["DockerRootDir"],
-        "bridge": bridge_address(),
-        "network": fleet_network(engine),
-        "containers": fleet_containers(engine),
-        "images": images,
-        "published": published,
-    }
-
-
 def lock_state(folder: pathlib.Path = LOCK_FOLDER) -> dict[str, Any]:
     """Return the part of the result about the deploy lock in `folder`."""
     holder = read_holder(folder / LOCK)
@@ -324,11 +268,11 @@ def shown_certificate(port: int) -> str:
     return ssl.DER_cert_to_PEM_cert(shown) if shown else ""
 
 
-def installed_packages(listing: str) -> list[str]:
-    """Return the installed packages in `listing`, sorted; its lines are a package and dpkg's short status ("ii")."""
-    rows = (line.split() for line in listing.splitlines())
-    # The first letter is the wanted state, the second is the actual one (dpkg-query(1)).
-    return sorted({row[0] for row in rows if len(row) > 1 and row[1][1:2] == "i"})
+def has_need(module: AnsibleModule, need: str) -> bool:
+    """Tell whether the machine has what O(needs) names."""
+    if need.startswith("python:"):
+        return importlib.util.find_spec(need.partition(":")[2]) is not None
+    return pathlib.Path(need).exists() if need.startswith("/") else module.get_bin_path(need) is not None
 
 
 def _output(module: AnsibleModule, program: str, *arguments: str) -> tuple[int, str]:
@@ -343,7 +287,7 @@ def _output(module: AnsibleModule, program: str, *arguments: str) -> tuple[int, 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "packages": {"type": "list", "elements": "str", "default": []},
+            "needs": {"type": "list", "elements": "str", "default": []},
             "folders": {"type": "list", "elements": "path", "default": []},
             "links": {"type": "list", "elements": "path", "default": []},
             "disks": {"type": "list", "elements": "path", "default": []},
@@ -355,19 +299,16 @@ def main() -> None:
     )
     if refusal := unsupported(platform.system(), platform.machine()):
         module.fail_json(msg=refusal)
-    packages = module.params["packages"]
-    listing = "--show", "--showformat", "${Package} ${db:Status-Abbrev}\n"
     try:
         files = file_states(module.params["folders"])
         engine = engine_state(Engine())
         module.exit_json(
             changed=False,
-            distribution=distribution(os_release()),
+            distributions=distributions(os_release()),
             **engine,
             addresses=own_addresses(),
-            packages=installed_packages(
-                _output(module, "dpkg-query", *listing, *packages)[1] if packages else ""
-            ),
+            ipv6=has_ipv6(),
+            has=[need for need in module.params["needs"] if has_need(module, need)],
             files=files,
             certificates=file_certificates(files),
             links=link_targets(module.params["links"]),

@@ -132,7 +132,7 @@ class Nginx:
             within = [
                 "docker", "run", "--rm", "--pull", "never", "--network", "none", "--user", "0", "--read-only",
                 "--tmpfs", "/run/nginx", "--tmpfs", "/var/log/nginx",
-                "--volume", f"{tested.parent}:/etc/nginx:ro", image,
+                "--volume", f"{tested.parent}:/etc/nginx:ro,z", image,
             ]
             # fmt: on
         self.write(tested, text)

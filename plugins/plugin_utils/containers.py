@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleFilterError
@@ -38,6 +38,16 @@ def _templated(value: Any) -> Any:
     if isinstance(value, list):
         return [_templated(value[index]) for index in range(len(value))]
     return value
+
+
+def mounted(volumes: Sequence[str], machine: Mapping[str, Any]) -> list[str]:
+    """Return the `volumes` of a service as they are mounted on a machine, which is what module machine_state found.
+
+    Where SELinux confines containers, the engine gives the folders the label that several containers share.
+    """
+    if not machine.get("selinux"):
+        return list(volumes)
+    return [f"{volume if volume.count(':') > 1 else f'{volume}:rw'},z" for volume in volumes]
 
 
 class Deviation(NamedTuple):

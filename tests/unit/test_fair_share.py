@@ -104,6 +104,23 @@ def test_many_addresses_of_one_network_count_as_few_clients(balancer: Balancer) 
         assert balancer.ask(BOB)[0] == 429
 
 
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [
+        ("2001:db8::1", "2001:db8:0:0:1::", "2001:db8:1::1"),
+        ("2001:db8:0:7:1:2:3:4", "2001:db8:0:7::9", "2001:db9:0:7::9"),
+        ("198.51.100.1", "::ffff:198.51.100.1", "::ffff:203.0.113.1"),
+    ],
+)
+def test_a_client_of_ipv6_is_the_first_64_bits_of_its_address(
+    balancer: Balancer, first: str, same: str, other: str
+) -> None:
+    with balancer.under_way(first, WHOLE):
+        assert balancer.ask(same)[0] == 429
+        with balancer.under_way(other, 1):
+            pass  # it is let in
+
+
 def test_an_endpoint_is_told_that_a_client_has_left(balancer: Balancer) -> None:
     balancer.endpoint.answers.clear()
     with socket.create_connection(("127.0.0.1", balancer.port), timeout=10) as client:

@@ -49,10 +49,14 @@ STATES = {
     "internal": BLUE,
     "most 5": BLUE,
     "most 1": BLUE,
+    "ipv4": BLUE,
+    "no ipv6": BLUE,
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "most 5": {"nginx_lb_max_conns": 5},
     "most 1": {"nginx_lb_max_conns": 1},
+    "ipv4": {"nginx_lb_ipv6": False},
+    "no ipv6": {"flotilla_machine": {"ipv6": False, "files": {}}},
     "canary": {"virtual_address_ip": "192.0.2.100"},
     "guarded": {"nginx_lb_quotas": {"/invocations": 5, "/v2/models/a.b": 2}},
     "tls": {
@@ -94,6 +98,7 @@ EARLIER_FILES = [f"/etc/flotilla/nginx/{name}" for name in ("door/0123.pem", "tl
 OTHER_FILES = [f"/etc/flotilla/nginx/{name}" for name in ("nginx.conf", "tls/client.pem", "tls/servers.crt")]
 # Fact flotilla_machine of a load balancer that also builds the images.
 MACHINE = {
+    "ipv6": True,
     "containers": {"flotilla-nginx": EARLIER_CONTAINER},
     "files": dict.fromkeys([*EARLIER_FILES, *OTHER_FILES, "/etc/flotilla/nginx/frontend/0123.pem"], ""),
     "images": "{{ {'10.0.0.1:5080/' ~ __nginx_lb_image: 'sha256:id'} }}",
@@ -101,7 +106,9 @@ MACHINE = {
 CONFIGURATION = "return 200 '@VERSION@\\n';\n"
 HOSTS = """
 [load_balancers]
-lb flotilla_first_host=lb flotilla_machine="{'files': {'/etc/flotilla/nginx/tls/client.pem': '5f70:0400:10002'}}"
+lb flotilla_first_host=lb
+[load_balancers:vars]
+flotilla_machine={'ipv6': True, 'files': {'/etc/flotilla/nginx/tls/client.pem': '5f70:0400:10002'}}
 [model_nodes]
 n1 ansible_host=192.0.2.11 model_endpoint_weight=3
 n2 ansible_host=192.0.2.12
@@ -217,6 +224,15 @@ def test_blue_alone_takes_all_requests(configurations: dict[str, str]) -> None:
     assert "mirror" not in configuration
 
 
+@pytest.mark.parametrize("name", ["ipv4", "no ipv6"])
+def test_nginx_listens_by_ipv6_where_the_machine_has_it_and_its_owner_wants_it(
+    configurations: dict[str, str], name: str
+) -> None:
+    assert "listen [::]:80 default_server ipv6only=on;" in configurations["blue"]
+    assert "listen 80 default_server;" in configurations[name]
+    assert "[::]" not in configurations[name]
+
+
 def test_a_canary_gets_its_share_by_the_client_s_key(configurations: dict[str, str]) -> None:
     configuration = configurations["canary"]
     assert servers(configuration, "green") == [
@@ -276,6 +292,7 @@ def test_the_file_of_the_certificate_that_clients_are_shown_is_named_by_its_cont
     digest = hashlib.sha256(f"{CERTIFICATE}\nkey\n".encode()).hexdigest()[:16]
     for name, port, file in (("tls", 8443, f"frontend/{digest}.pem"), ("internal", 443, "tls/frontend.pem")):
         assert f"listen {port} ssl default_server;" in configurations[name]
+        assert f"listen [::]:{port} ssl default_server ipv6only=on;" in configurations[name]
         assert f"    ssl_certificate /etc/nginx/{file};" in configurations[name]
         assert f"    ssl_certificate_key /etc/nginx/{file};" in configurations[name]
         assert "-----" not in configurations[name]

@@ -247,6 +247,12 @@ def _dns_names(value: object) -> str | None:
     return None
 
 
+def _url(value: object) -> str | None:
+    if isinstance(value, str) and re.fullmatch(r"(https?://[^\s\"'/]+[^\s\"']*)?", value):
+        return None
+    return "set a URL, such as http://mirror.example/debian, or '' for none"
+
+
 def _row_limits(value: object) -> str | None:
     if not isinstance(value, Mapping):
         return "set a mapping of models to rows, such as {churn: 5000}"
@@ -281,6 +287,7 @@ RULES: Mapping[str, Rule] = {
     "model_endpoint_threads": _count,
     "model_endpoint_weight": _weight,
     "model_endpoint_workers": _count,
+    "model_image_package_index": _url,
     "monitoring_alertmanager_port": _any_port,
     "monitoring_canary_hours": _count,
     "monitoring_certificate_days": _count,
@@ -320,6 +327,8 @@ RULES: Mapping[str, Rule] = {
     "nginx_lb_trusted_proxies": _proxies,
     "node_exporter_port": _any_port,
     "registry_address": address_fix,
+    "registry_debian_mirror": _url,
+    "registry_debian_proxy": _url,
     "registry_port": _any_port,
     "registry_push_port": _any_port,
     "release_bake_seconds": _seconds,

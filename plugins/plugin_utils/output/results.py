@@ -32,13 +32,18 @@ def item_results(result: Result) -> list[Result]:
 
 def error_message(result: Result, task: str, *, hidden: bool) -> str:
     """Return the error message in the result of the failed task `task`, or only its name when it hides its result."""
-    failed = [item for item in item_results(result) if item.get("failed") or item.get("unreachable")]
+    failed = [item for item in item_results(result) if _has_failed(item)]
     found = failed[0] if failed else result
     if hidden or is_hidden(result) or is_hidden(found):
         return f"the task “{task}” failed; its result is hidden (no_log)"
     message = str(found.get("msg") or found.get("reason") or f"the task “{task}” failed").strip()
     stderr = str(found.get("stderr") or "").strip()
-    return f"{message}: {stderr.splitlines()[-1]}" if stderr else message
+    return f"{message.rstrip('.')}: {stderr.splitlines()[-1]}" if stderr else message
+
+
+def _has_failed(item: Result) -> bool:
+    """Tell whether an item of a loop has failed: ansible-core 2.21 marks one by its exception alone."""
+    return any(item.get(mark) for mark in ("failed", "unreachable", "exception"))
 
 
 def changed_items(result: Result) -> str:

@@ -12,6 +12,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
     ENDPOINT_USER,
     ENDPOINTS_FOLDER,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import mounted
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import release_settings
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import published_address
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars, Release
@@ -87,8 +88,10 @@ def endpoint_service(hostvars: HostVars, node: str, release: Release, slot: str)
         # The container listens on one port. Its two slots differ in the port of the host.
         "ports": [f"{with_port(published['address'], published['port'])}:{CONTAINER_PORT}"],
         # The folder of the certificates and not the files, which are replaced.
-        "volumes": [f"{ENDPOINTS_FOLDER}/{node}:/etc/endpoint:ro"]
-        + ([f"{captures}:/capture"] if captures else []),
+        "volumes": mounted(
+            [f"{ENDPOINTS_FOLDER}/{node}:/etc/endpoint:ro", *([f"{captures}:/capture"] if captures else [])],
+            hostvars[node].get("flotilla_machine") or {},
+        ),
         "tmpfs": ["/tmp:mode=1777,size=64m"],  # noqa: S108  # in the container
         "stop_timeout": STOP_SECONDS,
         "env": {

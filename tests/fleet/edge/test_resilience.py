@@ -213,7 +213,7 @@ def port_in_use(balancer: Machine) -> Iterator[None]:
 def changed_zone_key(balancer: Machine) -> Iterator[None]:
     """Have Nginx run with another key of a zone, which it can't change by a reload."""
     ours = balancer.run("cat", CONFIGURATION)
-    other = ours.replace("limit_conn_zone $binary_remote_addr ", "limit_conn_zone $server_name ")
+    other = ours.replace("limit_conn_zone $flotilla_address ", "limit_conn_zone $server_name ")
     assert other != ours
     balancer.run("tee", CONFIGURATION, stdin=other)
     balancer.run("docker", "restart", "flotilla-nginx")
@@ -231,7 +231,7 @@ def changed_zone_key(balancer: Machine) -> Iterator[None]:
     ("hindrance", "settings", "said"),
     [
         (port_in_use, {"nginx_lb_port": 8081}, "8081 failed"),
-        (changed_zone_key, {"nginx_lb_body_limit": "2m"}, "flotilla_connections"),
+        (changed_zone_key, {"nginx_lb_body_limit": "2m"}, "flotilla_in_flight"),
     ],
     ids=["port in use", "changed zone key"],
 )

@@ -67,3 +67,9 @@ def test_the_cpu_share_is_the_containers(
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert scikit_learn.cpu_share(tmp_path) == share
+
+
+def test_a_system_without_affinity_has_all_its_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert scikit_learn.cpu_share(tmp_path) == 7

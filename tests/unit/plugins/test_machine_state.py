@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 import json
 import os
+import socket
 import socketserver
 import ssl
 import threading
@@ -15,10 +17,15 @@ from typing import Any
 import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import inspected_settings
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
-from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import bridge_address, own_addresses
+from ansible_collections.flotilla.fleet.plugins.module_utils.engine_state import engine_state
+from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import (
+    bridge_address,
+    has_ipv6,
+    own_addresses,
+)
 from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import (
     disk_space,
-    distribution,
+    distributions,
     file_certificates,
     file_states,
     fleet_state,
@@ -33,8 +40,6 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
     make_authority,
 )
 from ansible_collections.flotilla.fleet.plugins.modules.machine_state import (
-    engine_state,
-    installed_packages,
     lock_state,
     shown_certificate,
 )
@@ -58,7 +63,11 @@ def inspected(name: str, **state: Any) -> dict[str, Any]:
 
 ANSWERS: dict[str, Any] = {
     "/_ping": "OK",
-    "/info": {"DockerRootDir": "/data/docker"},
+    "/info": {
+        "DockerRootDir": "/data/docker",
+        "FirewallBackend": {"Driver": "iptables+firewalld"},
+        "SecurityOptions": ["name=seccomp,profile=builtin", "name=selinux", "name=cgroupns"],
+    },
     "/networks/flotilla": {"IPAM": {"Config": [{"Subnet": "169.254.83.0/24"}]}, "Options": {"mtu": "1500"}},
     "/containers/json": LISTED,
     "/containers/a/json": inspected("one", Running=True, Health={"Status": "healthy"}),
@@ -193,12 +202,6 @@ def test_links_are_told_and_nothing_else(tmp_path: Path) -> None:
     assert link_targets(paths) == {paths[0]: "/etc/thing"}
 
 
-def test_only_what_is_installed_counts_as_a_package() -> None:
-    # curl was removed and left its configuration; nano is held; mmdebstrap is half-way.
-    listing = "iptables ii \nlibc6 ii \nlibc6 ii \ncurl rc \nnano hi \nmmdebstrap iU \nunknown un \n"
-    assert installed_packages(listing) == ["iptables", "libc6", "nano"]
-
-
 def test_the_state_is_read_and_one_that_cannot_be_is_named_with_the_fix(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     assert fleet_state(path) is None
@@ -234,18 +237,34 @@ def test_each_address_is_told_with_its_interface() -> None:
     assert own_addresses()["127.0.0.1"] == "lo"
 
 
+def test_a_kernel_without_ipv6_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def socket_of(family: int, kind: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return original(family, kind)
+
+    original = socket.socket
+    assert has_ipv6() == Path("/proc/net/if_inet6").exists()
+    monkeypatch.setattr(socket, "socket", socket_of)
+    assert not has_ipv6()
+
+
 @pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
 def test_the_module_tells_all_of_it_and_changes_nothing(
     run_module: Callable[..., dict[str, Any]], check: bool, tmp_path: Path
 ) -> None:
     result = run_module(
-        "machine_state", check=check, packages=["no-such-package"], folders=[str(tmp_path / "no")]
+        "machine_state",
+        check=check,
+        needs=["sh", "no-such-program", "/etc/passwd", "/etc/no", "python:json", "python:no"],
+        folders=[str(tmp_path / "no")],
     )
     assert not result["changed"]
-    assert result["packages"] == []
+    assert result["has"] == ["sh", "/etc/passwd", "python:json"]
     assert result["files"] == {}
     told = (
-        "engine engine_version engine_folder bridge network addresses containers images published packages"
+        "distributions engine engine_version engine_folder engine_firewall selinux"
+        " bridge network addresses ipv6 containers images published has"
         " files certificates links systemd disks lock lock_silent clock firewall state served certificate"
     )
     assert set(told.split()) <= result.keys()
@@ -290,9 +309,12 @@ def test_a_distribution_is_read_as_os_release_quotes_it(tmp_path: Path) -> None:
     assert os_release(path) == {"ID": "debian", "VERSION_ID": "13", "NAME": "Debian GNU"}
 
 
-def test_a_distribution_is_named_with_its_version_where_it_has_one() -> None:
-    assert distribution({"ID": "debian", "VERSION_ID": "13"}) == "debian-13"
-    assert distribution({"ID": "arch"}) == "arch"
+def test_a_distribution_is_named_with_its_version_and_what_it_is_like() -> None:
+    assert distributions({"ID": "debian", "VERSION_ID": "13"}) == ["debian-13"]
+    assert distributions({"ID": "arch"}) == ["arch"]
+    assert distributions({"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04"})[0] == "ubuntu-24.04"
+    rocky = {"ID": "rocky", "ID_LIKE": "rhel centos", "VERSION_ID": "9.6"}
+    assert "rhel-9" in distributions(rocky)
 
 
 def test_a_machine_that_no_image_runs_on_is_refused_with_what_it_is() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ansible_collections.flotilla.fleet.plugins.callback.verdict import conclude, what_is_live
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.lines import one_line
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.output.results import error_message
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.seen import Knowledge, Seen
 
 ROOT = Path(__file__).parents[3]
@@ -107,3 +108,10 @@ def test_a_state_that_nobody_looked_at_is_not_known() -> None:
 def test_the_line_is_one_line_however_long_the_message() -> None:
     assert one_line("a\n  b") == "a b"
     assert len(one_line("word " * 200)) == 300
+
+
+def test_the_failed_item_of_a_loop_is_found_as_each_ansible_core_marks_it() -> None:
+    good, bad = {"rc": 0, "msg": ""}, {"rc": 3, "msg": "The command failed.", "stderr": "first\nthe cause"}
+    for mark in ({"failed": True}, {"exception": "(traceback unavailable)"}):
+        result = {"msg": "One or more items failed", "results": [good, {**bad, **mark}]}
+        assert error_message(result, "Try", hidden=False) == "The command failed: the cause"

@@ -79,7 +79,8 @@ def limit_threads(workers: int) -> None:
 
 def cpu_share(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """The number of CPUs this container may use, at least 1: its cgroup's quota (version 2 or 1) or its affinity."""
-    share = float(len(os.sched_getaffinity(0)))
+    # macOS, where models are packed and tried, has no affinity.
+    share = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     try:
         quota, period = (cgroup / "cpu.max").read_text().split()
     except (OSError, ValueError):

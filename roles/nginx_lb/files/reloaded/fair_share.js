@@ -11,14 +11,26 @@ const TURN = 850;       // milliseconds; the interval in status.conf.j2 is longe
 const PAUSE = 20;       // milliseconds
 const REFUSED = 'refused';
 
-function networkOf(address) {
-    const part = address.indexOf(':') < 0 ? address.split('.').slice(0, 3).join('.') : address.split(':').slice(0, 4).join(':');
-    return `network ${part}`;
+// The eight groups of an IPv6 address.
+function groupsOf(address) {
+    const parts = address.split('::').map(part => part ? part.split(':') : []);
+    return parts.length === 1 ? parts[0] : parts[0].concat(new Array(8 - parts[0].length - parts[1].length).fill('0'), parts[1]);
+}
+
+// The network of a client without a key, and the client: an IPv4 address, which a proxy may tell in the form of IPv6, or the first 64 bits of
+// an IPv6 one.
+function placeOf(address) {
+    if (address.indexOf('.') >= 0) {
+        const ipv4 = address.slice(address.lastIndexOf(':') + 1);
+        return [ipv4.split('.').slice(0, 3).join('.'), ipv4];
+    }
+    const groups = groupsOf(address);
+    return [groups.slice(0, 3).join(':'), groups.slice(0, 4).join(':')];
 }
 
 function clientOf(r) {
     const key = r.variables.flotilla_client_key;
-    return key ? `key ${key}|key ${key}` : `${networkOf(r.variables.remote_addr)}|${r.variables.remote_addr}`;
+    return key ? `key ${key}|key ${key}` : `network ${placeOf(r.variables.remote_addr).join('|')}`;
 }
 
 function lengthOf(r) {
