@@ -20,7 +20,9 @@ def test_a_mirror_has_the_updates_of_a_stable_release() -> None:
 
 
 def test_a_mirror_is_reached_through_a_proxy() -> None:
-    command = mmdebstrap_command("forky", ["nginx"], {}, {}, [], "t.tar", (), MIRROR, "http://proxy.example:3128")
+    command = mmdebstrap_command(
+        "forky", ["nginx"], {}, {}, [], "t.tar", (), MIRROR, "http://proxy.example:3128"
+    )
     assert '--aptopt=Acquire::http::Proxy "http://proxy.example:3128"' in command
     assert command[-3:] == ["forky", "t.tar", f"deb {MIRROR} forky main"]
 
