@@ -118,6 +118,11 @@ bench-drift: .venv/test ## Measure what drift costs, and simulate how well it is
 	tools/debian_packages.sh wrk
 	PYTHONPATH=model_endpoint/src:tests python bench/drift.py
 
+.PHONY: bench-monitoring
+bench-monitoring: .venv/test ## Simulate 300 monitored endpoints: the page's seconds, Prometheus' memory and disk
+	tools/debian_packages.sh mmdebstrap
+	PYTHONPATH=fleet_page/src:model_endpoint/src:tests:.collections python bench/monitoring.py
+
 .PHONY: lock
 lock: .venv/test ## Lock the requirements anew
 	tools/lock.sh

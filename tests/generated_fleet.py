@@ -190,16 +190,13 @@ def _of_model(model: str, of: dict[str, str], level: str, rate: float) -> Iterat
     distribution = json.loads((MODELS / model / "distribution.json").read_text())
     for place, fields in enumerate(distribution["columns"]):
         spread = Spread.of(fields)
+        last = place == len(distribution["columns"]) - 1
         for at, (label, count) in enumerate(zip(spread.bins.labels, spread.counts, strict=True)):
-            moved = (
-                count * (1 + 0.8 * at / len(spread.counts)) + 2
-                if place == len(distribution["columns"]) - 1
-                else count
-            )
+            moved = count * (0.1 + 2.2 * at / len(spread.counts)) + 1 if last else count
             labels = {**of, "column": spread.name, "bin": label}
             yield _labels(f"flotilla:column_values:{level}", labels), rate * moved / sum(spread.counts)
         drift = "max1m" if level == "rate1m" else level
-        score = 2.4 if place == len(distribution["columns"]) - 1 else 0.3
+        score = 2.4 if last else 0.3
         yield _labels(f"flotilla:column_drift:{drift}", {**of, "column": spread.name}), score
     for fields in distribution["outputs"]:
         spread = Spread.of(fields)
@@ -233,11 +230,12 @@ def latest(fleet: Fleet) -> Iterator[Written]:
 def write_samples(file: TextIO, series: Sequence[Written], begin: int, end: int, step: int) -> None:
     """Write samples in the form of OpenMetrics: they rise and fall with the time of day."""
     chance = random.Random(1)
+    marked = [
+        (name, value, ":rate" in name or (":avg" in name and "drift" not in name)) for name, value in series
+    ]
     for at in range(begin // step * step + step, end + 1, step):
-        day = 1 + 0.4 * math.sin(2 * math.pi * at / DAY)
-        for name, value in series:
-            varies = day * (0.95 + 0.1 * chance.random()) if ":rate" in name or ":avg" in name else 1
-            file.write(f"{name} {value * varies:.6g} {at}\n")
+        day = (1 + 0.4 * math.sin(2 * math.pi * at / DAY)) * (0.97 + 0.06 * chance.random())
+        file.writelines(f"{name} {value * (day if rate else 1):.6g} {at}\n" for name, value, rate in marked)
 
 
 def fill(folder: Path, fleet: Fleet) -> None:
@@ -256,18 +254,9 @@ def fill(folder: Path, fleet: Fleet) -> None:
         )
         write_samples(file, [(alert, 1)], fleet.end - 2400, fleet.end - 1200, 60)
         file.write("# EOF\n")
-    found = prometheus_tools.run(
-        "promtool",
-        "tsdb",
-        "create-blocks-from",
-        "openmetrics",
-        "--max-block-duration=768h",
-        "--quiet",
-        text,
-        folder,
-    )
+    command = [prometheus_tools.program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+    subprocess.run([*command, "--max-block-duration=768h", text, folder], check=True)
     text.unlink()
-    assert found.returncode == 0, found.stderr
 
 
 RULES = """

@@ -1,6 +1,6 @@
 """Draws curves and bars as SVG, by pygal, without scripts and without styles: static/fleet.css has those.
 
-So the page's policy need not allow any, and the colours follow the reader's light or dark theme.
+So the page's policy need not allow any, and they follow the reader's light or dark theme.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from xml.etree.ElementTree import Element, SubElement
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import pygal
 from markupsafe import Markup
@@ -17,7 +18,8 @@ from markupsafe import Markup
 from fleet_page.numbers import Format
 from fleet_page.prometheus import Series, Window
 
-WIDTH, HEIGHT = 640, 230
+SIZE_OF_CURVES, SIZE_OF_BARS = (640, 230), (420, 210)
+"""The width and the height of a drawing; the page gives it the room that there is."""
 MOST = 8
 """How many curves a chart has: more could not be told apart."""
 GAP_STEPS = 2.5
@@ -80,7 +82,9 @@ def curves(
         return Chart(title, Markup(), empty=empty)
     highest = max(value for curve in kept for _, value in curve.points)
     ticks = _ticks(highest)
-    chart = pygal.XY(**_OPTIONS, show_dots=False, xrange=(window.start, window.end), range=(0, ticks[-1]))
+    chart = pygal.XY(
+        **_options(SIZE_OF_CURVES), show_dots=False, xrange=(window.start, window.end), range=(0, ticks[-1])
+    )
     chart.x_labels = [{"value": at, "label": label} for at, label in _times(window)]
     chart.y_labels = [{"value": value, "label": shown(value)} for value in ticks]
     for curve in kept:
@@ -103,7 +107,7 @@ def curves(
 def bars(title: str, labels: Sequence[str], sides: Sequence[Sequence[float]], shown: Format) -> Markup:
     """Draw shares by bin, of several sides over each other: the first one filled, the others as outlines."""
     ticks = _ticks(max((value for side in sides for value in side), default=1))
-    chart = pygal.Histogram(**_OPTIONS, xrange=(0, len(labels)), range=(0, ticks[-1]))
+    chart = pygal.Histogram(**_options(SIZE_OF_BARS), xrange=(0, len(labels)), range=(0, ticks[-1]))
     chart.x_labels = [{"value": at + 0.5, "label": label} for at, label in enumerate(labels)]
     chart.y_labels = [{"value": value, "label": shown(value)} for value in ticks]
     for at, side in enumerate(sides):
@@ -114,7 +118,7 @@ def bars(title: str, labels: Sequence[str], sides: Sequence[Sequence[float]], sh
     return _svg(chart, title, (), len(sides))
 
 
-ROOM = 70
+ROOM = 45
 """How many characters of labels fit below a chart side by side."""
 
 _OPTIONS = {
@@ -123,8 +127,6 @@ _OPTIONS = {
     "no_prefix": True,
     "disable_xml_declaration": True,
     "show_legend": False,
-    "width": WIDTH,
-    "height": HEIGHT,
     "margin": 6,
     "margin_right": 14,
     "margin_top": 16,
@@ -132,6 +134,10 @@ _OPTIONS = {
     "include_x_axis": True,
     "allow_interruptions": True,
 }
+
+
+def _options(size: tuple[int, int]) -> dict[str, Any]:
+    return {**_OPTIONS, "width": size[0], "height": size[1]}
 
 
 def _svg(chart: pygal.Graph, title: str, marks: Sequence[Mark], curves_drawn: int) -> Markup:
@@ -156,7 +162,7 @@ def _svg(chart: pygal.Graph, title: str, marks: Sequence[Mark], curves_drawn: in
             group.set("class", f"serie serie-{place}")
         else:
             _number(group, marks[int(place) - curves_drawn])
-    return Markup(_text(root))  # noqa: S704 - pygal escapes what it is given
+    return Markup(tostring(root, encoding="unicode"))  # noqa: S704 - pygal escapes what it is given
 
 
 def _number(group: Element, mark: Mark) -> None:
@@ -166,12 +172,6 @@ def _number(group: Element, mark: Mark) -> None:
     if path is not None:
         across = path.get("d", "M0").split()[0].removeprefix("M")
         SubElement(group, "text", {"x": across, "y": "-3"}).text = str(mark.number)
-
-
-def _text(root: Element) -> str:
-    from xml.etree.ElementTree import tostring
-
-    return tostring(root, encoding="unicode")
 
 
 def _interrupted(points: Sequence[tuple[float, float]], step: int) -> list[tuple[float, float | None]]:

@@ -22,7 +22,7 @@ STATES = {
     "drained": ("▲", "drained"),
     "not in the traffic": ("○", "no traffic"),
 }
-"""A sign and words for each state, so that no state is told by its colour alone."""
+"""A sign and words for each state, so that no state is told by its hue alone."""
 
 
 @dataclass(frozen=True, slots=True)

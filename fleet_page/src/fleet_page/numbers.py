@@ -73,7 +73,11 @@ def span(value: float | None) -> str:
         return f"{days}{SPACE}d{SPACE}{hours}{SPACE}h" if hours and days < 10 else f"{days}{SPACE}d"
     if hours:
         return f"{hours}{SPACE}h{SPACE}{minutes}{SPACE}min" if minutes else f"{hours}{SPACE}h"
-    return f"{minutes}{SPACE}min" if minutes else f"{whole}{SPACE}s"
+    if minutes:
+        return f"{minutes}{SPACE}min" + (
+            f"{SPACE}{whole % 60}{SPACE}s" if minutes < 10 and whole % 60 else ""
+        )
+    return f"{whole}{SPACE}s"
 
 
 def moment(value: float | None) -> str:

@@ -44,7 +44,7 @@ def test_a_lock_is_held_by_one_run_until_that_run_releases_it(lock: Lock, folder
     lock("released", owner(2))
     assert (folder / "lock.json").exists()
     lock("released", owner(1), audit={"result": "released"})
-    assert audit_log(folder) == [{"result": "released"}]
+    assert audit_log(folder) == [{"result": "released", "started": owner(1)["time"]}]
     assert lock("acquired", owner(2))["held"]
     assert sorted(path.name for path in folder.iterdir()) == ["audit.jsonl", "lock.json"]
 

@@ -1,0 +1,226 @@
+"""Measure the monitoring of a large fleet, on a fleet that never ran: `make bench-monitoring`.
+
+Two Prometheus run, one after the other. The first has 30 days of what the recording rules make of 300 endpoints, and
+the views of the page are rendered from it. The second collects the metrics of 300 endpoints that a server makes up, by
+the intervals and the recording rules of the role, and is weighed. Results go to bench/results/monitoring.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import generated_fleet
+import prometheus_tools
+from fleet_page.prometheus import Prometheus
+from fleet_page.web import Sources, application
+from generated_fleet import BOUNDS, DAY, LIVE, MODELS, Fleet
+from model_endpoint.drift.distribution import Spread
+from real_nginx import free_port, wait_until
+from report import write_results
+
+ROOT = Path(__file__).resolve().parents[1]
+NODES, MODEL_NAMES = 300, ("penguins", "iris", "breast_cancer")
+INTERVAL, COLLECTED_SECONDS, RENDERINGS = 15, 300, 5
+BLOCK_DAYS = 3
+"""How many days one of Prometheus' blocks holds at most, of 30: a tenth of the retention. Each has an index."""
+VIEWS = {
+    "now": "/fleet",
+    **{f"over time, {over}": f"/fleet/time?range={over}" for over in ("1h", "1d", "7d", "30d")},
+    **{f"by node, {over}": f"/fleet/time?by=node&range={over}" for over in ("1h", "30d")},
+    **{
+        f"a model of 4 to 30 columns, {over}": f"/fleet/model?name=breast_cancer&range={over}"
+        for over in ("1h", "1d", "30d")
+    },
+    "releases": "/fleet/releases",
+    "alerts": "/fleet/alerts",
+}
+
+
+def rendered(folder: Path) -> dict[str, float]:
+    """Return the median of the seconds that each view takes."""
+    fleet = Fleet(
+        NODES, generated_fleet.now(), MODEL_NAMES, near=((2 * DAY, 0),), near_steps=(60,), far_step=300
+    )
+    generated_fleet.fill(folder / "data", fleet)
+    generated_fleet.write_facts(folder / "facts", fleet)
+    found = {}
+    with generated_fleet.prometheus(folder / "prometheus", folder / "data") as url:
+        sources = Sources(Prometheus(url), folder / "facts", ROOT / "docs" / "runbook.md", lambda: fleet.end)
+        client = application(sources).test_client()
+        for name, address in VIEWS.items():
+            seconds = []
+            for _ in range(RENDERINGS):
+                begin = time.monotonic()
+                answer = client.get(address)
+                seconds.append(time.monotonic() - begin)
+                assert answer.status_code == 200
+                assert "can't be asked" not in answer.text, answer.text
+            found[name] = round(statistics.median(seconds), 3)
+            print(f"{name}: {found[name]:.2f} s", flush=True)
+    return found
+
+
+def endpoint_series() -> Iterator[tuple[str, float]]:
+    """Yield the counters of an endpoint, each with how fast it rises in a second."""
+    for name in MODEL_NAMES:
+        of = f'model="{name}",version="1",release="{LIVE}"'
+        for status in ("200", "400", "413", "422", "500", "503"):
+            yield f'flotilla_requests_total{{{of},status="{status}"}}', 10.0
+        for metric in ("request_seconds", "request_rows", "call_rows"):
+            for at, bound in enumerate(BOUNDS):
+                yield f'flotilla_{metric}_bucket{{{of},le="{bound}"}}', 1.0 + at
+        for fields in json.loads((MODELS / name / "distribution.json").read_text())["columns"]:
+            spread = Spread.of(fields)
+            for label in spread.bins.labels:
+                yield f'flotilla_column_values_total{{{of},column="{spread.name}",bin="{label}"}}', 2.0
+            yield f'flotilla_column_drift_score{{{of},column="{spread.name}"}}', 0.0
+            yield f'flotilla_column_drift_bound{{{of},column="{spread.name}"}}', 0.0
+        for label in ("a", "b", "c"):
+            yield f'flotilla_predictions_total{{{of},output="predict",class="{label}"}}', 3.0
+
+
+def balancer_series() -> Iterator[tuple[str, float]]:
+    """Yield the counters of a load balancer."""
+    for at in range(1, NODES + 1):
+        for model in MODEL_NAMES:
+            of = f'endpoint="node{at:03}",slot="green",release="{LIVE}",model="{model}"'
+            for status in ("2xx", "4xx"):
+                yield f'flotilla_lb_requests_total{{status="{status}",{of}}}', 5.0
+                for place, bound in enumerate(BOUNDS):
+                    yield (
+                        f'flotilla_lb_request_seconds_bucket{{status="{status}",{of},le="{bound}"}}',
+                        1.0 + place,
+                    )
+
+
+class Fleet300(BaseHTTPRequestHandler):
+    """Answers as each endpoint and load balancer, by the path."""
+
+    texts: dict[str, Sequence[tuple[str, float]]]
+    begun = time.time()
+
+    def do_GET(self) -> None:
+        passed = time.time() - self.begun
+        series = self.texts["balancer" if "balancer" in self.path else "endpoint"]
+        # Traffic is never quite even, which costs bytes.
+        uneven = 1 + (hash((self.path, int(passed))) % 100) / 1000
+        body = "".join(f"{name} {int(speed * passed * uneven)}\n" for name, speed in series).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Write no log."""
+
+
+def configuration(port: int) -> dict[str, Any]:
+    def job(name: str, label: str, names: Sequence[str]) -> dict[str, Any]:
+        targets = [
+            {
+                "targets": [f"127.0.0.1:{port}"],
+                "labels": {label: one, "instance": one, "__metrics_path__": f"/{label}/{one}"},
+            }
+            for one in names
+        ]
+        return {"job_name": name, "static_configs": targets}
+
+    endpoints = [f"node{at:03}" for at in range(1, NODES + 1)]
+    return {
+        "global": {"scrape_interval": f"{INTERVAL}s", "evaluation_interval": "15s"},
+        "rule_files": [str(ROOT / "roles" / "monitoring" / "files" / "recording.yml")],
+        "scrape_configs": [
+            job("endpoints", "endpoint", endpoints),
+            job("load_balancers", "load_balancer", ["balancer1", "balancer2"]),
+        ],
+    }
+
+
+def collected(folder: Path) -> dict[str, float]:
+    """Return what Prometheus takes to collect the fleet's metrics."""
+    Fleet300.texts = {"endpoint": list(endpoint_series()), "balancer": list(balancer_series())}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Fleet300)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (folder / "prometheus.yml").write_text(json.dumps(configuration(server.server_port)))
+    url = f"127.0.0.1:{free_port()}"
+    command = [
+        str(prometheus_tools.program("prometheus")),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'collected'}",
+        f"--web.listen-address={url}",
+        "--web.enable-admin-api",
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        prometheus = Prometheus(f"http://{url}")
+        wait_until(lambda: b"ready to receive" in (folder / "log").read_bytes(), "Prometheus is not ready")
+        before = _cpu(process.pid)
+        time.sleep(COLLECTED_SECONDS)
+        cpu = (_cpu(process.pid) - before) / COLLECTED_SECONDS
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        memory = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        counted = prometheus.now({"count": 'count({__name__=~".+"})'})["count"][0].value
+        asked = urllib.request.Request(f"http://{url}/api/v1/admin/tsdb/snapshot", method="POST")
+        with urllib.request.urlopen(asked, timeout=120) as answer:
+            name = json.load(answer)["data"]["name"]
+        return _weighed(folder / "collected" / "snapshots" / name, counted, memory, cpu)
+    finally:
+        process.terminate()
+        process.wait(60)
+        server.shutdown()
+
+
+def _weighed(snapshot: Path, series: float, memory: float, cpu: float) -> dict[str, float]:
+    """Return the figures of a fleet, with its 30 days on the disk as one sample and one series of the snapshot take."""
+    samples = sum(
+        json.loads(path.read_text())["stats"]["numSamples"] for path in snapshot.glob("*/meta.json")
+    )
+    chunks = sum(path.stat().st_size for path in snapshot.glob("*/chunks/*"))
+    index = sum(path.stat().st_size for path in snapshot.glob("*/index"))
+    month = series * 30 * DAY / INTERVAL
+    return {
+        "series": series,
+        "cpu_cores": round(cpu, 3),
+        "memory_bytes": memory,
+        "bytes_per_sample": round(chunks / samples, 2),
+        "disk_bytes_30_days": round(month * chunks / samples + index * 30 / BLOCK_DAYS),
+    }
+
+
+def _cpu(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="flotilla-monitoring-") as name:
+        folder = Path(name)
+        found = {
+            "endpoints": NODES,
+            "days": 30,
+            "view_seconds": rendered(folder),
+            "prometheus": collected(folder),
+        }
+    write_results("monitoring", found)
+    print(json.dumps(found, indent=2))
+    slow = {name: seconds for name, seconds in found["view_seconds"].items() if seconds >= 1}  # type: ignore[attr-defined]
+    if slow:
+        print(f"slower than a second: {slow}")
+    return 1 if slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
