@@ -254,8 +254,8 @@ def fill(folder: Path, fleet: Fleet) -> None:
         )
         write_samples(file, [(alert, 1)], fleet.end - 2400, fleet.end - 1200, 60)
         file.write("# EOF\n")
-    command = [prometheus_tools.program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
-    subprocess.run([*command, "--max-block-duration=768h", text, folder], check=True)
+    command = [str(prometheus_tools.program("promtool")), "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+    subprocess.run([*command, "--max-block-duration=768h", str(text), str(folder)], check=True)
     text.unlink()
 
 
