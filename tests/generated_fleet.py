@@ -254,7 +254,13 @@ def fill(folder: Path, fleet: Fleet) -> None:
         )
         write_samples(file, [(alert, 1)], fleet.end - 2400, fleet.end - 1200, 60)
         file.write("# EOF\n")
-    command = [str(prometheus_tools.program("promtool")), "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+    command = [
+        str(prometheus_tools.program("promtool")),
+        "tsdb",
+        "create-blocks-from",
+        "openmetrics",
+        "--quiet",
+    ]
     subprocess.run([*command, "--max-block-duration=768h", str(text), str(folder)], check=True)
     text.unlink()
 
