@@ -262,9 +262,9 @@ class Nginx:
         }
         for script in re.findall(r"/etc/nginx/(scripts/[^;]+);", configuration):
             (self._folder / "etc" / "scripts").mkdir(exist_ok=True)
-            (self._folder / "etc" / script).write_text(
-                (ROLE / "files" / "reloaded" / "fair_share.js").read_text()
-            )
+            name = script.removeprefix("scripts/").rpartition("-")[0]
+            text = (ROLE / "files" / "reloaded" / f"{name}.js").read_text()
+            (self._folder / "etc" / script).write_text(text.replace("/etc/nginx", f"{self._folder}/etc"))
         for place, here in places.items():
             configuration = configuration.replace(place, here)
         # As root, Nginx would look for Debian's www-data.

@@ -1,4 +1,4 @@
-"""Runs in the keeper's container: the rounds in which a keeper asks the others, orders, and gives Nginx what it holds."""
+"""Runs in the keeper's container: what a keeper does, again and again: ask the others, order, give Nginx what it holds."""
 
 from __future__ import annotations
 
