@@ -1,4 +1,4 @@
-"""Certificates by ACME: keepers as they run in their image, a real Nginx on two load balancers, and Pebble as the CA."""
+"""Certificates by ACME: keepers as they run in their image, a real Nginx on two load balancers, Pebble as the CA."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 LOGIC = [
     *ROOT.glob("plugins/**/*.py"),
     *ROOT.glob("model_endpoint/src/**/*.py"),
+    *ROOT.glob("roles/*/files/**/*.py"),
     *(path for path in ROOT.glob("tools/*") if path.suffix == ".py"),
 ]
 LINES_OF_A_FILE = 400

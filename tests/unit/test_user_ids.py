@@ -19,7 +19,9 @@ def plugins() -> dict[str, str]:
     text = "".join(file.read_text() for file in sorted(ROOT.glob("plugins/**/*.py")))
     found = re.findall(r"^ENDPOINT_USER, NGINX_USER = (\d+), (\d+)$", text, re.MULTILINE)
     assert len(found) == 1
-    return dict(zip(("model_endpoint", "nginx_lb"), found[0], strict=True))
+    keepers = re.findall(r"^ACME_USER = (\d+)$", text, re.MULTILINE)
+    assert len(keepers) == 1
+    return {**dict(zip(("model_endpoint", "nginx_lb"), found[0], strict=True)), "acme": keepers[0]}
 
 
 def test_no_two_containers_share_a_user() -> None:

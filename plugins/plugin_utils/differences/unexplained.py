@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    ACME_CONTAINER,
     KEEPALIVED_CONTAINER,
     NGINX_CONTAINER,
     REGISTRY_CONTAINERS,
@@ -70,6 +72,8 @@ def _containers_of(fleet: Fleet, host: str) -> list[str]:
         names.append(NGINX_CONTAINER)
         if virtual_address(fleet.hostvars, fleet.groups):
             names.append(KEEPALIVED_CONTAINER)
+        if setting(fleet.hostvars, host, "nginx_lb_tls") == "acme":
+            names.append(ACME_CONTAINER)
     if host == image_builder(fleet.groups):
         names += REGISTRY_CONTAINERS
     return names

@@ -1,4 +1,4 @@
-"""Runs in the keeper's container: what a keeper does, again and again: ask the others, order, give Nginx what it holds."""
+"""Runs in the keeper's container: a keeper's rounds: ask the others, order, give Nginx what it holds."""
 
 from __future__ import annotations
 
