@@ -7,7 +7,6 @@ from collections.abc import Callable
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.acme import (
     files_hash,
     keeper_files,
-    keeper_hosts,
 )
 
 
@@ -16,4 +15,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Return the filters by name."""
-        return {"files_hash": files_hash, "keeper_files": keeper_files, "keeper_hosts": keeper_hosts}
+        return {"files_hash": files_hash, "keeper_files": keeper_files}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TypedDict
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.acme import keeper_hosts
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     container_settings,
     new_release,
@@ -128,8 +129,13 @@ def plan_step(
         "state": state,
         "plan": plan,
         "shown": [] if refusal else [*_shown(plan, nodes), *lost],
-        "hosts": [] if refusal else step_hosts(plan, hostvars, nodes, present),
+        "hosts": [] if refusal else _acted_on(plan, hostvars, groups, present),
     }
+
+
+def _acted_on(plan: Plan, hostvars: HostVars, groups: Groups, present: Sequence[str]) -> list[StepHost]:
+    """Return the hosts that the steps of the run act on, with their groups."""
+    return step_hosts(plan, hostvars, groups["model_nodes"], present, keeper_hosts(hostvars, groups))
 
 
 def _shown(plan: Plan, nodes: Sequence[str]) -> list[str]:

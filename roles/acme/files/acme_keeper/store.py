@@ -29,7 +29,7 @@ class Kept(TypedDict):
     next_order: float
 
 
-NOTHING: Kept = {"directory": "", "failed": None, "proven": "", "next_order": 0}
+NEW: Kept = {"directory": "", "failed": None, "proven": "", "next_order": 0}
 
 
 def write(path: Path, content: str, mode: int) -> None:
@@ -47,7 +47,7 @@ def write(path: Path, content: str, mode: int) -> None:
 def read_kept(places: Places) -> Kept:
     """Return what state.json holds; nothing where there is no such file."""
     path = places.kept / "state.json"
-    kept: Kept = json.loads(path.read_text()) if path.exists() else {**NOTHING}
+    kept: Kept = json.loads(path.read_text()) if path.exists() else {**NEW}
     return kept
 
 
