@@ -47,6 +47,10 @@ test-fire: .venv/test engine ## Release, break and repair a fleet under load
 test-edge: .venv/test engine ## Take a load balancer away under load
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/edge molecule test --scenario-name edge
 
+.PHONY: test-acme
+test-acme: .venv/test engine ## Give clients a certificate by ACME under load, and take it back
+	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/acme molecule test --scenario-name acme
+
 .PHONY: test-repair
 test-repair: .venv/test engine ## Change machines by hand under load, and have a run mend them
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/repair molecule test --scenario-name repair

@@ -45,7 +45,7 @@ def keeper_image() -> Path:
 class Pebble:
     """The CA, which forgets all when it is stopped, and the DNS server that it asks."""
 
-    def __init__(self, folder: Path, http_port: int) -> None:
+    def __init__(self, folder: Path, http_port: int, address: str = "127.0.0.1") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._programs = _installed(
             "pebble", platform.freedesktop_os_release()["VERSION_CODENAME"], ["pebble"]
@@ -56,10 +56,11 @@ class Pebble:
         authority = make_authority("test")
         self.roots = folder / "roots.pem"
         self.roots.write_text(certificate_pem(authority[0]))
-        (folder / "server.pem").write_text(pem(issue(authority, "ca", "server", addresses=["127.0.0.1"])))
-        self.directory = f"https://127.0.0.1:{self._port}/dir"
+        (folder / "server.pem").write_text(pem(issue(authority, "ca", "server", addresses=[address])))
+        self._address = address
+        self.directory = f"https://{address}:{self._port}/dir"
         settings = {
-            "listenAddress": f"127.0.0.1:{self._port}",
+            "listenAddress": f"{address}:{self._port}",
             "managementListenAddress": f"127.0.0.1:{free_port()}",
             "certificate": str(folder / "server.pem"),
             "privateKey": str(folder / "server.pem"),
@@ -107,7 +108,7 @@ class Pebble:
         wait_until(self._answers, "Pebble does not answer")
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((self._address, self._port), 1):
             return True
         return False
 
@@ -159,7 +160,7 @@ class Driven:
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*loader, *arguments, str(folder), str(folder / "kept"), str(nginx)],
-                env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+                env={**environment, "PYTHONPYCACHEPREFIX": str(CACHE / "acme" / "bytecode")},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -49,10 +49,21 @@ class Fleet:
         return self.keepers[balancer]
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    port, endpoint_port = free_port(), free_port()
-    tls_ports, status_ports, ports = ({name: free_port() for name in BALANCERS} for _ in range(3))
+@dataclass
+class Rendered:
+    """The configurations of Nginx, made once, and the ports in them."""
+
+    port: int
+    tls_ports: dict[str, int]
+    status_ports: dict[str, int]
+    texts: dict[str, str]
+    installed: Path
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    port = free_port()
+    tls_ports, status_ports = ({name: free_port() for name in BALANCERS} for _ in range(2))
     cases = {
         name: {
             "nginx_lb_port": port,
@@ -63,13 +74,21 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         }
         for name in BALANCERS
     }
-    texts, image = real_nginx.render(tmp_path, cases, endpoint_port)
-    installed, keepers_image = real_nginx.installation(image), pebble.keeper_image()
+    texts, image = real_nginx.render(tmp_path_factory.mktemp("render"), cases, free_port())
+    for name in BALANCERS:
+        texts[name] = texts[name].replace(f"listen {port} ", f"listen {ADDRESSES[name]}:{port} ")
+    return Rendered(port, tls_ports, status_ports, texts, real_nginx.installation(image))
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, rendered: Rendered) -> Iterator[Fleet]:
+    ports = {name: free_port() for name in BALANCERS}
+    keepers_image = pebble.keeper_image()
     folders = {name: tmp_path / name for name in BALANCERS}
     pebble.write_peer_files(list(folders.values()))
     nginx, driven, all_settings = {}, {}, {}
     try:
-        with pebble.running(tmp_path / "pebble", port) as ca:
+        with pebble.running(tmp_path / "pebble", rendered.port) as ca:
             for position, name in enumerate(BALANCERS):
                 place = folders[name] / "nginx"
                 place.mkdir()
@@ -77,9 +96,8 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
                 (place / "etc" / "acme").mkdir()
                 temporary = (place / "etc" / "tls" / "frontend.pem").read_text()
                 (place / "etc" / "acme" / "frontend.pem").write_text(temporary)
-                nginx[name] = Nginx(installed, place, status_ports[name])
-                text = texts[name].replace(f"listen {port} ", f"listen {ADDRESSES[name]}:{port} ")
-                nginx[name].serve(text)
+                nginx[name] = Nginx(rendered.installed, place, rendered.status_ports[name])
+                nginx[name].serve(rendered.texts[name])
                 all_settings[name] = {
                     "balancer": name,
                     "position": position,
@@ -91,7 +109,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
                     "attempt": 1,
                     "address": "127.0.0.1",
                     "port": ports[name],
-                    "tls_port": tls_ports[name],
+                    "tls_port": rendered.tls_ports[name],
                     "virtual_address": "",
                     "peers": [
                         {"name": other, "address": "127.0.0.1", "port": ports[other]}
@@ -102,7 +120,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
                 driven[name] = Driven(
                     keepers_image, folders[name], place / "etc" / "acme", ca.roots, all_settings[name]
                 )
-            yield Fleet(ca, nginx, driven, tls_ports, all_settings, keepers_image)
+            yield Fleet(ca, nginx, driven, rendered.tls_ports, all_settings, keepers_image)
     finally:
         for keeper in driven.values():
             keeper.end()
