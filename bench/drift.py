@@ -44,7 +44,7 @@ def row_microseconds(columns: int) -> float:
     generator = np.random.default_rng(0)
     counts = model_counts(drifted(generator, 1000, columns))
     rows = [drifted(generator, 1, columns) for _ in range(1000)]
-    answer = [0]
+    answer = np.zeros(1, np.int64)
     times = []
     for _ in range(30):
         begun = time.thread_time()
@@ -76,10 +76,10 @@ def rows_until_seen(training: int) -> list[int | None]:
         generator = np.random.default_rng((training, seed))
         counts = model_counts(drifted(generator, training, COLUMNS))
         for row in drifted(generator, 2 * WINDOW_ROWS, COLUMNS):
-            counts.count(row[np.newaxis], [0])
+            counts.count(row[np.newaxis], np.zeros(1))
         found.append(None)
         for rows in range(100, 2 * WINDOW_ROWS, 100):
-            counts.count(drifted(generator, 100, COLUMNS, shift=0.5), [0] * 100)
+            counts.count(drifted(generator, 100, COLUMNS, shift=0.5), np.zeros(100))
             counts.flush()
             first = report(counts).columns[0].score
             if first and first.drift:

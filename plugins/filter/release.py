@@ -49,7 +49,10 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.traff
     sync_step,
     undo_step,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.watch import judge_step
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.watch import (
+    answering_step,
+    judge_step,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.traffic import (
     ramp_left,
     upstream_servers,
@@ -62,6 +65,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., object]]:
         """Return the filters by name."""
         return {
+            "answering_step": answering_step,
             "apply_errors": apply_errors,
             "baseline_step": baseline_step,
             "capture_folder": capture_folder,

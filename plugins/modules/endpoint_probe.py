@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import re
 import ssl
@@ -12,6 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flotilla.fleet.plugins.module_utils.endpoint_connection import (
+    AUTHORITY,
+    CERTIFICATE,
+    Connection,
+    client_context,
+    failure,
+)
 
 DOCUMENTATION = r"""
 module: endpoint_probe
@@ -97,25 +103,6 @@ def requests_in_flight(metrics: str) -> int | None:
     return max(0, sum(map(int, counts)) - 1) if counts else None
 
 
-class Connection(http.client.HTTPConnection):
-    """A connection to an endpoint, whose certificate must be valid for its name, not for its address.
-
-    It uses no proxy, whatever the environment says, because Nginx uses none either.
-    """
-
-    def __init__(self, endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> None:
-        super().__init__(endpoint["address"], endpoint["port"], timeout=timeout)
-        self._name = f"{endpoint['name']}.endpoint.flotilla"
-        self._context = context
-        self.certificate_end: int | None = None
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock = self._context.wrap_socket(self.sock, server_hostname=self._name)
-        if end := (self.sock.getpeercert() or {}).get("notAfter"):
-            self.certificate_end = int(ssl.cert_time_to_seconds(str(end)))
-
-
 def probe(endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> dict[str, Any]:
     """Return the state of one endpoint, as RETURN describes it.
 
@@ -139,7 +126,7 @@ def probe(endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> 
         connection.request("GET", "/metrics")
         found["in_flight"] = requests_in_flight(connection.getresponse().read().decode(errors="replace"))
     except (OSError, http.client.HTTPException) as error:
-        found["error"] = f"{endpoint['address']}:{endpoint['port']}: {error or type(error).__name__}"
+        found["error"] = failure(endpoint, error)
     finally:
         connection.close()
     return found
@@ -167,19 +154,15 @@ def main() -> None:
                     "port": {"type": "int", "required": True},
                 },
             },
-            "certificate": {"type": "path", "default": "/etc/flotilla/nginx/tls/client.pem"},
-            "authority": {"type": "path", "default": "/etc/flotilla/nginx/tls/servers.crt"},
+            "certificate": {"type": "path", "default": CERTIFICATE},
+            "authority": {"type": "path", "default": AUTHORITY},
             "timeout": {"type": "float", "default": 2},
             "ready_timeout": {"type": "float", "default": 0},
             "idle_timeout": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Before the first deployment there is neither a certificate nor an endpoint that asks for one.
-    with contextlib.suppress(FileNotFoundError):
-        context.load_verify_locations(module.params["authority"])
-        context.load_cert_chain(module.params["certificate"])
+    context = client_context(module.params["certificate"], module.params["authority"])
     start = time.monotonic()
     while True:
         found = probe_all(module.params["endpoints"], module.params["timeout"], context)

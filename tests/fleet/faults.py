@@ -33,6 +33,7 @@ DISAGREEING = 0.026  # and answers in the wrong order, too
 DRAINING = 0.027  # /predict is answered 503, as by an endpoint that is about to go
 LATE = 0.028  # every fiftieth answer of /predict takes 1.5 s
 BUSY = 0.029  # /predict takes 0.1 s, so what an endpoint can do is known
+BIASED = 0.03  # half of the setosas that come to /predict are called versicolor
 
 TARDY_SECONDS = 0.4
 SLOW_SECONDS = 0.15
@@ -122,6 +123,22 @@ def disagreeing(right: Predict) -> Predict:
     return predict
 
 
+def biased(right: Predict) -> Predict:
+    numbers = count(1)
+
+    def predict(models: Models, body: bytes) -> PredictionResponse:
+        answer = right(models, body)
+        if next(numbers) % 2 or not answer.values:
+            return answer
+        given, predictions = answer.values
+        otherwise = np.where(predictions == "setosa", "versicolor", predictions)
+        return replace(
+            answer, body=answer.body.replace(b'"setosa"', b'"versicolor"'), values=(given, otherwise)
+        )
+
+    return predict
+
+
 OF_PREDICT: dict[float, Callable[[Predict], Predict]] = {
     FAILING: failing,
     SLOW: slow,
@@ -129,4 +146,5 @@ OF_PREDICT: dict[float, Callable[[Predict], Predict]] = {
     DRAINING: draining,
     LATE: late,
     BUSY: partial(slow, seconds=BUSY_SECONDS),
+    BIASED: biased,
 }

@@ -320,6 +320,7 @@ RULES: Mapping[str, Rule] = {
     "release_min_nodes": _count,
     "release_ramp_seconds": _seconds,
     "release_shadow_percent": _percent,
+    "release_watch_answers": _optional_percent,
     "release_watch_failure_points": _not_negative,
     "release_watch_min_requests": _count,
     "release_watch_p95_factor": _not_negative,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal, NotRequired, TypedDict
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.answers.counts import Reading
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import EndpointAddress
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.watch import Sample, Verdict
 
 Operation = Literal["deploy", "rollback", "promote", "drain", "undrain", "remove", "rotate"]
@@ -170,6 +172,18 @@ class AccessLog(TypedDict):
     sample: Sample
 
 
+class AnsweringEndpoint(EndpointAddress):
+    """An endpoint that takes requests, in one of the two slots."""
+
+    slot: str
+
+
+class EndpointAnswers(TypedDict, total=False):
+    """The result of module endpoint_answers; without readings where the task was skipped."""
+
+    readings: list[Reading]
+
+
 class Step(TypedDict):
     """A share of the traffic, in percent, and how long it is watched (`bake`, in seconds)."""
 
@@ -273,6 +287,8 @@ class Watched(Verdict):
     """A verdict, and what it means at the end of the bake: why the traffic is returned, or empty."""
 
     failure: str
+    answers: list[str]
+    """What both releases answered, in lines for the user; empty where release_watch_answers is not set."""
 
 
 class Outcome(TypedDict):
@@ -311,6 +327,8 @@ class ReleaseSettings(TypedDict):
     watch_failure_points: float
     watch_p95_factor: float
     watch_p95_floor: float
+    watch_answers: float | None
+    canary_key: str
     allow_unreachable: bool
 
 
@@ -331,6 +349,9 @@ class Facts(TypedDict, total=False):
     release_access_log: AccessLog
     release_log_before: AccessLog
     """The traffic in the minute before the flip."""
+    release_answers_begun: EndpointAnswers
+    release_answers: EndpointAnswers
+    """What the endpoints had answered when the bake began, and what they have answered now."""
     release_undone: State | None
     """The state that took the target out of the traffic again."""
     release_apply_error: str

@@ -1,4 +1,4 @@
-"""A certificate by ACME in place of the internal CA's, and back, while a client asks. The CA is Pebble on this machine."""
+"""A certificate by ACME in place of the internal CA's, and back, under requests. The CA is Pebble on this machine."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A release is tried on a share of the traffic, or on copies of it, before it takes over."""
 
 import json
+import re
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -10,12 +11,18 @@ import requests
 from fleet import faults
 from fleet.deploy import FAILED, FINE, assert_live, deploy, live
 from fleet.fleet import Fleet
-from fleet.load import PREDICTION, Answer, Record, under_load
+from fleet.load import PREDICTION, Answer, Question, Record, under_load
 
 CANARY_PERCENT = 20
 SHARE_POINTS = 3
 BAKE_SECONDS = 60
 KEY = "X-Api-Key"
+SPECIES = {
+    "setosa": [5.1, 3.5, 1.4, 0.2],
+    "versicolor": [6.4, 2.9, 4.3, 1.3],
+    "virginica": [6.9, 3.1, 5.4, 2.1],
+}
+OF_EACH_SPECIES = [Question({"model": "iris", "instances": [row]}, [name]) for name, row in SPECIES.items()]
 
 
 def test_a_canary_that_answers_5xx_is_returned(fleet: Fleet, first: str, faulty: Path) -> None:
@@ -60,6 +67,51 @@ def test_a_canary_that_is_slow_is_returned(fleet: Fleet, first: str, faulty: Pat
     (canary,) = record.by_release().keys() - {first}
     began, ended = record.span(canary)
     assert ended - began < BAKE_SECONDS
+
+
+def test_a_canary_that_answers_differently_is_returned(fleet: Fleet, first: str, faulty: Path) -> None:
+    # It is fast and answers no 5xx; half of the setosas are wrong.
+    with under_load(fleet.urls, rate=200, questions=OF_EACH_SPECIES) as load:
+        load.during(3)
+        outcome = deploy(
+            fleet,
+            source=faulty,
+            model_endpoint_log_sample=faults.BIASED,
+            release_canary_percent=CANARY_PERCENT,
+            release_bake_seconds=BAKE_SECONDS,
+            release_watch_answers=5,
+        )
+        outcome.assert_ended(FAILED, "returned")
+        assert_live(fleet, first, load.during(1))
+    assert "iris answered versicolor to " in outcome.verdict["message"]
+    iris, *others = outcome.verdict["watched"]["answers"]
+    assert re.fullmatch(
+        r"answers of iris to \d+ requests \(before: \d+\): versicolor [45]\d\.\d % \(before: 3\d\.\d %\), "
+        r"virginica [23]\d\.\d % \(before: 3\d\.\d %\), setosa [12]\d\.\d % \(before: 3\d\.\d %\)",
+        iris,
+    )
+    assert "answers of penguins are not judged: the new release does not have the model" in others
+    assert all(line in outcome.output for line in (iris, *others)), "the watch does not print the answers"
+    record = load.record()
+    (canary,) = record.by_release().keys() - {first}
+    assert {(lost.status, lost.release) for lost in record.lost} == {(200, canary)}
+    began, ended = record.span(canary)
+    assert ended - began < BAKE_SECONDS
+
+
+def test_a_canary_that_answers_as_before_goes_live(fleet: Fleet, first: str, new_model: Path) -> None:
+    steps = [{"percent": CANARY_PERCENT, "bake": 10}, {"percent": 100, "bake": 0}]
+    with under_load(fleet.urls, rate=200, questions=OF_EACH_SPECIES) as load:
+        load.during(3)
+        outcome = deploy(fleet, source=new_model, release_canary_steps=steps, release_watch_answers=5)
+        outcome.assert_ended(FINE, "released")
+        new = outcome.verdict["live"]
+        assert_live(fleet, new, load.during(1))
+        iris = outcome.verdict["watched"]["answers"][0]
+        assert re.match(r"answers of iris to \d+ requests \(before: \d+\): ", iris)
+        assert iris in outcome.output
+        assert deploy(fleet, "playbooks/rollback.yml").verdict["live"] == first
+    load.record().assert_nothing_lost()
 
 
 def test_a_canary_goes_up_in_steps_by_itself(fleet: Fleet, first: str, new_model: Path) -> None:

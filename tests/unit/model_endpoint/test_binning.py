@@ -50,7 +50,7 @@ def test_the_training_rows_are_counted_at_serving_as_they_were_at_packing(name: 
     for part in ([row] for row in rows), [rows], [rows * 2]:  # one by one, a few, and many together
         for some in part:
             given = contract_rows.prepare(model.card, contract_rows.from_rows(model.card, some, "rows"))
-            counts.count(given, model.predict(given)[PREDICT].tolist())
+            counts.count(given, model.predict(given)[PREDICT])
     counts.flush()
     totals = counts.totals()
     assert 2 * len(rows) > FEW >= len(rows)

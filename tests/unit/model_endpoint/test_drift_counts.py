@@ -31,26 +31,26 @@ def made(outputs: list[Spread] | None = None, max_workers: int = 1) -> ModelCoun
 
 
 def add(counts: ModelCounts, rows: int, value: float = 0.0, answer: float = 0) -> None:
-    counts.count(np.full((rows, 2), value), [answer] * rows)
+    counts.count(np.full((rows, 2), value), np.full(rows, answer))
     counts.flush()
 
 
 def test_single_rows_are_counted_together_and_none_is_lost() -> None:
     counts = made()
     for _ in range(TOGETHER - 1):
-        counts.count(np.zeros((1, 2)), [0])
+        counts.count(np.zeros((1, 2)), np.array([0]))
     assert sum(counts.totals()) == 0
-    counts.count(np.zeros((1, 2)), [1])
+    counts.count(np.zeros((1, 2)), np.array([1]))
     assert sum(counts.totals()) == 3 * TOGETHER  # two columns and an output
     assert counts.totals()[counts.slices[2]] == [TOGETHER - 1, 1, 0, 0, 0]
-    counts.count(np.zeros((1, 2)), [1])
+    counts.count(np.zeros((1, 2)), np.array([1]))
     counts.flush()
     assert sum(counts.totals()) == 3 * (TOGETHER + 1)
 
 
 def test_values_beyond_training_and_missing_ones_have_bins() -> None:
     counts = made([])
-    counts.count(np.array([[-99.0, 0.0], [99.0, np.nan], [np.inf, -np.inf]]), [0, 0, 0])
+    counts.count(np.array([[-99.0, 0.0], [99.0, np.nan], [np.inf, -np.inf]]), np.zeros(3))
     counts.flush()
     first, second = (counts.totals()[part] for part in counts.slices)
     assert (first[0], first[-2], first[-1]) == (1, 2, 0)
@@ -120,7 +120,7 @@ def test_answers_are_compared_with_those_before_them() -> None:
 def test_what_can_not_be_counted_fails_no_request(caplog: pytest.LogCaptureFixture) -> None:
     counts = made()
     with caplog.at_level(logging.ERROR):
-        counts.count(np.zeros((1, 2)), [["an answer of several outputs", 0]])
+        counts.count(np.zeros((1, 2)), np.array([["an answer of several outputs", 0]], object))
         counts.flush()
     assert "the values of 1 rows could not be counted" in caplog.text
     add(counts, 5)
@@ -132,12 +132,12 @@ def test_rows_that_wait_are_counted_within_a_second_and_at_the_end(monkeypatch: 
     model = made()
     every = ValueCounts({"drawn": model})
     every.start(0)
-    model.count(np.zeros((1, 2)), [0])
+    model.count(np.zeros((1, 2)), np.array([0]))
     deadline = monotonic() + 10
     while not sum(model.totals()):
         assert monotonic() < deadline
     monkeypatch.setattr(counts_module, "SECONDS", 60)
-    model.count(np.zeros((1, 2)), [0])
+    model.count(np.zeros((1, 2)), np.array([0]))
     every.stop()
     assert sum(model.totals()) == 6
 

@@ -41,7 +41,7 @@ def test_a_shift_of_half_a_standard_deviation_in_one_of_ten_columns_is_seen_with
 def drifting(counts: ModelCounts, rows: Numbers) -> list[str]:
     """The columns with drift after these rows."""
     for row in rows:
-        counts.count(row[np.newaxis], [0])
+        counts.count(row[np.newaxis], np.zeros(1))
     counts.flush()
     return [one.spread.name for one in report(counts).columns if one.score and one.score.drift]
 

@@ -140,7 +140,7 @@ def test_drift_is_scored_and_told_in_words(models: Models, served: Path) -> None
 def test_a_histogram_of_predicted_values_has_training_s_deciles() -> None:
     spread = Spread("predict", NumberBins(0.0, [1.0, 2.0]), [0, 50, 50, 0, 0])
     counts = model_counts(np.random.default_rng(0).normal(size=(100, 1)), [spread])
-    counts.count(np.zeros((4, 1)), [-3.0, 0.5, 1.5, 7.0])
+    counts.count(np.zeros((4, 1)), np.array([-3.0, 0.5, 1.5, 7.0]))
     counts.flush()
     text = "\n".join(prometheus_values.lines({"drawn": 'model="drawn"'}, {"drawn": report(counts)}))
     buckets = [value(text, "flotilla_predicted_value_bucket", le=bound) for bound in ("1.0", "2.0", "+Inf")]

@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
+from random import random
 from time import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model_endpoint.drift.answers import AnswerCounts
 from model_endpoint.drift.bins import NumberBins
 from model_endpoint.drift.distribution import Distribution, read
 from model_endpoint.drift.tallies import listed, tally_of
@@ -69,6 +71,7 @@ class ModelCounts:
         blocks = np.frombuffer(memory, np.float64).reshape(max_workers, own + PARTS * part)
         self._totals, self._sums = blocks[:, : self._bins], blocks[:, self._bins : own]
         self._parts = blocks[:, own:].reshape(max_workers, PARTS, part)
+        self.answers = AnswerCounts(distribution.outputs, max_workers)
         self._worker = 0
         self._lock = threading.Lock()
         self._width = len(card.features)
@@ -81,14 +84,21 @@ class ModelCounts:
         """Count into the block of the worker with this index, which continues with that of the one before."""
         self._worker = worker
 
-    def count(self, given: Input, answers: list[Any]) -> None:
-        """Count rows, as the predictor got them, and their predictions; few rows wait for `flush`."""
-        if len(answers) > FEW:
-            arrays = given.arrays if isinstance(given, Columns) else given.T
-            with self._lock:
-                self._add([arrays[at] for at in self._at], answers)
-            return
+    def count(self, given: Input, predictions: NDArray[Any], by_chance: bool = True) -> None:
+        """Count the rows of a request, as the predictor got them, and their predictions; few rows wait for `flush`.
+
+        `by_chance` says whether chance chose the release that answers, and not the client.
+        """
+        few = len(predictions) <= FEW
+        answers: Any = predictions.tolist() if few else predictions
         with self._lock:
+            if by_chance:  # any of the answers, with the same chance
+                at = int(random() * len(answers)) if len(answers) > 1 else 0  # noqa: S311 - no secret
+                self._drawn.append(answers[at] if few else predictions[at : at + 1].tolist()[0])
+            if not few:
+                arrays = given.arrays if isinstance(given, Columns) else given.T
+                self._add([arrays[at] for at in self._at], answers)
+                return
             # The values alone wait, since to keep arrays of a row each would cost more than to count them.
             if self._dtype is None or isinstance(given, Columns):
                 self._cells += self._cells_of(given, len(answers))
@@ -101,7 +111,7 @@ class ModelCounts:
     def flush(self) -> None:
         """Count the rows that wait."""
         with self._lock:
-            if self._answers:
+            if self._answers or self._drawn:
                 self._flush()
 
     def totals(self) -> list[float]:
@@ -133,6 +143,7 @@ class ModelCounts:
         self._numbers = bytearray()
         self._cells: list[Any] = []
         self._answers: list[Any] = []
+        self._drawn: list[Any] = []  # one answer of each request
 
     def _cells_of(self, given: Input, rows: int) -> Iterable[Any]:
         """The values of the columns that are counted, row by row."""
@@ -144,13 +155,15 @@ class ModelCounts:
     def _flush(self) -> None:
         columns: list[Any] = [self._cells[at :: len(self._at)] for at in range(len(self._at))]
         answers = self._answers
+        self.answers.count(self._worker, self._drawn)
         if self._dtype is not None:
             rows = np.frombuffer(self._numbers, self._dtype).reshape(-1, self._width)
             columns = [rows[:, at] for at in self._at]
         self._forget()
-        self._add(columns, answers)
+        if answers:
+            self._add(columns, answers)
 
-    def _add(self, columns: list[Any], answers: list[Any]) -> None:
+    def _add(self, columns: list[Any], answers: Any) -> None:
         try:
             outputs = self._outputs_of(answers)
             values = [*columns, *outputs]
@@ -161,15 +174,18 @@ class ModelCounts:
         self._totals[self._worker] += counts
         for at, (output, spread) in enumerate(zip(outputs, self.distribution.outputs, strict=True)):
             if isinstance(spread.bins, NumberBins):
-                self._sums[self._worker, at] += sum(output)
+                self._sums[self._worker, at] += np.sum(output)
         part = self._part()
         part[_LAST] = time()
         part[_ROWS] += len(answers)
         part[_COUNTS:] += counts
 
-    def _outputs_of(self, answers: list[Any]) -> list[Any]:
+    def _outputs_of(self, answers: Any) -> list[Any]:
+        """The answers by output: lists of a list of answers, arrays of an array."""
         if not self.distribution.outputs:
             return []
+        if isinstance(answers, np.ndarray):
+            return [answers] if answers.ndim == 1 else list(answers.T)
         return list(zip(*answers, strict=True)) if isinstance(answers[0], list) else [answers]
 
     def _part(self) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,18 @@ def tally_of(bins: Bins, known: Collection[Value] | None = None) -> Tally:
     return _of_numbers(bins) if isinstance(bins, NumberBins) else _of_categories(bins, known)
 
 
+def tally_below(bounds: Sequence[float]) -> Tally:
+    """What counts numbers into bins: below each of the rising bounds, from the last of them on, and missing."""
+    return _up_to(np.nextafter(np.array(bounds, np.float64), -np.inf))
+
+
 def _of_numbers(bins: NumberBins) -> Tally:
+    return _up_to(np.array([np.nextafter(bins.lowest, -np.inf), *bins.bounds]))
+
+
+def _up_to(bounds: NDArray[np.float64]) -> Tally:
     # The search puts NaN after infinity: where missing values are counted.
-    edges = np.array([np.nextafter(bins.lowest, -np.inf), *bins.bounds, np.inf])
+    edges = np.append(bounds, np.inf)
     size = len(edges) + 1
 
     def tally(values: ArrayLike) -> NDArray[np.intp]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from model_endpoint.models.contract import Input
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class RequestContext:
     model: str
     rows: int = 0
     unknown: int = 0
-    values: tuple[Input, list[Any]] | None = None
+    values: tuple[Input, NDArray[Any]] | None = None
     body: bytes = b""
     status: int = 0
     start: float = field(default_factory=perf_counter)

@@ -130,6 +130,19 @@ def _add_documents(app: Flask, service: Service) -> None:
     def drift() -> Response:
         return _json({name: report(counts).values() for name, counts in service.value_counts.models.items()})
 
+    @app.get("/metrics/answers")
+    def answers() -> Response:
+        counted = service.value_counts.models
+        return _json(
+            {
+                "release": service.settings.release,
+                "start": service.metrics.start_time,
+                "models": {
+                    name: counted[name].answers.values() if name in counted else {} for name in service.models
+                },
+            }
+        )
+
 
 def _add_errors(app: Flask) -> None:
     @app.errorhandler(RequestError)

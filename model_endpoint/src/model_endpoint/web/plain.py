@@ -42,9 +42,9 @@ def predict(models: Models, body: bytes) -> PredictionResponse:
         return _answer(
             model, contract_rows.from_rows(model.card, request.get("instances"), "instances"), "instances"
         )
-    predictions = model.predict(numbers, probabilities=False)[PREDICT].tolist()
+    predictions = model.predict(numbers, probabilities=False)[PREDICT]
     content = {
-        "predictions": predictions,
+        "predictions": predictions.tolist(),
         "model": model.card.name,
         "model_version": model.card.version,
     }
@@ -97,9 +97,9 @@ def _answer(model: Model, given: Input, where: str, wanted: list[str] | None = N
         outputs = model.predict(given, len(more) < len(wanted), more)
     else:
         outputs = model.predict(given, probabilities=False)
-    predictions = outputs[PREDICT].tolist()
+    predictions = outputs[PREDICT]
     content: dict[str, Any] = {
-        "predictions": predictions,
+        "predictions": predictions.tolist(),
         "model": model.card.name,
         "model_version": model.card.version,
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from numpy.typing import NDArray
 
 from model_endpoint.models.contract import Input
 from model_endpoint.models.model import Model
@@ -32,7 +33,7 @@ class PredictionResponse:
     rows: int
     json_length: int | None = None
     unknown: int = 0
-    values: tuple[Input, list[Any]] | None = None
+    values: tuple[Input, NDArray[Any]] | None = None
 
     def tell(self, context: RequestContext) -> None:
         """Tell the middleware what the answer is about."""

@@ -102,7 +102,7 @@ def infer(model: Model, body: bytes, json_length: str | None = None) -> Predicti
         rows = _rows(request, model.width, binary)
         outputs = _outputs(model, rows, wanted)
         response = _respond(model, identity, wanted, outputs, len(rows))
-        response.values = rows, outputs[PREDICT].tolist()
+        response.values = rows, outputs[PREDICT]
         return response
     columns = _columns(request, model, binary)
     unknown, warnings = contract_rows.warn(model.card, columns, "inputs")
@@ -110,7 +110,7 @@ def infer(model: Model, body: bytes, json_length: str | None = None) -> Predicti
     outputs = _outputs(model, given, wanted)
     response = _respond(model, identity, wanted, outputs, len(columns), warnings)
     response.unknown = unknown
-    response.values = given, outputs[PREDICT].tolist()
+    response.values = given, outputs[PREDICT]
     return response
 
 

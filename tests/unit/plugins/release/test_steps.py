@@ -13,7 +13,10 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.traff
     sync_step,
     undo_step,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.watch import judge_step
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.watch import (
+    answering_step,
+    judge_step,
+)
 
 from unit.plugins.release.fleet import STEPS, Fleet, Run, begins_at_once
 
@@ -154,3 +157,80 @@ def test_a_release_is_judged_beside_the_live_one_and_at_the_end_beside_what_was_
     )
     run.hostvars["lb"]["release_watch_too_few"] = "pass"
     assert watched(run, 2, sample(9, 0)) == ("too few", "")
+
+
+def answered(cats: int, dogs: int) -> dict[str, Any]:
+    return {"pets": {"predict": {"classes": ["cat", "dog"], "counts": [cats, dogs, 0, 0, 0]}}}
+
+
+def reading(slot: str, release: str, models: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "n1", "slot": slot, "release": release, "start": 1.0, "models": models, "error": ""}
+
+
+def answers_watched(run: Run, number: int, cats: int, dogs: int) -> Any:
+    """How a release is judged that answered so during a bake, beside a live one that said cat half of the time."""
+    live, new = run.plan["baseline"]["live"]["id"], run.plan["target"]["id"]
+    log = {"slots": {"blue": sample(1000, 0), "green": sample(1000, 0)}, "endpoints": {}, "releases": {}}
+    zero = [reading("blue", live, answered(7, 7)), reading("green", new, answered(0, 0))]
+    now = [reading("blue", live, answered(507, 507)), reading("green", new, answered(cats, dogs))]
+    run.share(
+        release_access_log={"sample": log},
+        release_log_before={"sample": log},
+        release_answers_begun={"readings": zero},
+        release_answers={"readings": now},
+    )
+    return judge_step(run.hostvars, run.groups, run.present, number)
+
+
+def test_a_release_that_answers_differently_is_returned(fleet: Fleet) -> None:
+    first = fleet.live
+    fleet.image = "image-2"
+    run = fleet.run(canary_steps=STEPS, watch_answers="5")
+    name = run.plan["target"]["id"]
+    found = answers_watched(run, 0, 900, 100)
+    assert found["verdict"] == "worse"
+    assert found["failure"] == f"release {name} at 5.0 %: {found['reason']}"
+    assert found["reason"].startswith("pets answered cat to 90.0 % of 1000 requests, against 50.0 % of 1000")
+    assert found["answers"] == [
+        "answers of pets to 1000 requests (before: 1000): cat 90.0 % (before: 50.0 %), dog 10.0 % (before: 50.0 %)"
+    ]
+    assert answers_watched(run, 0, 510, 490)["verdict"] == "pass"
+    assert answers_watched(run, 0, 510, 490)["failure"] == ""
+    run.hostvars["lb"]["release_watch_answers"] = 100
+    meant = answers_watched(run, 0, 900, 100)
+    assert (meant["verdict"], meant["answers"]) == ("pass", found["answers"])
+    assert first == run.plan["baseline"]["live"]["id"]
+
+
+def test_failures_and_answers_are_both_named(fleet: Fleet) -> None:
+    fleet.image = "image-2"
+    run = fleet.run(canary_steps=STEPS, watch_answers=5, watch_failure_points=-1)
+    found = answers_watched(run, 0, 900, 100)
+    assert "0 of its 1000 answers were 5xx" in found["reason"]
+    assert "; pets answered cat" in found["reason"]
+
+
+def test_answers_are_read_only_where_chance_alone_chooses_the_release(fleet: Fleet) -> None:
+    def read(number: int, **settings: Any) -> list[tuple[str, str, int]]:
+        for name, value in settings.items():
+            run.hostvars["lb"][f"release_{name}"] = value
+        found = answering_step(run.hostvars, run.groups, run.present, number)
+        return [(one["name"], one["slot"], one["port"]) for one in found]
+
+    fleet.run("drain", node="n2")
+    fleet.image = "image-2"
+    run = fleet.run(canary_steps=STEPS, steps=1)
+    assert read(0) == []
+    assert answers_watched(run, 0, 900, 100)["answers"] == []
+    assert read(0, watch_answers=5) == [
+        ("n1", "blue", 5001),
+        ("n3", "blue", 5001),
+        ("n1", "green", 5002),
+        ("n3", "green", 5002),
+    ]
+    assert read(2) == []
+    (line,) = answers_watched(run, 2, 900, 100)["answers"]
+    assert line.startswith("answers are not judged: the live release gets no requests any more")
+    assert read(0, canary_key="X-Api-Key") == []
+    (line,) = answers_watched(run, 0, 900, 100)["answers"]
+    assert line.startswith("answers are not judged: each client stays with one release (release_canary_key)")

@@ -1,0 +1,1 @@
+"""Runs on the controller: compares what two releases answered to the same traffic."""
