@@ -59,6 +59,10 @@ test-edge: .venv/test engine ## Take a load balancer away under load
 test-monitoring: .venv/test engine ## Collect a fleet's metrics, and see what notices a fault
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/monitoring molecule test --scenario-name monitoring
 
+.PHONY: test-acme
+test-acme: .venv/test engine ## Give clients a certificate by ACME under load, and take it back
+	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/acme molecule test --scenario-name acme
+
 .PHONY: test-repair
 test-repair: .venv/test engine ## Change machines by hand under load, and have a run mend them
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/repair molecule test --scenario-name repair

@@ -29,6 +29,7 @@ SUBJECTS = {
     "model_image": "The image of the endpoints",
     "release": "Releases",
     "nginx_lb": "Load balancers",
+    "acme": "Certificates by ACME",
     "virtual_address": "The virtual address",
     "registry": "The registry",
     "monitoring": "Monitoring",

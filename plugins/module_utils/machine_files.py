@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import present_state
 
 STATE_FILE = pathlib.Path("/var/lib/flotilla/state.json")
+ACME_STATE = pathlib.Path("/var/lib/flotilla/acme/state.json")
 STATE_MODE = 0o600
 """The state may have settings that are nobody's business, and root alone reads it."""
 
@@ -93,6 +94,15 @@ def fleet_state(path: pathlib.Path = STATE_FILE) -> dict[str, Any] | None:
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds no JSON object: {STATE_FIX}")
     return state
+
+
+def acme_state(path: pathlib.Path = ACME_STATE) -> dict[str, Any]:
+    """Return what the keeper of role acme has written of its orders, empty where it has written nothing."""
+    try:
+        state = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
 
 
 def os_release(path: pathlib.Path = OS_RELEASE) -> dict[str, str]:

@@ -24,6 +24,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
     read_holder,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files import (
+    acme_state,
     disk_space,
     distributions,
     file_certificates,
@@ -238,6 +239,10 @@ certificate:
   description: The certificate that Nginx shows clients, in PEM form, empty where there is none.
   returned: always
   type: str
+acme:
+  description: The content of /var/lib/flotilla/acme/state.json, empty without that file.
+  returned: always
+  type: dict
 """
 
 SYSTEMD = pathlib.Path("/run/systemd/system")  # sd_booted(3)
@@ -321,6 +326,7 @@ def main() -> None:
             state=fleet_state(),
             served=served_version(module.params["status_port"]),
             certificate=shown_certificate(module.params["tls_port"]),
+            acme=acme_state(),
             clock=time.time(),
             asked_at=module.params["asked_at"],
         )

@@ -33,8 +33,15 @@ PROMETHEUS_FOLDER = "/etc/flotilla/prometheus/tls"
 PAGE_FOLDER = "/etc/flotilla/fleet_page"
 """Where a machine keeps the certificates of node_exporter, and the monitoring host those of Prometheus and the page."""
 
+ACME_FOLDER = "/etc/flotilla/acme/tls"
+"""Where a load balancer keeps what the keepers of role acme show each other."""
+
+ACME_NAME = "acme.flotilla"
+"""The name in the certificates by which keepers know each other. All load balancers have the same rights."""
+
 ENDPOINT_USER, NGINX_USER = 10001, 10002
 PROMETHEUS_USER, EXPORTER_USER, PAGE_USER = 10005, 10007, 10008
+ACME_USER = 10009
 """The user ids that read the keys inside the containers."""
 
 BALANCER_NAME, PAGE_NAME = "balancer.flotilla", "fleet-page.flotilla"
@@ -94,6 +101,11 @@ def fleet_certificates(hostvars: HostVars, groups: Groups, registry_address: str
         ),
         *monitoring_certificates(hostvars, groups),
         *frontend_certificates(hostvars, groups),
+        *(
+            Certificate(name=f"acme-{balancer}", usage="server", names=[ACME_NAME])
+            for balancer in groups["load_balancers"]
+            if setting(hostvars, balancer, "nginx_lb_tls") == "acme"
+        ),
     ]
 
 
@@ -129,11 +141,11 @@ def frontend_certificates(hostvars: HostVars, groups: Groups) -> list[Certificat
     """Return the certificates of the internal CA that load balancers show to clients.
 
     A certificate is valid for all addresses and names of its load balancer in the inventory, and for
-    nginx_lb_tls_names.
+    nginx_lb_tls_names. With acme, they are shown it until the CA has issued one.
     """
     found: list[Certificate] = []
     for balancer in groups["load_balancers"]:
-        if setting(hostvars, balancer, "nginx_lb_tls") != "internal":
+        if setting(hostvars, balancer, "nginx_lb_tls") not in ("internal", "acme"):
             continue
         known = [machine_name(hostvars, balancer), host_address(hostvars, balancer, "nginx_lb_address")]
         known += [virtual_address(hostvars, groups), *setting(hostvars, balancer, "nginx_lb_tls_names")]
@@ -192,7 +204,14 @@ def machine_certificates(
             {"path": f"{BALANCER_FOLDER}/servers.crt", "content": authorities["fleet"]},
             _pair_file(f"{BALANCER_FOLDER}/client.pem", client, NGINX_USER),
         ]
-        if frontend := certificates.get(f"frontend-{balancer}"):
+        if keeper := certificates.get(f"acme-{balancer}"):
+            files[machine(hostvars, balancer)] += [
+                {"path": f"{ACME_FOLDER}/clients.crt", "content": authorities["balancers"]},
+                {"path": f"{ACME_FOLDER}/servers.crt", "content": authorities["fleet"]},
+                _pair_file(f"{ACME_FOLDER}/client.pem", client, ACME_USER),
+                _pair_file(f"{ACME_FOLDER}/server.pem", keeper, ACME_USER),
+            ]
+        elif frontend := certificates.get(f"frontend-{balancer}"):
             files[machine(hostvars, balancer)].append(
                 _pair_file(f"{BALANCER_FOLDER}/frontend.pem", frontend, NGINX_USER)
             )

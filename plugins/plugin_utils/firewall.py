@@ -136,6 +136,11 @@ def guarded_ports(
         for address, port in sorted(_published(hostvars[node].get("flotilla_machine", {})) - wanted):
             guard(node, address, str(port), balancers)
 
+    for balancer in groups["load_balancers"]:
+        if setting(hostvars, balancer, "nginx_lb_tls") == "acme":
+            address = host_address(hostvars, balancer, "nginx_lb_address")
+            guard(balancer, address, str(setting(hostvars, balancer, "acme_port")), balancers)
+
     builder = image_builder(groups)
     own = literal(host_address(hostvars, builder, "registry_address"))
     if own and not own.is_loopback:

@@ -144,7 +144,7 @@ def status_port(hostvars: HostVars, groups: Groups, host: str) -> int:
 def tls_port(hostvars: HostVars, groups: Groups, host: str) -> int:
     """Return the port where Nginx on the machine of `host` serves clients by TLS, 0 where Nginx does not."""
     for balancer in _balancers_at(hostvars, groups, machine(hostvars, host)):
-        if setting(hostvars, balancer, "nginx_lb_tls") in ("own", "internal"):
+        if setting(hostvars, balancer, "nginx_lb_tls") in ("own", "internal", "acme"):
             return int(setting(hostvars, balancer, "nginx_lb_tls_port"))
     return 0
 
@@ -204,7 +204,11 @@ def container_name(node: str, slot: str) -> str:
     return f"flotilla-{node}-{slot}"
 
 
-NGINX_CONTAINER, KEEPALIVED_CONTAINER = "flotilla-nginx", "flotilla-keepalived"
+NGINX_CONTAINER, KEEPALIVED_CONTAINER, ACME_CONTAINER = (
+    "flotilla-nginx",
+    "flotilla-keepalived",
+    "flotilla-acme",
+)
 REGISTRY_CONTAINERS = ("flotilla-registry", "flotilla-registry-push")
 EXPORTER_CONTAINER = "flotilla-node-exporter"
 MONITORING_CONTAINERS = ("flotilla-prometheus", "flotilla-alertmanager", "flotilla-fleet-page")

@@ -14,6 +14,7 @@ LOGIC = [
     *ROOT.glob("plugins/**/*.py"),
     *ROOT.glob("model_endpoint/src/**/*.py"),
     *ROOT.glob("fleet_page/src/**/*.py"),
+    *ROOT.glob("roles/*/files/**/*.py"),
     *(path for path in ROOT.glob("tools/*") if path.suffix == ".py"),
 ]
 LINES_OF_A_FILE = 400

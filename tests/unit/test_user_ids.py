@@ -22,8 +22,10 @@ def plugins() -> dict[str, str]:
     collecting = r"^PROMETHEUS_USER, EXPORTER_USER, PAGE_USER = (\d+), (\d+), \d+$"
     others = re.findall(collecting, text, re.MULTILINE)
     assert len(others) == 1
-    names = ("model_endpoint", "nginx_lb", "monitoring_prometheus", "node_exporter")
-    return dict(zip(names, (*found[0], *others[0]), strict=True))
+    keepers = re.findall(r"^ACME_USER = (\d+)$", text, re.MULTILINE)
+    assert len(keepers) == 1
+    names = ("model_endpoint", "nginx_lb", "monitoring_prometheus", "node_exporter", "acme")
+    return dict(zip(names, (*found[0], *others[0], *keepers), strict=True))
 
 
 def test_no_two_containers_share_a_user() -> None:

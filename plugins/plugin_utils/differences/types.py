@@ -61,6 +61,22 @@ class Disk(TypedDict):
     size: int
 
 
+class KeptByAcme(TypedDict, total=False):
+    """What the keeper of role acme has on its disk; empty where there is none."""
+
+    directory: str
+    """The directory of the CA that issued its certificate; empty where none has been issued yet."""
+    failed: AcmeFailure | None
+
+
+class AcmeFailure(TypedDict):
+    """The last order of a keeper, where it brought no certificate."""
+
+    until: float
+    """When it orders again."""
+    reason: str
+
+
 class FoundMachine(TypedDict):
     """A machine as module machine_state found it."""
 
@@ -85,6 +101,7 @@ class FoundMachine(TypedDict):
     firewall: Firewall
     served: str
     certificate: str
+    acme: NotRequired[KeptByAcme]
 
 
 class Wanted(TypedDict):
@@ -197,6 +214,7 @@ WANTED = (
     "nginx_lb_wanted",
     "registry_wanted",
     "virtual_address_wanted",
+    "acme_wanted",
     "node_exporter_wanted",
     "monitoring_wanted",
     "fleet_page_wanted",

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.monitoring.leftovers import COLLECTING, TELLING
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
+    ACME_CONTAINER,
     EXPORTER_CONTAINER,
     KEEPALIVED_CONTAINER,
     MONITORING_CONTAINERS,
@@ -77,6 +79,8 @@ def _containers_of(fleet: Fleet, host: str) -> list[str]:
         names.append(NGINX_CONTAINER)
         if virtual_address(fleet.hostvars, fleet.groups):
             names.append(KEEPALIVED_CONTAINER)
+        if setting(fleet.hostvars, host, "nginx_lb_tls") == "acme":
+            names.append(ACME_CONTAINER)
     if host == image_builder(fleet.groups):
         names += REGISTRY_CONTAINERS
     if monitor := monitoring_host(fleet.groups):

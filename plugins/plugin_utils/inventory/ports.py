@@ -35,6 +35,7 @@ class UsedPort:
 
 def check_ports(members: Members, variables: KnownVariables, report: Report) -> None:
     """Report ports that collide on a machine."""
+    ordering = [host for host in members.balancers if tls_mode(host) == "acme"]
     serving_tls = [host for host in members.balancers if tls_mode(host)]
     endpoints = _used_ports(members.nodes, "model_endpoint_address", "model_endpoint_port", variables)
     others = [
@@ -43,6 +44,7 @@ def check_ports(members: Members, variables: KnownVariables, report: Report) -> 
             (members.balancers, "nginx_lb_address", "nginx_lb_port"),
             (serving_tls, "nginx_lb_address", "nginx_lb_tls_port"),
             (members.balancers, "nginx_lb_address", "nginx_lb_status_port"),
+            (ordering, "nginx_lb_address", "acme_port"),
             (members.builders, "registry_address", "registry_port"),
             (members.builders, "registry_address", "registry_push_port"),
             *_of_metrics(members),

@@ -235,7 +235,33 @@ def _disk_size(value: object) -> str | None:
 
 def _tls(value: object) -> str | None:
     # False is what YAML makes of off.
-    return None if value is False or value in ("off", "own", "internal") else "set off, own or internal"
+    return (
+        None
+        if value is False or value in ("off", "own", "internal", "acme")
+        else "set off, own, internal or acme"
+    )
+
+
+def _directory(value: object) -> str | None:
+    if isinstance(value, str) and re.fullmatch(r"https://[^\s/]+/\S*", value):
+        return None
+    return (
+        "set the https address of an ACME directory, such as https://acme-v02.api.letsencrypt.org/directory"
+    )
+
+
+def _optional_directory(value: object) -> str | None:
+    return None if value in ("", None) else _directory(value)
+
+
+def _external_account(value: object) -> str | None:
+    if not isinstance(value, Mapping) or (value and set(value) != {"kid", "hmac_key"}):
+        return "set a mapping with kid and hmac_key, as the CA gives them"
+    return (
+        None
+        if all(isinstance(part, str) and part for part in value.values())
+        else "set texts as kid and hmac_key"
+    )
 
 
 def _dns_names(value: object) -> str | None:
@@ -278,6 +304,11 @@ def _quotas(value: object) -> str | None:
 
 RULES: Mapping[str, Rule] = {
     MACHINE_ADDRESS: machine_fix,
+    "acme_attempt": _count,
+    "acme_directory_url": _directory,
+    "acme_external_account": _external_account,
+    "acme_port": _any_port,
+    "acme_staging_url": _optional_directory,
     "fleet_page_port": _any_port,
     "model_endpoint_address": address_fix,
     "model_endpoint_answer_seconds": _positive,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.hosts import Host
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.report import (
@@ -19,21 +20,28 @@ CERTIFICATE = "nginx_lb_tls_certificate"
 
 KEY = "nginx_lb_tls_key"
 
+SECRETS = (CERTIFICATE, KEY, "acme_external_account", "acme_dns_hook", "acme_roots")
+"""The settings whose values no message shows."""
+
 FROM_FILE = "its text, or \"{{{{ lookup('file', inventory_dir ~ '/{}') }}}}\" for a file"
 
 MODES_OF_SETTINGS: Mapping[str, Sequence[str]] = {
     CERTIFICATE: ("own",),
     KEY: ("own",),
-    "nginx_lb_tls_names": ("internal", "own"),
-    "nginx_lb_tls_hsts_seconds": ("own", "internal"),
+    "nginx_lb_tls_names": ("internal", "own", "acme"),
+    "nginx_lb_tls_hsts_seconds": ("own", "internal", "acme"),
+    "acme_email": ("acme",),
+    "acme_external_account": ("acme",),
+    "acme_dns_hook": ("acme",),
+    "acme_roots": ("acme",),
 }
 """The values of nginx_lb_tls with which a setting has an effect."""
 
 
 def tls_mode(balancer: Host) -> str:
-    """Return own or internal, the source of the certificate that a load balancer shows; empty without TLS."""
+    """Return own, internal or acme, the source of the certificate that a load balancer shows; empty without TLS."""
     value = balancer.variables.get("nginx_lb_tls")
-    return value if value in ("own", "internal") else ""
+    return value if value in ("own", "internal", "acme") else ""
 
 
 def check_tls(balancers: Sequence[Host], report: Report) -> None:
@@ -47,17 +55,32 @@ def check_tls(balancers: Sequence[Host], report: Report) -> None:
         _check_effect(balancer, mode, report)
         if mode == "own":
             _check_pair(balancer, report)
+        elif mode == "acme":
+            _check_names(balancer, report)
+
+
+def _check_names(balancer: Host, report: Report) -> None:
+    """Check the names that a CA is to issue a certificate for."""
+    names, hook = balancer.variables.get("nginx_lb_tls_names"), balancer.variables.get("acme_dns_hook")
+    if isinstance(names, Unreadable) or isinstance(hook, Unreadable):
+        return
+    if not names:
+        fix = "set the names that the CA is to issue a certificate for, because nginx_lb_tls is acme"
+        report.value(balancer.name, "nginx_lb_tls_names", names, fix)
+    elif not hook and any(str(name).startswith("*.") for name in cast("Sequence[object]", names)):
+        fix = "a CA issues a certificate for a wildcard by DNS-01 alone: set acme_dns_hook, or single names"
+        report.value(balancer.name, "nginx_lb_tls_names", names, fix)
 
 
 def _check_effect(balancer: Host, mode: str, report: Report) -> None:
     for variable, modes in MODES_OF_SETTINGS.items():
         value = balancer.variables.get(variable)
-        if mode in modes or value in (None, "", [], 0, "0") or isinstance(value, Unreadable):
+        if mode in modes or value in (None, "", [], {}, 0, "0") or isinstance(value, Unreadable):
             continue
         fix = (
             f"this has no effect while nginx_lb_tls is {mode}: set nginx_lb_tls to {modes[0]}, or delete this"
         )
-        report.value(balancer.name, variable, HIDDEN if variable in (CERTIFICATE, KEY) else value, fix)
+        report.value(balancer.name, variable, HIDDEN if variable in SECRETS else value, fix)
 
 
 def _check_pair(balancer: Host, report: Report) -> None:

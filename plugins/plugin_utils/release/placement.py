@@ -155,14 +155,18 @@ def port_conflicts(plan: Plan, hostvars: HostVars, nodes: Sequence[str], present
 
 
 def step_hosts(
-    plan: Plan, hostvars: HostVars, nodes: Sequence[str], present: Sequence[str]
+    plan: Plan, hostvars: HostVars, nodes: Sequence[str], present: Sequence[str], keepers: Sequence[str] = ()
 ) -> list[StepHost]:
     """Return, of the hosts that are `present`, those that the steps of the run act on, with their groups.
 
     All hosts are in flotilla_release where a release is to go live, those of `nodes` that lack a container are in
-    flotilla_stage, and the node that is removed is in flotilla_leave. Hosts without a group are left out.
+    flotilla_stage, the node that is removed is in flotilla_leave, and `keepers` are in flotilla_acme. Hosts without a
+    group are left out.
     """
     groups: dict[str, list[str]] = {host: ["flotilla_release"] if plan["target"] else [] for host in present}
+    for keeper in keepers:
+        if keeper in groups:
+            groups[keeper].append("flotilla_acme")
     for node in nodes:
         if node not in groups:
             continue

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TypedDict
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.acme import keeper_hosts
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.monitoring.leftovers import unmonitored_hosts
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     container_settings,
@@ -137,7 +138,7 @@ def _hosts(plan: Plan, hostvars: HostVars, groups: Groups, present: Sequence[str
     """Return the hosts that the steps act on, those among them where something still collects or tells metrics."""
     unmonitored = unmonitored_hosts(hostvars, groups, present)
     return [
-        *step_hosts(plan, hostvars, groups["model_nodes"], present),
+        *step_hosts(plan, hostvars, groups["model_nodes"], present, keeper_hosts(hostvars, groups)),
         *(StepHost(host=host, groups=["flotilla_unmonitored"]) for host in unmonitored),
     ]
 

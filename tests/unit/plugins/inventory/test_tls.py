@@ -55,8 +55,8 @@ def test_good_tls_settings_have_no_errors(inventory: Inventory) -> None:
 @pytest.mark.parametrize(
     ("inventory", "error"),
     [
-        (with_tls("on"), "lb: nginx_lb_tls is 'on': set off, own or internal"),
-        (with_tls(True), "lb: nginx_lb_tls is true: set off, own or internal"),
+        (with_tls("on"), "lb: nginx_lb_tls is 'on': set off, own, internal or acme"),
+        (with_tls(True), "lb: nginx_lb_tls is true: set off, own, internal or acme"),
         (
             with_tls("own", key=OUR_KEY),
             "lb: nginx_lb_tls_certificate is empty: set a certificate in PEM",

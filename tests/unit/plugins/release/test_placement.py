@@ -87,6 +87,12 @@ def test_a_node_that_has_lost_its_container_is_staged_alone(fleet: Fleet) -> Non
     assert groups_of(fleet, fleet.plan("deploy"), ["lb", *fleet.nodes]) == {"n2": ["flotilla_stage"]}
 
 
+def test_the_keepers_of_certificates_are_a_group_if_they_are_there(fleet: Fleet) -> None:
+    plan = fleet.plan("deploy")
+    hosts = step_hosts(plan, fleet.seen(), fleet.nodes, ["lb", *fleet.nodes], ["lb", "lb2"])
+    assert hosts == [{"host": "lb", "groups": ["flotilla_acme"]}]
+
+
 def test_a_node_that_is_removed_leaves_if_it_is_there(fleet: Fleet) -> None:
     plan = fleet.plan("remove", node="n2")
     assert groups_of(fleet, plan, ["lb", *fleet.nodes]) == {"n2": ["flotilla_leave"]}
