@@ -31,11 +31,13 @@ from lb_fleet import (
     write_inventory,
 )
 from playbooks import PROJECT, run_playbook
+from real_nginx import write_scripts
 from report import Figures
 from servers import CACHE, ask
 
 TEMPLATES = Path(__file__).resolve().parent / "balancers"
-OURS, NAIVE, OLD, HAPROXY = "Flotilla", "naive Nginx", "naive Nginx of Debian 13", "HAProxy"
+OURS, COUNTED = "Flotilla", "Flotilla with metrics"
+NAIVE, OLD, HAPROXY = "naive Nginx", "naive Nginx of Debian 13", "HAProxy"
 # The images beside Flotilla's.
 OLD_NGINX_IMAGE, HAPROXY_IMAGE = "flotilla-bench/nginx:trixie", "flotilla-bench/haproxy:forky"
 PEERS = [
@@ -90,10 +92,11 @@ def contestants(folder: Path) -> tuple[list[Balancer], list[str]]:
     """Return the load balancers to compare, and the options of `docker run` that all of them get."""
     service = make_images(folder)
     return [
-        flotilla(service, folder),
+        flotilla(OURS, service, folder),
         naive(NAIVE, service["image"], FIRST_PORT + 1),
         naive(OLD, OLD_NGINX_IMAGE, FIRST_PORT + 2),
         haproxy(FIRST_PORT + 3),
+        flotilla(COUNTED, service, folder, 4),
     ], run_options(service)
 
 
@@ -108,11 +111,12 @@ def make_images(folder: Path) -> dict[str, Any]:
     return service
 
 
-def flotilla(service: dict[str, Any], folder: Path) -> Balancer:
-    configuration, _ = with_version(render(folder, local_nodes())[0])
+def flotilla(name: str, service: dict[str, Any], folder: Path, position: int = 0) -> Balancer:
+    rendered, _ = render(folder, local_nodes(), position, monitored=name == COUNTED)
+    configuration, _ = with_version(rendered)
     writable = ("/var/log/nginx",)
     image, command = service["image"], service["command"]
-    return Balancer(OURS, image, command, NGINX_FILE, configuration, FIRST_PORT, writable=writable)
+    return Balancer(name, image, command, NGINX_FILE, configuration, FIRST_PORT + position, writable=writable)
 
 
 def naive(name: str, image: str, port: int) -> Balancer:
@@ -188,6 +192,7 @@ def run(balancer: Balancer, options: Sequence[str], folder: Path, certificates: 
     balancer.folder.mkdir()
     shutil.copytree(certificates / BALANCER, balancer.folder / "tls")
     (balancer.folder / file.name).write_text(balancer.configuration)
+    write_scripts(balancer.configuration, balancer.folder, {})
     place = [
         "--name",
         balancer.container,

@@ -24,6 +24,7 @@ from servers import OWN_COMMAND, OWN_LOCK, Running, Server, start
 BALANCER = "lb1"
 ENDPOINT_PORTS = (24301, 24303)
 FIRST_PORT, STATUS_PORT = 24310, 24320
+METRICS_PORT = 24330
 # Variables of an inventory's host.
 Variables = dict[str, Any]
 
@@ -75,7 +76,7 @@ def many_nodes(count: int) -> dict[str, Variables]:
     }
 
 
-def write_inventory(folder: Path, nodes: dict[str, Variables]) -> Path:
+def write_inventory(folder: Path, nodes: dict[str, Variables], *, monitored: bool = False) -> Path:
     """Write an inventory of these nodes, on all of which the live release runs, and return its path."""
     up = {"status": "up", "share": 100, "since": 0, "reason": ""}
     state = {
@@ -97,25 +98,38 @@ def write_inventory(folder: Path, nodes: dict[str, Variables]) -> Path:
         "flotilla_machine": {"files": {}},
     }
     groups = {"load_balancers": {"hosts": {BALANCER: balancer}}, "model_nodes": {"hosts": nodes}}
+    if monitored:
+        groups["monitoring"] = {"hosts": {"monitor": {"ansible_host": "127.0.0.1"}}}
     path = folder / "hosts.json"
     path.write_text(json.dumps({"all": {"children": groups}}))
     return path
 
 
-def render(folder: Path, nodes: dict[str, Variables]) -> tuple[str, Figures]:
-    """Return the configuration that role nginx_lb makes for these nodes, and the figures of the run that made it."""
-    inventory = write_inventory(folder, nodes)
-    ports = {"nginx_lb_port": FIRST_PORT, "nginx_lb_status_port": STATUS_PORT}
+def render(
+    folder: Path, nodes: dict[str, Variables], position: int = 0, *, monitored: bool = False
+) -> tuple[str, Figures]:
+    """Return the configuration that role nginx_lb makes for these nodes, and the figures of the run that made it.
+
+    Each `position` has ports of its own.
+    """
+    inventory = write_inventory(folder, nodes, monitored=monitored)
+    ports = {
+        "nginx_lb_port": FIRST_PORT + position,
+        "nginx_lb_status_port": STATUS_PORT + position,
+        "nginx_lb_metrics_port": METRICS_PORT + position,
+    }
     figures = run_playbook("bench/balancers/render.yml", inventory, {"folder": str(folder), **ports})
     return (folder / "rendered.conf").read_text(), figures
 
 
 def write_certificates(folder: Path) -> None:
     """Write what the endpoints and the load balancers show each other and trust, as in a fleet, a folder for each."""
-    fleet, balancers = make_authority("fleet"), make_authority("load balancers")
+    fleet, balancers, monitoring = (make_authority(name) for name in ("fleet", "balancers", "monitoring"))
     files = {
         f"{BALANCER}/client.pem": pem(issue(balancers, BALANCER, "client")),
         f"{BALANCER}/servers.crt": certificate_pem(fleet[0]),
+        f"{BALANCER}/metrics.pem": pem(issue(fleet, BALANCER, "server", names=["balancer.flotilla"])),
+        f"{BALANCER}/monitoring.crt": certificate_pem(monitoring[0]),
     }
     for node in local_nodes():
         files[f"{node}/server.pem"] = pem(issue(fleet, node, "server", names=[endpoint_name(node)]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chart import Bar, bars
-from lb_balancers import HAPROXY, NAIVE, OLD, OURS, Balancer
+from lb_balancers import COUNTED, HAPROXY, NAIVE, OLD, OURS, Balancer
 from report import Figures, Goal, medians
 
 RELOAD, RESTART = "reload", "rolling restart"
@@ -47,6 +47,7 @@ def goals(results: dict[str, Figures]) -> list[Goal]:
         Goal(f"requests/s in those of {HAPROXY}", ratio(speed, HAPROXY), "at_least", 0.9),
         Goal(f"CPU per request in that of {HAPROXY}", cost(HAPROXY), "at_most", 1.1),
         Goal(f"p99 in that of {HAPROXY}", ratio("p99_ms", HAPROXY), "at_most", 1.1),
+        Goal("CPU per request with metrics in that without", 1 / cost(COUNTED), "at_most", 1.03),
     ]
 
 

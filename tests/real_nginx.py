@@ -218,6 +218,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Write no log."""
 
 
+def write_scripts(configuration: str, folder: Path, places: Mapping[str, str]) -> None:
+    """Write the scripts that a configuration names beside it in `folder`, with `places` for the paths in them."""
+    for script in re.findall(r"/etc/nginx/(scripts/[^;]+);", configuration):
+        name = re.sub(r"-[0-9a-f]{16}\.js$", ".js", Path(script).name)
+        text = (ROLE / "files" / "reloaded" / name).read_text()
+        for place, here in places.items():
+            text = text.replace(place, here)
+        (folder / script).parent.mkdir(exist_ok=True)
+        (folder / script).write_text(text)
+
+
 class Nginx:
     """Nginx with a rendered configuration, whose paths lie in `folder`."""
 
@@ -289,11 +300,7 @@ class Nginx:
             "/var/log/nginx": f"{self._folder}/log",
             "/run/nginx": f"{self._folder}/run",
         }
-        for script in re.findall(r"/etc/nginx/(scripts/[^;]+);", configuration):
-            (self._folder / "etc" / "scripts").mkdir(exist_ok=True)
-            name = re.sub(r"-[0-9a-f]{16}\.js$", ".js", Path(script).name)
-            text = (ROLE / "files" / "reloaded" / name).read_text()
-            (self._folder / "etc" / script).write_text(text.replace("/run/nginx", f"{self._folder}/run"))
+        write_scripts(configuration, self._folder / "etc", places)
         for place, here in places.items():
             configuration = configuration.replace(place, here)
         # As root, Nginx would look for Debian's www-data.

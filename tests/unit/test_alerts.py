@@ -322,6 +322,7 @@ def test_whoever_knows_of_the_cause_is_not_told_of_what_follows(tmp_path: Path) 
         {"alertname": "EndpointDown", "endpoint": "n2", "machine": "m2", "through": "lb2", **critical},
         {"alertname": "RequestsRetried", "endpoint": "n3", "severity": "warning"},
         {"alertname": "ErrorBudgetBurning", "model": "iris", "window": "1d", "severity": "warning"},
+        {"alertname": "ErrorBudgetBurning", "model": "(all)", "window": "1h", **critical},
     ]
     causes = [
         {"alertname": "NodeDown", "machine": "m1", **critical},

@@ -5,8 +5,8 @@ import fs from 'fs';
 
 const LOG = '/run/nginx/counted.log';
 const OLDER = '/run/nginx/counted.log.1';
-const PIECE = 65536;      // bytes that are counted at once; other requests wait meanwhile, for less than a millisecond
-const TURN = 900;         // milliseconds; Nginx ends a turn when the next one begins, a second later
+const PIECE = 65536;      // bytes that are read at once; other requests wait meanwhile, for less than a millisecond
+const TURN = 3000;        // milliseconds; Nginx ends a turn when the next one begins, five seconds after this one
 const LARGEST = 4 * 1024 * 1024; // bytes of the log; then a new one is begun
 const REOPENED = 10000;   // milliseconds after which every worker writes to the new log
 const BOUNDS = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000]; // milliseconds
@@ -16,43 +16,43 @@ const MODEL = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
 const REASONS = ['connections', 'key', 'malformed', 'no_endpoint', 'operator', 'quota', 'rate', 'share', 'too_large', 'unknown_release'];
 const OF_STATUS = {400: 'malformed', 401: 'key', 403: 'operator', 413: 'too_large', 431: 'malformed'};
 
-// One worker counts at a time: while Nginx is reloaded, two may want to. A worker that dies holds the others up for ten seconds.
-function alone(work) {
-    if (!ngx.shared.flotilla_turn.add('turn', 1)) {
-        return false;
-    }
-    try {
-        return work();
-    } finally {
-        ngx.shared.flotilla_turn.delete('turn');
-    }
-}
-
+// One worker counts at a time: while Nginx is reloaded, two may want to. What a turn has read takes effect as a whole at its end, so a turn that
+// is ended before leaves everything to the next one.
 async function count(session) {
     const until = Date.now() + TURN;
-    ngx.shared.flotilla_places.add('started', Date.now());
-    while (alone(() => countPiece(session)) && Date.now() < until) {
+    const places = ngx.shared.flotilla_places;
+    places.add('started', Date.now());
+    if (!ngx.shared.flotilla_turn.add('turn', 1)) {
+        return;
+    }
+    const read = {equal: Object.create(null), places: {}, begun: places.get('begun')};
+    let more = true;
+    while (more && Date.now() < until) {
+        more = read.begun !== undefined && readPiece(read, OLDER, 'older') || readPiece(read, LOG, 'place');
         await new Promise(resolve => setTimeout(resolve, 0));
     }
+    try {
+        keep(session, read);
+    } catch (error) {
+        // What can't be counted must not hold up what comes after it, or the log would grow.
+        ngx.log(ngx.ERR, `requests are not counted: ${error}`);
+    }
+    Object.keys(read.places).forEach(name => places.set(name, read.places[name]));
+    if (!more) {
+        tidy(read);
+    }
+    ngx.shared.flotilla_turn.delete('turn');
 }
 
-// Counts the next piece of the logs, the older one's first. Tells whether there may be more.
-function countPiece(session) {
+// Removes the older log once nothing is written to it any more, and begins a new one where the log is large.
+function tidy(read) {
     const places = ngx.shared.flotilla_places;
-    const begun = places.get('begun');
-    if (begun !== undefined) {
-        if (readPiece(session, OLDER, 'older')) {
-            return true;
-        }
-        if (Date.now() - begun > REOPENED) {
+    if (read.begun !== undefined) {
+        if (Date.now() - read.begun > REOPENED) {
             fs.unlinkSync(OLDER);
             places.delete('begun');
         }
-    }
-    if (readPiece(session, LOG, 'place')) {
-        return true;
-    }
-    if (begun === undefined && places.get('place') > LARGEST) {
+    } else if (places.get('place') > LARGEST) {
         places.set('older', places.get('place'));
         places.set('begun', Date.now());
         fs.renameSync(LOG, OLDER);
@@ -60,15 +60,14 @@ function countPiece(session) {
         // The master has all workers open the log anew; until then they write to the renamed one.
         process.kill(process.ppid, 'SIGUSR1');
     }
-    return false;
 }
 
-function readPiece(session, path, name) {
-    const places = ngx.shared.flotilla_places;
+// Counts the equal lines of the next piece of a log. Tells whether there may be more.
+function readPiece(read, path, name) {
     if (!fs.existsSync(path)) {
         return false;
     }
-    const place = places.get(name) || 0;
+    const place = read.places[name] || ngx.shared.flotilla_places.get(name) || 0;
     const buffer = Buffer.alloc(PIECE);
     const log = fs.openSync(path, 'r');
     const length = fs.readSync(log, buffer, 0, PIECE, place);
@@ -78,38 +77,55 @@ function readPiece(session, path, name) {
     if (end < 0) {
         return false;
     }
-    countLines(session, text.slice(0, end).split('\n'));
-    places.set(name, place + end + 1);
-    return length === PIECE;
-}
-
-function countLines(session, lines) {
-    const equal = Object.create(null);
+    const lines = text.slice(0, end).split('\n');
     for (let number = 0; number < lines.length; number++) {
-        const known = equal[lines[number]];
+        const known = read.equal[lines[number]];
         if (known === undefined) {
-            equal[lines[number]] = [1];
+            read.equal[lines[number]] = [1];
         } else {
             known[0]++;
         }
     }
-    const requests = Object.keys(equal).map(line => readLine(session, line, equal[line][0]));
+    read.places[name] = place + end + 1;
+    return length === PIECE;
+}
+
+// Adds what was read to what all workers share.
+function keep(session, read) {
+    const kinds = kindsOf(read.equal);
+    const requests = Object.keys(kinds).map(kind => readKind(session, kind, kinds[kind]));
     requests.filter(request => request.asked && request.status[0] === '2' && MODEL.test(request.model)).forEach(request => {
         ngx.shared.flotilla_counts.set(`model\t${request.model}`, '1');
     });
-    const found = {requests: {}, others: {}};
+    const found = {};
     requests.forEach(request => add(found, request));
-    Object.keys(found.requests).forEach(key => addTo(key, found.requests[key]));
-    Object.keys(found.others).forEach(key => addTo(key, [found.others[key]]));
+    Object.keys(found).forEach(key => addTo(key, found[key]));
 }
 
-// What a line says of so many requests.
-function readLine(session, line, count) {
-    const fields = line.split('\t').map(field => field === '-' ? '' : field);
-    const tries = fields[2] ? fields[2].split(/, | : /) : [];
+// Lines that differ in their times alone are of one kind. Its numbers are the requests by bucket, and the sum of their milliseconds.
+function kindsOf(equal) {
+    const kinds = Object.create(null);
+    Object.keys(equal).forEach(line => {
+        const cut = line.lastIndexOf('\t');
+        const kind = line.slice(0, cut);
+        const milliseconds = Math.round(1000 * Number(line.slice(cut + 1)));
+        const numbers = kinds[kind] = kinds[kind] || new Array(BOUNDS.length + 2).fill(0);
+        let bucket = 0;
+        while (bucket < BOUNDS.length && milliseconds > BOUNDS[bucket]) {
+            bucket++;
+        }
+        numbers[bucket] += equal[line][0];
+        numbers[BOUNDS.length + 1] += milliseconds * equal[line][0];
+    });
+    return kinds;
+}
+
+function readKind(session, kind, numbers) {
+    const fields = kind.split('\t').map(field => field === '-' ? '' : field);
+    const tries = fields[1] ? fields[1].split(/, | : /) : [];
     const request = {
-        count, tries, status: fields[0], milliseconds: Math.round(1000 * Number(fields[1])), asked: tries.length > 0,
-        slot: fields[2] ? fields[3] : '', endpoint: fields[4], release: fields[5], model: fields[6], client: fields[7],
+        numbers, tries, status: fields[0], asked: tries.length > 0, slot: tries.length ? fields[2] : '',
+        endpoint: fields[3], release: fields[4], model: fields[5], client: fields[6],
     };
     request.reason = reasonOf(request, fields);
     request.retried = tries.slice(0, -1).map(address => serverAt(session, address).endpoint);
@@ -125,9 +141,9 @@ function reasonOf(request, fields) {
         return request.status === '503' && !request.endpoint ? 'no_endpoint' : '';
     }
     if (request.status === '429') {
-        return fields[8] || (fields[9] ? 'share' : 'connections');
+        return fields[7] || (fields[8] ? 'share' : 'connections');
     }
-    return request.status === '404' && !fields[3] ? 'unknown_release' : OF_STATUS[request.status] || '';
+    return request.status === '404' && !fields[2] ? 'unknown_release' : OF_STATUS[request.status] || '';
 }
 
 // Which endpoint is at an address, by the configuration; the address itself where it names none.
@@ -141,19 +157,19 @@ function add(found, request) {
     // Clients may ask for any name. Only models that have answered are told apart.
     const model = request.model && ngx.shared.flotilla_counts.has(`model\t${request.model}`) ? request.model : '';
     const status = '2345'.indexOf(request.status[0]) < 0 ? '4xx' : `${request.status[0]}xx`;
-    const key = ['requests', request.endpoint, request.slot, request.release, model, status].join('\t');
-    const counts = found.requests[key] = found.requests[key] || new Array(BOUNDS.length + 2).fill(0);
-    const bucket = BOUNDS.findIndex(bound => request.milliseconds <= bound);
-    counts[bucket < 0 ? BOUNDS.length : bucket] += request.count;
-    counts[BOUNDS.length + 1] += request.milliseconds * request.count;
-    const also = name => { found.others[name] = (found.others[name] || 0) + request.count; };
-    request.retried.forEach(endpoint => also(`retries\t${endpoint}`));
+    addNumbers(found, ['requests', request.endpoint, request.slot, request.release, model, status].join('\t'), request.numbers);
+    const count = [answered(request.numbers)];
+    request.retried.forEach(endpoint => addNumbers(found, `retries\t${endpoint}`, count));
     if (request.reason) {
-        also(`refusals\t${request.reason}`);
+        addNumbers(found, `refusals\t${request.reason}`, count);
     }
     if (request.client) {
-        also(`clients\t${request.client}\t${model}`);
+        addNumbers(found, `clients\t${request.client}\t${model}`, count);
     }
+}
+
+function addNumbers(found, key, numbers) {
+    found[key] = found[key] ? found[key].map((number, position) => number + numbers[position]) : numbers;
 }
 
 function addTo(key, counts) {
@@ -204,9 +220,10 @@ function balancer(r) {
     const v = r.variables;
     // Without this request. $connections_reading counts scripts that run by themselves too.
     const busy = Number(v.connections_writing) - 1;
-    const ends = v.flotilla_certificates.split(' ').map(path => [
-        labels(['certificate'], [path.split('/').pop().replace(/\.[a-z]+$/, '')]), firstEnd(fs.readFileSync(path, 'utf8')),
-    ]);
+    const ends = v.flotilla_certificates.trim().split(' ').map(named => {
+        const parts = named.split(':');
+        return [labels(['certificate'], [parts[0]]), firstEnd(fs.readFileSync(parts[1], 'utf8'))];
+    });
     return [
         metric('flotilla_lb_connections_active', 'gauge', 'Open connections of clients.', [['', v.connections_active]]),
         metric('flotilla_lb_requests_in_flight', 'gauge', 'Requests whose headers are read, and whose answers are not sent.', [['', busy]]),
@@ -244,12 +261,12 @@ function totals(counts) {
     const models = counts.model.map(entry => entry.names[0]).concat('');
     models.forEach(model => ['4xx', '5xx'].forEach(status => { found[['', '', '', model, status].join('\t')] = 0; }));
     counts.requests.forEach(entry => STATUSES.forEach(status => { found[entry.names.slice(0, 4).concat(status).join('\t')] = 0; }));
-    counts.requests.forEach(entry => { found[entry.names.join('\t')] = answered(entry); });
+    counts.requests.forEach(entry => { found[entry.names.join('\t')] = answered(entry.values); });
     return metric('flotilla_lb_requests_total', 'counter', 'Requests answered.', Object.keys(found).map(key => [ofRequest(key.split('\t')), found[key]]));
 }
 
-function answered(entry) {
-    return entry.values.slice(0, BOUNDS.length + 1).reduce((sum, value) => sum + value, 0);
+function answered(numbers) {
+    return numbers.slice(0, BOUNDS.length + 1).reduce((sum, value) => sum + value, 0);
 }
 
 function histogram(entry) {
@@ -260,7 +277,7 @@ function histogram(entry) {
         sum += entry.values[position];
         return `${name}_bucket{${its},le="${bound / 1000}"} ${sum}\n`;
     });
-    const all = answered(entry);
+    const all = answered(entry.values);
     const seconds = entry.values[BOUNDS.length + 1] / 1000;
     return lines.join('') + `${name}_bucket{${its},le="+Inf"} ${all}\n${name}_sum{${its}} ${seconds}\n${name}_count{${its}} ${all}\n`;
 }
