@@ -24,6 +24,8 @@ import yaml
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.monitoring.fleet_facts import fleet_facts_files
 
 import prometheus_tools
+from fleet_page.prometheus import Prometheus
+from fleet_page.web import Sources
 from model_endpoint.drift.distribution import Spread
 from real_nginx import free_port, wait_until
 from watched_fleet import entry, release
@@ -305,6 +307,16 @@ def prometheus(folder: Path, data: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@contextlib.contextmanager
+def shown(folder: Path) -> Iterator[Sources]:
+    """Yield what the page reads of a small generated fleet, which lies in `folder`."""
+    fleet = Fleet(6, now(), ["penguins", "iris"])
+    fill(folder / "data", fleet)
+    write_facts(folder / "facts", fleet)
+    with prometheus(folder / "prometheus", folder / "data") as url:
+        yield Sources(Prometheus(url), folder / "facts", ROOT / "docs" / "runbook.md", lambda: fleet.end)
 
 
 def _alerts(url: str) -> str:

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from werkzeug.serving import make_server
 
+import generated_fleet
 from chromium import Page, browsing
-from fleet_page.web import Sources, application
+from fleet_page.web import application
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / ".cache" / "pictures"
 VIEWS = {
     "now": "/fleet",
@@ -38,11 +39,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def address(sources: Sources) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, application(sources), threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with generated_fleet.shown(tmp_path_factory.mktemp("generated")) as sources:
+        server = make_server("127.0.0.1", 0, application(sources), threaded=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def show(page: Page, url: str, size: str, theme: str) -> None:
