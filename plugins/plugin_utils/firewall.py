@@ -7,7 +7,7 @@ what they were. A rule looks only at packets of the direction in which a connect
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -110,10 +110,11 @@ def guarded_ports(
 ) -> dict[str, list[Guard]]:
     """Return the ports that each machine guards, by `topology.machine`; the arguments are those of `firewall_rules`.
 
-    Only load balancers may reach the endpoints: those that the inventory wants, and those that a container which was
-    found there still publishes. They alone may reach the page of the fleet. All machines of the fleet may reach the
-    registry, and only the builder may push to it. Only the monitoring host may read metrics. A loopback address needs
-    no guard, because only the machine itself can reach it.
+    Only load balancers may reach the endpoints: those that the inventory wants, and those that a container
+    which was found there still publishes. They alone may reach the page of the fleet, and each other's
+    keepers of certificates by ACME. All machines of the fleet may reach the registry, and only the builder
+    may push to it. Only the monitoring host may read metrics. A loopback address needs no guard, because only
+    the machine itself can reach it.
     """
     balancers = _balancers(hostvars, groups)
     guarded: dict[str, list[Guard]] = {}
@@ -136,11 +137,6 @@ def guarded_ports(
         for address, port in sorted(_published(hostvars[node].get("flotilla_machine", {})) - wanted):
             guard(node, address, str(port), balancers)
 
-    for balancer in groups["load_balancers"]:
-        if setting(hostvars, balancer, "nginx_lb_tls") == "acme":
-            address = host_address(hostvars, balancer, "nginx_lb_address")
-            guard(balancer, address, str(setting(hostvars, balancer, "acme_port")), balancers)
-
     builder = image_builder(groups)
     own = literal(host_address(hostvars, builder, "registry_address"))
     if own and not own.is_loopback:
@@ -150,16 +146,32 @@ def guarded_ports(
             address, _, port_of_registry = endpoint.rpartition(":")
             guard(builder, address, port_of_registry, allowed)
 
-    if monitor := monitoring_host(groups):
+    if monitoring_host(groups):
         allowed = _watching_addresses(hostvars, groups)
-        exporters = str(setting(hostvars, monitor, "node_exporter_port"))
-        for host in fleet_hosts(groups):
-            guard(host, host_address(hostvars, host), exporters, allowed)
-        for host in groups["load_balancers"]:
-            guard(host, "", str(setting(hostvars, host, "nginx_lb_metrics_port")), allowed)
-        page = str(setting(hostvars, monitor, "fleet_page_port"))
-        guard(monitor, host_address(hostvars, monitor), page, balancers)
+        for host, address, ports in _ports_of_metrics(hostvars, groups):
+            guard(host, address, ports, allowed)
+    for host, address, ports in _ports_for_balancers(hostvars, groups):
+        guard(host, address, ports, balancers)
     return guarded
+
+
+def _ports_for_balancers(hostvars: HostVars, groups: Groups) -> Iterator[tuple[str, str, str]]:
+    """Yield the host, address and port of each keeper of certificates, and of the page of the fleet."""
+    for balancer in groups["load_balancers"]:
+        if setting(hostvars, balancer, "nginx_lb_tls") == "acme":
+            address = host_address(hostvars, balancer, "nginx_lb_address")
+            yield balancer, address, str(setting(hostvars, balancer, "acme_port"))
+    if monitor := monitoring_host(groups):
+        yield monitor, host_address(hostvars, monitor), str(setting(hostvars, monitor, "fleet_page_port"))
+
+
+def _ports_of_metrics(hostvars: HostVars, groups: Groups) -> Iterator[tuple[str, str, str]]:
+    """Yield the host, address and port of all that tells metrics; an empty address means all of the machine's."""
+    exporters = str(setting(hostvars, monitoring_host(groups), "node_exporter_port"))
+    for host in fleet_hosts(groups):
+        yield host, host_address(hostvars, host), exporters
+    for host in groups["load_balancers"]:
+        yield host, "", str(setting(hostvars, host, "nginx_lb_metrics_port"))
 
 
 def _watching_addresses(hostvars: HostVars, groups: Groups) -> set[str]:

@@ -71,6 +71,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
             "nginx_lb_status_port": status_ports[name],
             "nginx_lb_tls": "acme",
             "nginx_lb_tls_names": [NAME],
+            "nginx_lb_ipv6": False,  # both listen on one port of this machine, each at its own IPv4 address
         }
         for name in BALANCERS
     }
