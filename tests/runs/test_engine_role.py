@@ -1,4 +1,4 @@
-"""The real role docker_engine on machines as they are found: none is changed that has all, and none in vain."""
+"""The real role docker_engine: it leaves a machine alone that has all, and names what another lacks."""
 
 from __future__ import annotations
 
