@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from fleet.tls import agree, client
 from pebble import Pebble
 
 NAME = "models.example"
-SEEN = "certificate that clients see"
+KEEPER = 8091
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +98,9 @@ def test_clients_are_shown_the_certificate_of_the_ca(
     assert len(configurations(fleet)) == 2
     code, found = status(fleet, tmp_path, **acme)
     assert (code, found) == (FINE, {})
-    with pytest.raises(ssl.SSLError):
-        agree(fleet.hostvars[fleet.load_balancer.name]["ansible_host"], client(), NAME, port=8091)
+    keepers = fleet.load_balancer.addressed({KEEPER})
+    assert fleet.load_balancers[1].reaches(keepers) == keepers
+    assert fleet.nodes[0].reaches(keepers) == fleet.outsider.reaches(keepers) == set()
     assert asking == []
 
 
