@@ -111,7 +111,7 @@ def guarded_ports(
     """Return the ports that each machine guards, by `topology.machine`; the arguments are those of `firewall_rules`.
 
     Only load balancers may reach the endpoints: those that the inventory wants, and those that a container which was
-    found there still publishes. They alone may reach the page of the fleet. All machines of the fleet may reach the
+    found there still publishes. They and the monitoring host may reach the page of the fleet. All machines of the fleet may reach the
     registry, and only the builder may push to it. Only the monitoring host may read metrics. A loopback address needs
     no guard, because only the machine itself can reach it.
     """
@@ -153,7 +153,9 @@ def guarded_ports(
         for host in groups["load_balancers"]:
             guard(host, "", str(setting(hostvars, host, "nginx_lb_metrics_port")), allowed)
         page = str(setting(hostvars, monitor, "fleet_page_port"))
-        guard(monitor, host_address(hostvars, monitor), page, balancers)
+        # A run waits on the monitoring host itself until the page listens.
+        address = host_address(hostvars, monitor)
+        guard(monitor, address, page, balancers | {str(_ipv4(monitor, address))})
     return guarded
 
 
