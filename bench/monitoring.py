@@ -55,20 +55,23 @@ def rendered(folder: Path) -> dict[str, float]:
     )
     generated_fleet.fill(folder / "data", fleet)
     generated_fleet.write_facts(folder / "facts", fleet)
-    found = {}
     with generated_fleet.prometheus(folder / "prometheus", folder / "data") as url:
-        sources = Sources(Prometheus(url), folder / "facts", ROOT / "docs" / "runbook.md", lambda: fleet.end)
-        client = application(sources).test_client()
-        for name, address in VIEWS.items():
-            seconds = []
-            for _ in range(RENDERINGS):
-                begin = time.monotonic()
-                answer = client.get(address)
-                seconds.append(time.monotonic() - begin)
-                assert answer.status_code == 200
-                assert "can't be asked" not in answer.text, answer.text
-            found[name] = round(statistics.median(seconds), 3)
-            print(f"{name}: {found[name]:.2f} s", flush=True)
+        runbook = ROOT / "docs" / "runbook.md"
+        return times(Sources(Prometheus(url), folder / "facts", runbook, lambda: fleet.end))
+
+
+def times(sources: Sources) -> dict[str, float]:
+    client, found = application(sources).test_client(), {}
+    for name, address in VIEWS.items():
+        seconds = []
+        for _ in range(RENDERINGS):
+            begin = time.monotonic()
+            answer = client.get(address)
+            seconds.append(time.monotonic() - begin)
+            assert answer.status_code == 200
+            assert "can't be asked" not in answer.text, answer.text
+        found[name] = round(statistics.median(seconds), 3)
+        print(f"{name}: {found[name]:.2f} s", flush=True)
     return found
 
 
