@@ -111,9 +111,9 @@ def guarded_ports(
     """Return the ports that each machine guards, by `topology.machine`; the arguments are those of `firewall_rules`.
 
     Only load balancers may reach the endpoints: those that the inventory wants, and those that a container which was
-    found there still publishes. They and the monitoring host may reach the page of the fleet. All machines of the fleet may reach the
-    registry, and only the builder may push to it. Only the monitoring host may read metrics. A loopback address needs
-    no guard, because only the machine itself can reach it.
+    found there still publishes. They and the monitoring host may reach the page of the fleet. All machines of the
+    fleet may reach the registry, and only the builder may push to it. Only the monitoring host may read metrics. A
+    loopback address needs no guard, because only the machine itself can reach it.
     """
     balancers = _balancers(hostvars, groups)
     guarded: dict[str, list[Guard]] = {}
