@@ -7,6 +7,7 @@ the intervals and the recording rules of the role, and is weighed. Results go to
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -16,7 +17,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from report import write_results
 ROOT = Path(__file__).resolve().parents[1]
 NODES, MODEL_NAMES = 300, ("penguins", "iris", "breast_cancer")
 INTERVAL, COLLECTED_SECONDS, RENDERINGS = 15, 300, 5
+WEIGHED_NODES, WEIGHED_SECONDS, PACE = 20, 240, INTERVAL
+"""A sample takes fewer bytes the more there are of its series: some nodes are asked each second, by a clock that runs
+PACE times as fast, until each series has as many as an hour gives."""
 BLOCK_DAYS = 3
 """How many days one of Prometheus' blocks holds at most, of 30: a tenth of the retention. Each has an index."""
 VIEWS = {
@@ -55,20 +59,23 @@ def rendered(folder: Path) -> dict[str, float]:
     )
     generated_fleet.fill(folder / "data", fleet)
     generated_fleet.write_facts(folder / "facts", fleet)
-    found = {}
     with generated_fleet.prometheus(folder / "prometheus", folder / "data") as url:
-        sources = Sources(Prometheus(url), folder / "facts", ROOT / "docs" / "runbook.md", lambda: fleet.end)
-        client = application(sources).test_client()
-        for name, address in VIEWS.items():
-            seconds = []
-            for _ in range(RENDERINGS):
-                begin = time.monotonic()
-                answer = client.get(address)
-                seconds.append(time.monotonic() - begin)
-                assert answer.status_code == 200
-                assert "can't be asked" not in answer.text, answer.text
-            found[name] = round(statistics.median(seconds), 3)
-            print(f"{name}: {found[name]:.2f} s", flush=True)
+        runbook = ROOT / "docs" / "runbook.md"
+        return times(Sources(Prometheus(url), folder / "facts", runbook, lambda: fleet.end))
+
+
+def times(sources: Sources) -> dict[str, float]:
+    client, found = application(sources).test_client(), {}
+    for name, address in VIEWS.items():
+        seconds = []
+        for _ in range(RENDERINGS):
+            begin = time.monotonic()
+            answer = client.get(address)
+            seconds.append(time.monotonic() - begin)
+            assert answer.status_code == 200
+            assert "can't be asked" not in answer.text, answer.text
+        found[name] = round(statistics.median(seconds), 3)
+        print(f"{name}: {found[name]:.2f} s", flush=True)
     return found
 
 
@@ -110,9 +117,10 @@ class Fleet300(BaseHTTPRequestHandler):
 
     texts: dict[str, Sequence[tuple[str, float]]]
     begun = time.time()
+    pace = 1
 
     def do_GET(self) -> None:
-        passed = time.time() - self.begun
+        passed = self.pace * (time.time() - self.begun)
         series = self.texts["balancer" if "balancer" in self.path else "endpoint"]
         # Traffic is never quite even, which costs bytes.
         uneven = 1 + (hash((self.path, int(passed))) % 100) / 1000
@@ -126,7 +134,7 @@ class Fleet300(BaseHTTPRequestHandler):
         """Write no log."""
 
 
-def configuration(port: int) -> dict[str, Any]:
+def configuration(port: int, nodes: int, interval: int) -> dict[str, Any]:
     def job(name: str, label: str, names: Sequence[str]) -> dict[str, Any]:
         targets = [
             {
@@ -137,9 +145,9 @@ def configuration(port: int) -> dict[str, Any]:
         ]
         return {"job_name": name, "static_configs": targets}
 
-    endpoints = [f"node{at:03}" for at in range(1, NODES + 1)]
+    endpoints = [f"node{at:03}" for at in range(1, nodes + 1)]
     return {
-        "global": {"scrape_interval": f"{INTERVAL}s", "evaluation_interval": "15s"},
+        "global": {"scrape_interval": f"{interval}s", "evaluation_interval": "15s"},
         "rule_files": [str(ROOT / "roles" / "monitoring" / "files" / "recording.yml")],
         "scrape_configs": [
             job("endpoints", "endpoint", endpoints),
@@ -149,54 +157,75 @@ def configuration(port: int) -> dict[str, Any]:
 
 
 def collected(folder: Path) -> dict[str, float]:
-    """Return what Prometheus takes to collect the fleet's metrics."""
+    """Return what Prometheus takes to collect the fleet's metrics, and what 30 days of them take on the disk."""
     Fleet300.texts = {"endpoint": list(endpoint_series()), "balancer": list(balancer_series())}
     server = ThreadingHTTPServer(("127.0.0.1", 0), Fleet300)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    (folder / "prometheus.yml").write_text(json.dumps(configuration(server.server_port)))
+    try:
+        with _collecting(folder / "all", configuration(server.server_port, NODES, INTERVAL)) as (
+            prometheus,
+            process,
+        ):
+            before = _cpu(process)
+            time.sleep(COLLECTED_SECONDS)
+            cpu = (_cpu(process) - before) / COLLECTED_SECONDS
+            status = Path(f"/proc/{process}/status").read_text()
+            memory = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+            series = prometheus.now({"count": 'count({__name__=~".+"})'})["count"][0].value
+        Fleet300.pace = PACE
+        some = configuration(server.server_port, WEIGHED_NODES, 1)
+        some["scrape_configs"].pop()
+        some["rule_files"].clear()
+        with _collecting(folder / "some", some) as (prometheus, _):
+            time.sleep(WEIGHED_SECONDS)
+            found = _weighed(_snapshot(prometheus, folder / "some" / "data"), series)
+    finally:
+        server.shutdown()
+    return {"series": series, "cpu_cores": round(cpu, 3), "memory_bytes": memory, **found}
+
+
+@contextlib.contextmanager
+def _collecting(folder: Path, settings: Mapping[str, Any]) -> Iterator[tuple[Prometheus, int]]:
+    """Run a Prometheus, and yield it and the number of its process."""
+    folder.mkdir()
+    (folder / "prometheus.yml").write_text(json.dumps(settings))
     url = f"127.0.0.1:{free_port()}"
     command = [
         str(prometheus_tools.program("prometheus")),
         f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'collected'}",
+        f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={url}",
         "--web.enable-admin-api",
     ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        prometheus = Prometheus(f"http://{url}")
         wait_until(lambda: b"ready to receive" in (folder / "log").read_bytes(), "Prometheus is not ready")
-        before = _cpu(process.pid)
-        time.sleep(COLLECTED_SECONDS)
-        cpu = (_cpu(process.pid) - before) / COLLECTED_SECONDS
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        memory = int(status.partition("VmHWM:")[2].split()[0]) * 1024
-        counted = prometheus.now({"count": 'count({__name__=~".+"})'})["count"][0].value
-        asked = urllib.request.Request(f"http://{url}/api/v1/admin/tsdb/snapshot", method="POST")
-        with urllib.request.urlopen(asked, timeout=120) as answer:
-            name = json.load(answer)["data"]["name"]
-        return _weighed(folder / "collected" / "snapshots" / name, counted, memory, cpu)
+        yield Prometheus(f"http://{url}"), process.pid
     finally:
         process.terminate()
         process.wait(60)
-        server.shutdown()
 
 
-def _weighed(snapshot: Path, series: float, memory: float, cpu: float) -> dict[str, float]:
-    """Return the figures of a fleet, with its 30 days on the disk as one sample and one series of the snapshot take."""
-    samples = sum(
-        json.loads(path.read_text())["stats"]["numSamples"] for path in snapshot.glob("*/meta.json")
-    )
+def _snapshot(prometheus: Prometheus, data: Path) -> Path:
+    asked = urllib.request.Request(f"{prometheus.url}/api/v1/admin/tsdb/snapshot", method="POST")
+    with urllib.request.urlopen(asked, timeout=120) as answer:
+        name: str = json.load(answer)["data"]["name"]
+    return data / "snapshots" / name
+
+
+def _weighed(snapshot: Path, series: float) -> dict[str, float]:
+    """Return the bytes of a sample in a snapshot, and those of 30 days of a fleet with so many series."""
+    stats = [json.loads(path.read_text())["stats"] for path in snapshot.glob("*/meta.json")]
+    samples = sum(found["numSamples"] for found in stats)
     chunks = sum(path.stat().st_size for path in snapshot.glob("*/chunks/*"))
-    index = sum(path.stat().st_size for path in snapshot.glob("*/index"))
+    index = sum(path.stat().st_size for path in snapshot.glob("*/index")) / sum(
+        found["numSeries"] for found in stats
+    )
     month = series * 30 * DAY / INTERVAL
     return {
-        "series": series,
-        "cpu_cores": round(cpu, 3),
-        "memory_bytes": memory,
         "bytes_per_sample": round(chunks / samples, 2),
-        "disk_bytes_30_days": round(month * chunks / samples + index * 30 / BLOCK_DAYS),
+        "disk_bytes_30_days": round(month * chunks / samples + series * index * 30 / BLOCK_DAYS),
     }
 
 

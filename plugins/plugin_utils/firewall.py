@@ -110,10 +110,10 @@ def guarded_ports(
 ) -> dict[str, list[Guard]]:
     """Return the ports that each machine guards, by `topology.machine`; the arguments are those of `firewall_rules`.
 
-    Only load balancers may reach the endpoints: those that the inventory wants, and those that a container
-    which was found there still publishes. They alone may reach the page of the fleet, and each other's
-    keepers of certificates by ACME. All machines of the fleet may reach the registry, and only the builder
-    may push to it. Only the monitoring host may read metrics. A loopback address needs no guard, because only
+    Only load balancers may reach the endpoints: those that the inventory wants, and those that a container which was
+    found there still publishes. They alone may reach each other's keepers of certificates by ACME; they and the
+    monitoring host may reach the page of the fleet. All machines of the fleet may reach the registry, and only the
+    builder may push to it. Only the monitoring host may read metrics. A loopback address needs no guard, because only
     the machine itself can reach it.
     """
     balancers = _balancers(hostvars, groups)
@@ -146,23 +146,25 @@ def guarded_ports(
             address, _, port_of_registry = endpoint.rpartition(":")
             guard(builder, address, port_of_registry, allowed)
 
-    if monitoring_host(groups):
+    if monitor := monitoring_host(groups):
         allowed = _watching_addresses(hostvars, groups)
         for host, address, ports in _ports_of_metrics(hostvars, groups):
             guard(host, address, ports, allowed)
-    for host, address, ports in _ports_for_balancers(hostvars, groups):
+        # A run waits on the monitoring host itself until the page listens.
+        address = host_address(hostvars, monitor)
+        page = str(setting(hostvars, monitor, "fleet_page_port"))
+        guard(monitor, address, page, balancers | {str(_ipv4(monitor, address))})
+    for host, address, ports in _ports_of_keepers(hostvars, groups):
         guard(host, address, ports, balancers)
     return guarded
 
 
-def _ports_for_balancers(hostvars: HostVars, groups: Groups) -> Iterator[tuple[str, str, str]]:
-    """Yield the host, address and port of each keeper of certificates, and of the page of the fleet."""
+def _ports_of_keepers(hostvars: HostVars, groups: Groups) -> Iterator[tuple[str, str, str]]:
+    """Yield the host, address and port of each keeper of certificates by ACME."""
     for balancer in groups["load_balancers"]:
         if setting(hostvars, balancer, "nginx_lb_tls") == "acme":
             address = host_address(hostvars, balancer, "nginx_lb_address")
             yield balancer, address, str(setting(hostvars, balancer, "acme_port"))
-    if monitor := monitoring_host(groups):
-        yield monitor, host_address(hostvars, monitor), str(setting(hostvars, monitor, "fleet_page_port"))
 
 
 def _ports_of_metrics(hostvars: HostVars, groups: Groups) -> Iterator[tuple[str, str, str]]:

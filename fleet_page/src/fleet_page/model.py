@@ -58,7 +58,9 @@ class Column:
     score: Score | None
     moved: str
     special: str
-    picture: Markup
+    live: list[float]
+    """How many values each bin got."""
+    spread: Spread | None
     rows: float
 
     @property
@@ -66,11 +68,10 @@ class Column:
         return self.score.value / self.score.bound if self.score else None
 
 
-def texts(name: str, release: str, over: Range) -> dict[str, str]:
+def texts(model: Model, release: str, over: Range) -> dict[str, str]:
     """Return the queries of a model's curves."""
+    name = model["name"]
     labels = matchers(model=name)
-    special = matchers(model=name, bin=[*SPECIAL])
-    column_values = total(["model"], recorded("column_values", over, labels))
     return {
         "requests": total(["status"], recorded("requests", over, labels)),
         "failed": queries.failed(["model"], "requests", over, model=name),
@@ -84,8 +85,20 @@ def texts(name: str, release: str, over: Range) -> dict[str, str]:
             for share in (0.1, 0.5, 0.9)
         },
         "drift": f"max by (column) ({recorded(queries.DRIFT, over, matchers(model=name, release=release))})",
-        "special": f"{total(['bin'], recorded('column_values', over, special))} / scalar({column_values} > 0)",
+        **({"special": _special_share(model, over)} if model["columns"] else {}),
     }
+
+
+def _special_share(model: Model, over: Range) -> str:
+    """Return the query for the share of the values that training did not have.
+
+    Each row has a value of each column, so one column tells how many there are: a model may have hundreds.
+    """
+    special = matchers(model=model["name"], bin=[*SPECIAL])
+    one = matchers(model=model["name"], column=model["columns"][0]["name"])
+    rows = f"sum({recorded('column_values', over, one)})"
+    values = f"{len(model['columns'])} * {rows}"
+    return f"{total(['bin'], recorded('column_values', over, special))} / scalar({values} > 0)"
 
 
 def count_texts(name: str, release: str, over: Range) -> dict[str, str]:
@@ -207,13 +220,13 @@ def answers(model: Model, found: Found) -> list[Column]:
 def _column(
     name: str, kind: str, feature: Feature | None, spread: Spread | None, counts: Mapping[str, float]
 ) -> Column:
-    scored, words, picture, special = None, "", Markup(), ""
+    scored, words, special = None, "", ""
+    live: list[float] = []
     if spread:
         bins, training = bins_of(spread), spread["counts"]
         live = [counts.get(label, 0.0) for label in bins.labels]
         scored = score(live, training)
         words = moved(bins, live, training, "training") if scored else ""
-        picture = _picture(name, bins, training, live)
         special = _special(bins, live)
     return Column(
         name,
@@ -223,9 +236,19 @@ def _column(
         scored,
         words,
         special,
-        picture,
+        live,
+        spread,
         sum(counts.values()),
     )
+
+
+def pictures(drawn: Sequence[Column]) -> list[tuple[Column, Markup]]:
+    """Draw the distributions of those columns that have one."""
+    return [
+        (column, _picture(column.name, bins_of(column.spread), column.spread["counts"], column.live))
+        for column in drawn
+        if column.spread
+    ]
 
 
 def _picture(name: str, bins: Bins, training: Sequence[float], live: Sequence[float]) -> Markup:

@@ -169,9 +169,11 @@ def model_view() -> str:
         return view.render("model.html", card=None, models=models, over=over, ranges=queries.RANGES)
     release = view.fleet["live"]["id"] if view.fleet["live"] else ""
     window = queries.window(over, view.at)
-    found = view.over(window, model.texts(name, release, over) | queries.MARKS)
+    found = view.over(window, model.texts(card, release, over) | queries.MARKS)
     counts = view.now(model.count_texts(name, release, over), window.end)
     happened, earlier = view.marks(window, found)
+    columns = model.columns(card, counts)
+    drawn = [column for column in columns if column.spread]
     return view.render(
         "model.html",
         card=card,
@@ -179,8 +181,8 @@ def model_view() -> str:
         release=release,
         over=over,
         ranges=queries.RANGES,
-        columns=model.columns(card, counts),
-        answers=model.answers(card, counts),
+        columns=columns,
+        pictures=model.pictures([*drawn[: model.DRAWN], *model.answers(card, counts)]),
         drawn=model.DRAWN,
         clients=model.clients(counts),
         requests=now.by(counts.get("requests", ()), "release"),

@@ -113,10 +113,10 @@ def test_the_monitoring_host_alone_reads_metrics_and_it_reaches_the_registry() -
     }
     exporters = {place: {"address": place, "ports": "9100", "sources": watching} for place in guarded}
     metrics = {"address": "", "ports": "9101", "sources": watching}
-    # Load balancers alone pass clients on to the page.
+    # Load balancers pass clients on to the page, and the monitoring host itself waits until the page listens.
     own, page = added.pop("10.0.0.50")
     assert own == exporters["10.0.0.50"]
-    assert page == {"address": "10.0.0.50", "ports": "9102", "sources": ["10.0.0.1", "10.1.0.2"]}
+    assert page == {"address": "10.0.0.50", "ports": "9102", "sources": ["10.0.0.1", "10.0.0.50", "10.1.0.2"]}
     pull, *of_balancer = added.pop("10.0.0.1")
     assert "10.0.0.50" in pull["sources"]
     assert of_balancer == [exporters["10.0.0.1"], metrics]
