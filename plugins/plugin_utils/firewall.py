@@ -146,25 +146,27 @@ def guarded_ports(
             address, _, port_of_registry = endpoint.rpartition(":")
             guard(builder, address, port_of_registry, allowed)
 
-    if monitor := monitoring_host(groups):
+    if monitoring_host(groups):
         allowed = _watching_addresses(hostvars, groups)
         for host, address, ports in _ports_of_metrics(hostvars, groups):
             guard(host, address, ports, allowed)
-        # A run waits on the monitoring host itself until the page listens.
-        address = host_address(hostvars, monitor)
-        page = str(setting(hostvars, monitor, "fleet_page_port"))
-        guard(monitor, address, page, balancers | {str(_ipv4(monitor, address))})
-    for host, address, ports in _ports_of_keepers(hostvars, groups):
-        guard(host, address, ports, balancers)
+    for host, address, ports, own_sources in _ports_for_balancers(hostvars, groups):
+        guard(host, address, ports, balancers | own_sources)
     return guarded
 
 
-def _ports_of_keepers(hostvars: HostVars, groups: Groups) -> Iterator[tuple[str, str, str]]:
-    """Yield the host, address and port of each keeper of certificates by ACME."""
+def _ports_for_balancers(hostvars: HostVars, groups: Groups) -> Iterator[tuple[str, str, str, set[str]]]:
+    """Yield the host, address and port of each keeper of certificates by ACME, and of the page of the fleet, and who
+    may reach it beside the load balancers.
+    """
     for balancer in groups["load_balancers"]:
         if setting(hostvars, balancer, "nginx_lb_tls") == "acme":
             address = host_address(hostvars, balancer, "nginx_lb_address")
-            yield balancer, address, str(setting(hostvars, balancer, "acme_port"))
+            yield balancer, address, str(setting(hostvars, balancer, "acme_port")), set()
+    if monitor := monitoring_host(groups):
+        page = host_address(hostvars, monitor)
+        # A run waits on the monitoring host itself until the page listens.
+        yield monitor, page, str(setting(hostvars, monitor, "fleet_page_port")), {page}
 
 
 def _ports_of_metrics(hostvars: HostVars, groups: Groups) -> Iterator[tuple[str, str, str]]:
