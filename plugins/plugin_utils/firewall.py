@@ -166,7 +166,7 @@ def _ports_for_balancers(hostvars: HostVars, groups: Groups) -> Iterator[tuple[s
     if monitor := monitoring_host(groups):
         page = host_address(hostvars, monitor)
         # A run waits on the monitoring host itself until the page listens.
-        yield monitor, page, str(setting(hostvars, monitor, "fleet_page_port")), {page}
+        yield monitor, page, str(setting(hostvars, monitor, "fleet_page_port")), {str(_ipv4(monitor, page))}
 
 
 def _ports_of_metrics(hostvars: HostVars, groups: Groups) -> Iterator[tuple[str, str, str]]:
