@@ -152,7 +152,7 @@ def test_a_second_run_is_refused_or_waits_by_choice(tmp_path: Path) -> None:
     assert (code, fleet.locks()) == (0, [])
     log = [json.loads(line) for line in (tmp_path / "lb1" / "audit.jsonl").read_text().splitlines()]
     assert [entry["result"] for entry in log] == ["released", "released"]
-    assert set(log[0]) == {"time", "user", "controller", "playbook", "result"}
+    assert set(log[0]) == {"time", "started", "user", "controller", "playbook", "result"}
 
 
 def freed(fleet: Fleet) -> None:
