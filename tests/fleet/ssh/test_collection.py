@@ -17,6 +17,7 @@ CONTENT = {
     "MANIFEST.json",
     "README.md",
     "docs",
+    "fleet_page",
     "meta",
     "model_endpoint",
     "playbooks",
@@ -27,6 +28,7 @@ CONTENT = {
 NEEDED = {
     "LICENSE",
     "README.md",
+    "fleet_page/src/fleet_page/web.py",
     "model_endpoint/Dockerfile",
     "playbooks/site.yml",
     "plugins/filter",
