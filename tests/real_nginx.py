@@ -16,9 +16,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import has_ipv6
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
@@ -336,3 +337,34 @@ def running(
         finally:
             nginx.stop()
             endpoint.shutdown()
+
+
+@dataclass
+class Cases:
+    """A running Nginx, its ports, and its configurations by the name of the case."""
+
+    nginx: Nginx
+    endpoint: Endpoint
+    folder: Path
+    port: int
+    tls_port: int
+    configurations: dict[str, str]
+
+    def case(self, name: str) -> None:
+        self.nginx.serve(self.configurations[name])
+
+
+ServedCases = TypeVar("ServedCases", bound=Cases)
+
+
+@contextlib.contextmanager
+def serving(
+    kind: type[ServedCases], folder: Path, cases: Mapping[str, Mapping[str, Any]]
+) -> Iterator[ServedCases]:
+    """Run Nginx in `folder`, and yield it with its configuration of each case, which is the role's variables."""
+    port, tls_port, status_port, endpoint_port = (free_port() for _ in range(4))
+    ports = {"nginx_lb_port": port, "nginx_lb_tls_port": tls_port, "nginx_lb_status_port": status_port}
+    with_ports = {name: {**ports, **variables} for name, variables in cases.items()}
+    configurations, image = render(folder, with_ports, endpoint_port)
+    with running(folder, installation(image), endpoint_port, status_port) as (nginx, endpoint):
+        yield kind(nginx, endpoint, folder, port, tls_port, configurations)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.acme import (
-    files_hash,
-    keeper_files,
-)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.acme import keeper_files
 
 
 class FilterModule:
@@ -15,4 +12,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Return the filters by name."""
-        return {"files_hash": files_hash, "keeper_files": keeper_files}
+        return {"keeper_files": keeper_files}

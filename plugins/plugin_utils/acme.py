@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +80,3 @@ def _listener(hostvars: HostVars, host: str) -> dict[str, Any]:
     """Return where the keeper of `host` answers the others."""
     address = host_address(hostvars, host, "nginx_lb_address")
     return {"name": host, "address": address, "port": setting(hostvars, host, "acme_port")}
-
-
-def files_hash(files: Sequence[File]) -> str:
-    """Return what changes with the files that a keeper reads at its start."""
-    return hashlib.sha256(json.dumps([file["content"] for file in files]).encode()).hexdigest()[:16]

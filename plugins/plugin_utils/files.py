@@ -34,6 +34,6 @@ def file_states(files: Sequence[File]) -> dict[str, str]:
 
 
 def files_hash(files: Sequence[File]) -> str:
-    """Return a hash of these `files`, for the label of a container that reads them at start only."""
+    """Return a hash of these `files`, for the description of a container that reads them at start only."""
     states = [f"{path} {state}" for path, state in file_states(files).items()]
     return hashlib.sha256("\n".join(states).encode()).hexdigest()[:12]

@@ -79,7 +79,8 @@ def engine_step(machine: FoundSystem, host: str) -> EngineStep:
             f"{host}: the Docker engine writes its rules to nftables, where nothing can guard an endpoint's port "
             "before them: remove firewall-backend from /etc/docker/daemon.json, and restart the engine"
         )
-    if machine["engine"] or "dockerd" in has:
+    installed = machine["engine"] or "dockerd" in has
+    if installed:
         # Its package is that of the engine itself.
         own = engine.get("dockerd")
         engine = {need: package for need, package in engine.items() if package != own}
@@ -90,7 +91,7 @@ def engine_step(machine: FoundSystem, host: str) -> EngineStep:
         )
     tools = packages["docker_engine_tools"] if packages else dict.fromkeys(_all_tools(), "")
     # The engine's command line comes with its package, or has been there before.
-    lacking = _lacking(has, [*tools, *(["docker"] if machine["engine"] or "dockerd" in has else [])])
+    lacking = _lacking(has, [*tools, *(["docker"] if installed else [])])
     return _step(
         machine,
         host,

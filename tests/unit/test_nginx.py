@@ -5,15 +5,12 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import real_nginx
 from http2 import ask_over_http2
-from real_nginx import ANSWER, Nginx, free_port, wait_until
+from real_nginx import ANSWER, Cases, serving, wait_until
 
 KEY, WRONG_KEY = "a" * 30, "b" * 30
 REFUSED = b'{"error":"Connection, Transfer-Encoding and the like are not for HTTP/2; leave them out"}\n'
@@ -28,19 +25,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass
-class Served:
-    """A running Nginx, its ports, and its configurations by the name of the case."""
-
-    nginx: Nginx
-    endpoint: real_nginx.Endpoint
-    folder: Path
-    port: int
-    tls_port: int
-    configurations: dict[str, str]
-
-    def case(self, name: str) -> None:
-        self.nginx.serve(self.configurations[name])
+class Served(Cases):
+    """A running Nginx, and those who ask it."""
 
     def ask(self, path: str = "/predict", **headers: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -65,14 +51,8 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("nginx")
-    port, tls_port, status_port, endpoint_port = (free_port() for _ in range(4))
-    ports = {"nginx_lb_port": port, "nginx_lb_tls_port": tls_port, "nginx_lb_status_port": status_port}
-    cases = {name: {**ports, **variables} for name, variables in CASES.items()}
-    configurations, image = real_nginx.render(folder, cases, endpoint_port)
-    installed = real_nginx.installation(image)
-    with real_nginx.running(folder, installed, endpoint_port, status_port) as (nginx, endpoint):
-        yield Served(nginx, endpoint, folder, port, tls_port, configurations)
+    with serving(Served, tmp_path_factory.mktemp("nginx"), CASES) as served:
+        yield served
 
 
 @pytest.mark.parametrize(

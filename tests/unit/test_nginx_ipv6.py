@@ -6,14 +6,12 @@ import http.client
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import has_ipv6
 
-import real_nginx
-from real_nginx import ANSWER, Endpoint, Nginx, free_port, wait_until
+from real_nginx import ANSWER, Cases, serving, wait_until
 
 pytestmark = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
@@ -29,18 +27,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass
-class Served:
-    """A running Nginx, its ports, and its configurations by the name of the case."""
-
-    nginx: Nginx
-    endpoint: Endpoint
-    port: int
-    tls_port: int
-    configurations: dict[str, str]
-
-    def case(self, name: str) -> None:
-        self.nginx.serve(self.configurations[name])
+class Served(Cases):
+    """A running Nginx, and those who ask it."""
 
     def ask(
         self, path: str = "/predict", address: str = "::1", **headers: str
@@ -59,14 +47,8 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("nginx")
-    port, tls_port, status_port, endpoint_port = (free_port() for _ in range(4))
-    ports = {"nginx_lb_port": port, "nginx_lb_tls_port": tls_port, "nginx_lb_status_port": status_port}
-    cases = {name: {**ports, **variables} for name, variables in CASES.items()}
-    configurations, image = real_nginx.render(folder, cases, endpoint_port)
-    installed = real_nginx.installation(image)
-    with real_nginx.running(folder, installed, endpoint_port, status_port) as (nginx, endpoint):
-        yield Served(nginx, endpoint, port, tls_port, configurations)
+    with serving(Served, tmp_path_factory.mktemp("nginx"), CASES) as served:
+        yield served
 
 
 @pytest.mark.parametrize("address", ["::1", "127.0.0.1"])

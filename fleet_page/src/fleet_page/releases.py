@@ -11,7 +11,7 @@ from markupsafe import Markup
 from fleet_page import numbers
 from fleet_page.charts import bars
 from fleet_page.facts import Fleet, Release, Run
-from fleet_page.now import Found, by, share
+from fleet_page.now import Found, by, share, who
 from fleet_page.queries import SHARES, matchers, quantile
 from model_endpoint.drift.score import Score, score
 
@@ -87,8 +87,7 @@ def releases(fleet: Fleet) -> list[ReleaseRow]:
     for at, release in enumerate(every):
         after = every[at - 1]["since"] if at else None
         run = next((run for run in fleet["runs"] if run["live"] == release["id"]), None)
-        who = f"{run['user']}@{run['controller']}" if run else numbers.NONE
-        made.append(ReleaseRow(release, after - release["since"] if after else None, who))
+        made.append(ReleaseRow(release, after - release["since"] if after else None, who(run)))
     return made
 
 
