@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet_page import numbers
-from fleet_page.facts import Fleet, Node, Run
+from fleet_page.facts import Fleet, Node, Release, Run
 from fleet_page.prometheus import Sample
 
 Found = Mapping[str, Sequence[Sample]]
@@ -222,9 +222,9 @@ def totals(every: Sequence[NodeRow], found: Found) -> Totals:
     )
 
 
-def put_live(fleet: Fleet) -> Run | None:
-    """Return the run that made the live release live, None where the log no longer has it."""
-    live = fleet["live"]["id"] if fleet["live"] else ""
+def put_live(fleet: Fleet, release: Release | None) -> Run | None:
+    """Return the last run that made a release live, None where the log no longer has it."""
+    live = release["id"] if release else ""
     return next((run for run in fleet["runs"] if run["live"] == live and run["result"] in PUT_LIVE), None)
 
 

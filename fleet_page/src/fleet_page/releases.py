@@ -11,7 +11,7 @@ from markupsafe import Markup
 from fleet_page import numbers
 from fleet_page.charts import bars
 from fleet_page.facts import Fleet, Release, Run
-from fleet_page.now import Found, by, share, who
+from fleet_page.now import Found, by, put_live, share, who
 from fleet_page.queries import SHARES, matchers, quantile
 from model_endpoint.drift.score import Score, score
 
@@ -86,8 +86,9 @@ def releases(fleet: Fleet) -> list[ReleaseRow]:
     made = []
     for at, release in enumerate(every):
         after = every[at - 1]["since"] if at else None
-        run = next((run for run in fleet["runs"] if run["live"] == release["id"]), None)
-        made.append(ReleaseRow(release, after - release["since"] if after else None, who(run)))
+        made.append(
+            ReleaseRow(release, after - release["since"] if after else None, who(put_live(fleet, release)))
+        )
     return made
 
 

@@ -129,7 +129,7 @@ def now_view() -> str:
         states=now.STATES,
         totals=now.totals(every, found),
         balancers=now.balancers(view.fleet, found) if view.fleet else [],
-        made_live=now.put_live(view.fleet) if view.fleet else None,
+        made_live=now.put_live(view.fleet, view.fleet["live"]) if view.fleet else None,
     )
 
 
