@@ -20,6 +20,9 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import (
     settings_in,
 )
 
+ADDRESS = "ansible_host"
+"""The one variable of Ansible's own that is checked: no role declares it."""
+
 
 class KnownVariables:
     """What the roles say of the variables whose names begin with a role's."""
@@ -55,7 +58,7 @@ class KnownVariables:
             return RULES[name](value)
         if name in self.options:
             return type_fix(value, self.options[name])
-        if name == "ansible_host":
+        if name == ADDRESS:
             return None
         nearest = self.nearest(name)
         return "there is no such variable: " + (f"did you mean {nearest}?" if nearest else "delete it")
@@ -64,6 +67,8 @@ class KnownVariables:
         """Tell whether the value must not be shown."""
         if name in self.options:
             return bool(self.options[name].get("no_log"))
+        if name == ADDRESS:
+            return False
         # A key under a misspelt name is still a key.
         return (
             isinstance(value, Mapping)
