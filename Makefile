@@ -12,6 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Where this is set, each of the hundreds of runs of Python compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+ON_EVERY_CORE = --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Ansible asks for sudo's password only where sudo does.
 BECOME = $(shell [ "$$(id -u)" = 0 ] || sudo --non-interactive true 2>/dev/null || echo --ask-become-pass)
 
@@ -42,7 +43,7 @@ clean: linux .venv/deploy ## Remove the images, the internal CA, the caches and 
 	rm -rf "$(CACHE)" .venv
 
 .PHONY: test
-test: linux test-fast test-runs engine ## Run test-fast, test-runs and the Molecule scenarios default, scale and ssh
+test: linux test-fast test-long test-runs engine ## Run test-fast, test-long, test-runs and the Molecule scenarios default, scale and ssh
 	for scenario in $(SCENARIOS); do \
 	  MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/$$scenario molecule test --scenario-name $$scenario; \
 	done
@@ -78,8 +79,13 @@ engine: linux .venv/deploy
 	ansible-playbook playbooks/inspect.yml playbooks/engine.yml --inventory inventory/local $(BECOME)
 
 .PHONY: test-fast
-test-fast: .venv/test ## Run the linters and the unit tests, in about two minutes
+test-fast: .venv/test ## Run the linters and the unit tests that are not long, in about a minute
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=line lint unit
+
+.PHONY: test-long
+test-long: linux .venv/test ## Run the unit tests that start whole programs, or prove whole models, in about two minutes
+	tools/debian_packages.sh mmdebstrap
+	pytest $(ON_EVERY_CORE) -m long
 
 .PHONY: test-runs
 test-runs: .venv/test ## Run ansible-lint, and playbooks on this machine alone, in about a minute and a half
@@ -102,9 +108,8 @@ lint: .venv/test
 	mypy
 
 .PHONY: unit
-unit: linux .venv/test
-	tools/debian_packages.sh mmdebstrap
-	pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+unit: .venv/test
+	pytest $(ON_EVERY_CORE) -m 'not long'
 
 .PHONY: bench-serve
 bench-serve: .venv/test ## Compare the endpoint with its peers, in CPU time per request

@@ -19,6 +19,8 @@ import real_nginx
 from pebble import REFUSED_NAME, Driven, Pebble
 from real_nginx import Nginx, free_port
 
+pytestmark = pytest.mark.long
+
 NAME = "models.example"
 HOUR, DAY = 3600, 86400
 BALANCERS = ("lb1", "lb2")

@@ -21,6 +21,8 @@ import prometheus_tools
 from plays import results_of
 from real_nginx import free_port, wait_until
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "monitoring"
 TESTS = sorted((ROOT / "tests" / "alerts").glob("*.yml"))

@@ -15,6 +15,8 @@ import pytest
 import real_nginx
 from real_nginx import Endpoint, free_port, wait_until
 
+pytestmark = pytest.mark.long
+
 LONG = b" " * 900_000  # 180 ms of work, until an endpoint has told what it takes
 WHOLE = 5  # such requests may be under way: 500 ms for each of the 2 that the endpoint computes at a time
 ALICE, BOB, CAROL = "192.0.2.1", "198.51.100.1", "203.0.113.1"

@@ -12,6 +12,8 @@ import pytest
 from http2 import ask_over_http2
 from real_nginx import ANSWER, Cases, serving, wait_until
 
+pytestmark = pytest.mark.long
+
 KEY, WRONG_KEY = "a" * 30, "b" * 30
 REFUSED = b'{"error":"Connection, Transfer-Encoding and the like are not for HTTP/2; leave them out"}\n'
 BURST = 3

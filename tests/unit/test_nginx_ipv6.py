@@ -13,7 +13,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import h
 
 from real_nginx import ANSWER, Cases, serving, wait_until
 
-pytestmark = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")]
 
 BURST = 3
 PROXY = {"nginx_lb_trusted_proxies": ["127.0.0.1", "::1"]}

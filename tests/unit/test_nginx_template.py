@@ -17,6 +17,8 @@ from ansible_collections.flotilla.fleet.plugins.modules import nginx_configurati
 
 from plays import results_of
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "nginx_lb"
 

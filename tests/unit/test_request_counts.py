@@ -23,6 +23,8 @@ import real_nginx
 from certificates import pem
 from real_nginx import NODE, STATE, Endpoint, Nginx, free_port, wait_until
 
+pytestmark = pytest.mark.long
+
 RELEASE = "aaaaaaaaaaaa"
 DEAD = "n2"
 KEY = "a" * 30

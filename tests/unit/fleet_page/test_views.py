@@ -15,6 +15,8 @@ from fleet_page.prometheus import Prometheus
 from fleet_page.web import Sources, application
 from generated_fleet import BEFORE, CANDIDATE, LIVE
 
+pytestmark = pytest.mark.long
+
 VIEWS = ("/fleet", "/fleet/time", "/fleet/model", "/fleet/releases", "/fleet/alerts", "/fleet/runbook")
 NOBODY = Prometheus("http://127.0.0.1:9")
 

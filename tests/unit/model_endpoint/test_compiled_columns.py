@@ -39,7 +39,7 @@ from model_endpoint.packing.proof_columns import _other
 from unit.model_endpoint.compiled_cases import array_card, objects, people, served
 from unit.model_endpoint.server import SOURCE
 
-pytestmark = pytest.mark.usefixtures("fewer_rows")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("fewer_rows")]
 FRAME, TARGET = people()
 NUMBERS, TEXTS = ["age", "fare"], ["sex", "port", "class"]
 FILLED = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())

@@ -27,6 +27,8 @@ from model_endpoint.packing.trust import Trust
 from unit.model_endpoint import contracts
 from unit.model_endpoint.early import EARLY_BUNDLES, as_before
 
+pytestmark = pytest.mark.long
+
 Arrays = dict[str, Any]
 
 

@@ -40,7 +40,7 @@ from model_endpoint.models.kinds import COMPILED_FILE
 from model_endpoint.packing.compiling.compiler import compile_head
 from unit.model_endpoint.compiled_cases import served
 
-pytestmark = pytest.mark.usefixtures("fewer_rows")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("fewer_rows")]
 IRIS, CANCER, DIABETES = load_iris(), load_breast_cancer(), load_diabetes()
 NAMES = IRIS.target_names[IRIS.target]
 FEW, FEW_LABELS = CANCER.data[:, :5], CANCER.target_names[CANCER.target]

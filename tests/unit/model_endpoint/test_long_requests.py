@@ -15,6 +15,8 @@ from model_endpoint.web.long_requests import BUSY, LEFT, NICE, is_long
 from model_endpoint.web.threads import SPARE, Threads, spare_threads
 from unit.model_endpoint.server import Server, wait_until
 
+pytestmark = pytest.mark.long
+
 SHORT = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
 LONG = json.dumps({"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]] * 10_000}).encode()
 KEY = "0123456789abcdef0123456789abcdef"

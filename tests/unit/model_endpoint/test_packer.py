@@ -31,6 +31,8 @@ from model_endpoint.packing.trust import Trust
 from unit.model_endpoint.own_code import ROWS, SHOP, own_model
 from unit.model_endpoint.server import SOURCE, wait_until
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def index(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ from model_endpoint.packing import bundle, image, proof, rehearsal
 from unit.model_endpoint import contracts
 from unit.model_endpoint.server import Server
 
-pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:X does not have valid feature names")]
 
 # Between them they have every kind of field.
 KINDS = ("mixed", "texts", "nullable", "dates", "large_integers", "category", "dicts")

@@ -9,6 +9,8 @@ import pytest
 from imports import imports_in, modules_in
 from unit.model_endpoint.server import SOURCE
 
+pytestmark = pytest.mark.long
+
 MAY_IMPORT = {
     "models": {"models"},
     "drift": {"drift", "models"},

@@ -21,6 +21,8 @@ import tritonclient.http
 from model_endpoint.models.model import Models
 from unit.model_endpoint.server import SOURCE, Server, wait_until
 
+pytestmark = pytest.mark.long
+
 SETOSA = b'{"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]}'
 # The server with a model that takes 0.7 s for two rows, so that requests are in flight when a test stops it.
 SLOW = """

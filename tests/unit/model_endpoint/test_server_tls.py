@@ -25,6 +25,8 @@ from certificates import pem
 from model_endpoint.runtime import tls
 from unit.model_endpoint.server import SOURCE, Server, wait_until
 
+pytestmark = pytest.mark.long
+
 NAME = "node_1.endpoint.flotilla"
 # The server with less time between a change of its certificates and the end of the last worker that has the old ones.
 POLL_SECONDS = 0.1
