@@ -33,7 +33,7 @@ NAMES = IRIS.target_names[IRIS.target]
 FEW: dict[str, Any] = {"n_estimators": 4, "n_jobs": 2}
 TRUSTED = Trust(frozenset({"xgboost.core.Booster", "xgboost.sklearn.XGBClassifier"}))
 LIGHT: dict[str, Any] = {**FEW, "verbose": -1}
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("fewer_rows")]
+pytestmark = pytest.mark.usefixtures("fewer_rows")
 
 
 def packed(tmp_path: Path, estimator: Any, data: Any) -> Path:
