@@ -22,11 +22,10 @@ from unpacked import CACHE, unpacked
 PACKAGES = ("chromium-headless-shell", "fonts-dejavu-core")
 # These belong to this machine's loader.
 LOADERS = ("libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libresolv.so.2")
-# Nothing but pages of this machine: no name is resolved, and the browser itself asks nobody for anything.
+# The browser itself asks nobody for anything.
 OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe"),
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 SECONDS = 20
 KEYS = {"Tab": 9, "Enter": 13, " ": 32, "End": 35, "ArrowDown": 40}
@@ -145,8 +144,17 @@ class Page:
 
 
 @contextmanager
-def browsing(folder: Path) -> Iterator[Page]:
-    """Run Chromium, whose profile lies in `folder`, and yield its page."""
+def browsing(folder: Path, *hosts: str) -> Iterator[Page]:
+    """Run Chromium, whose profile lies in `folder`, and yield its page.
+
+    The page reaches this machine and the addresses `hosts`, and nothing else.
+    """
+    reached = ", ".join(f"EXCLUDE {host}" for host in ("127.0.0.1", *hosts))
+    options = [
+        *OPTIONS,
+        f"--host-resolver-rules=MAP * ~NOTFOUND, {reached}",
+        f"--user-data-dir={folder / 'profile'}",
+    ]
     installed = installation()
     libraries = [str(installed / part / "x86_64-linux-gnu") for part in ("usr/lib", "lib")]
     libraries.append(f"{libraries[0]}/pulseaudio")
@@ -162,7 +170,7 @@ def browsing(folder: Path) -> Iterator[Page]:
     shell = f'exec "$0" "$@" 3<&{reads_commands} 4>&{writes_answers}'
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["/bin/bash", "-c", shell, program, *OPTIONS, f"--user-data-dir={folder / 'profile'}"],
+            ["/bin/bash", "-c", shell, program, *options],
             env=environment,
             pass_fds=(reads_commands, writes_answers),
             stdout=log,

@@ -5,7 +5,6 @@ The pictures are kept in .cache/pictures. FLOTILLA_README_PICTURE=1 makes the RE
 
 from __future__ import annotations
 
-import base64
 import os
 import threading
 from collections.abc import Iterator
@@ -17,19 +16,9 @@ from werkzeug.serving import make_server
 import generated_fleet
 from chromium import Page, browsing
 from fleet_page.web import application
+from page_views import SIZES, VIEWS, assert_well_shown, keep_picture, picture, show
 
 ROOT = Path(__file__).parents[2]
-PICTURES = ROOT / ".cache" / "pictures"
-VIEWS = {
-    "now": "/fleet",
-    "time": "/fleet/time?range=6h",
-    "nodes": "/fleet/time?range=1h&by=node",
-    "model": "/fleet/model?name=penguins&range=1d",
-    "releases": "/fleet/releases",
-    "alerts": "/fleet/alerts",
-    "runbook": "/fleet/runbook",
-}
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
@@ -47,27 +36,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.shutdown()
 
 
-def show(page: Page, url: str, size: str, theme: str) -> None:
-    width, height = SIZES[size]
-    page.events.clear()
-    page.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=width,
-        height=height,
-        deviceScaleFactor=1,
-        mobile=size == "phone",
-    )
-    features = [{"name": "prefers-color-scheme", "value": theme}]
-    page.call("Emulation.setEmulatedMedia", media="screen", features=features)
-    page.open(url)
-
-
-def picture(page: Page, whole: bool = True) -> bytes:
-    return base64.b64decode(
-        page.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
-    )
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("view", VIEWS)
@@ -75,14 +43,9 @@ def test_each_view_fits_and_complains_of_nothing(
     page: Page, address: str, view: str, size: str, theme: str
 ) -> None:
     show(page, address + VIEWS[view], size, theme)
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    (PICTURES / f"{view}-{size}-{theme}.png").write_bytes(picture(page))
-    assert page.complaints() == []
-    assert all(url.startswith(address) for url in page.requested())
-    assert page.ask("document.documentElement.scrollWidth <= innerWidth"), "it has to be scrolled sideways"
+    keep_picture(page, f"{view}-{size}-{theme}")
+    assert_well_shown(page, address, theme)
     assert page.ask("document.querySelectorAll('main .empty').length") == 0
-    dark = page.ask("getComputedStyle(document.documentElement).backgroundColor") == "rgb(20, 22, 26)"
-    assert dark == (theme == "dark")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
