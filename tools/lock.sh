@@ -16,7 +16,7 @@ compile model_endpoint/requirements.in model_endpoint/requirements.txt "${image[
 compile model_endpoint/requirements-build.in model_endpoint/requirements-build.txt "${image[@]}"
 compile requirements/uv.in requirements/uv.txt "${controller[@]}"
 compile requirements/deploy.in requirements/deploy.txt "${controller[@]}"
-compile requirements/test.in requirements/test.txt "${controller[@]}"
+compile requirements/test.in requirements/test.txt "${controller[@]}" --overrides requirements/not_needed.txt
 for peer in bench/requirements/*.in; do
   compile "$peer" "${peer%.in}.txt" "${image[@]}"
 done

@@ -1,14 +1,14 @@
-"""CatBoost's trees as numpy has them, against CatBoost where it is installed, and against a model written by hand."""
+"""CatBoost's trees as numpy has them, against CatBoost and against a model written by hand."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from catboost import CatBoostClassifier, CatBoostRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,44 +26,24 @@ GAPS[np.random.default_rng(0).random(GAPS.shape) < 0.1] = np.nan
 FEW: dict[str, Any] = {"iterations": 12, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
 TWO = np.stack([DIABETES.target, -DIABETES.target], axis=1)
 
-LIBRARY: list[tuple[str, Callable[[Any], Any], Any]] = [
-    ("two classes", lambda lib: lib.CatBoostClassifier(**FEW).fit(CANCER.data, CANCER.target), CANCER.data),
-    (
-        "three classes",
-        lambda lib: lib.CatBoostClassifier(**FEW, depth=9).fit(IRIS.data, NAMES),
-        IRIS.data,
-    ),
-    (
-        "each class",
-        lambda lib: lib.CatBoostClassifier(**FEW, loss_function="MultiClassOneVsAll").fit(
-            IRIS.data, IRIS.target
-        ),
-        IRIS.data,
-    ),
-    (
-        "gaps above",
-        lambda lib: lib.CatBoostClassifier(**FEW, nan_mode="Max").fit(GAPS, CANCER.target),
-        GAPS,
-    ),
-    ("gaps below", lambda lib: lib.CatBoostClassifier(**FEW).fit(GAPS, CANCER.target), GAPS),
-    (
-        "counts after a scaler",
-        lambda lib: make_pipeline(
-            StandardScaler(), lib.CatBoostRegressor(**FEW, loss_function="Poisson")
-        ).fit(DIABETES.data, DIABETES.target),
+LIBRARY: dict[str, tuple[Any, Any, Any]] = {
+    "two classes": (CatBoostClassifier(**FEW), CANCER.data, CANCER.target),
+    "three classes": (CatBoostClassifier(**FEW, depth=9), IRIS.data, NAMES),
+    "each class": (CatBoostClassifier(**FEW, loss_function="MultiClassOneVsAll"), IRIS.data, IRIS.target),
+    "gaps above": (CatBoostClassifier(**FEW, nan_mode="Max"), GAPS, CANCER.target),
+    "gaps below": (CatBoostClassifier(**FEW), GAPS, CANCER.target),
+    "counts after a scaler": (
+        make_pipeline(StandardScaler(), CatBoostRegressor(**FEW, loss_function="Poisson")),
         DIABETES.data,
+        DIABETES.target,
     ),
-    (
-        "two targets",
-        lambda lib: lib.CatBoostRegressor(**FEW, loss_function="MultiRMSE").fit(DIABETES.data, TWO),
-        DIABETES.data,
-    ),
-]
+    "two targets": (CatBoostRegressor(**FEW, loss_function="MultiRMSE"), DIABETES.data, TWO),
+}
 
 
-@pytest.mark.parametrize(("fit", "data"), [case[1:] for case in LIBRARY], ids=[case[0] for case in LIBRARY])
-def test_catboost_s_own_answers(fit: Callable[[Any], Any], data: Any, tmp_path: Path) -> None:
-    proved(fit(pytest.importorskip("catboost")), data, tmp_path)
+@pytest.mark.parametrize(("estimator", "data", "target"), LIBRARY.values(), ids=LIBRARY)
+def test_catboost_s_own_answers(estimator: Any, data: Any, target: Any, tmp_path: Path) -> None:
+    proved(estimator.fit(data, target), data, tmp_path)
 
 
 def split(column: int, border: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas
 import pytest
 import yaml
+from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.pipeline import make_pipeline
@@ -253,10 +254,17 @@ def test_a_hostile_model_of_lightgbm_is_refused(change: Callable[[str], str]) ->
         boosted_files.check_lightgbm(change(text).encode(), 2)
 
 
-def test_catboost_is_stored_in_its_own_format_and_must_be_trusted(tmp_path: Path) -> None:
-    catboost = pytest.importorskip("catboost")
-    estimator = catboost.CatBoostClassifier(iterations=4, verbose=0, allow_writing_files=False)
+def test_catboost_that_does_not_compile_is_stored_in_its_own_format_and_must_be_trusted(
+    tmp_path: Path,
+) -> None:
+    estimator = CatBoostClassifier(
+        iterations=4, verbose=0, allow_writing_files=False, thread_count=1, grow_policy="Lossguide"
+    )
     directory = packed(tmp_path, estimator.fit(IRIS.data, NAMES), IRIS.data)
     assert (directory / "model.cbm").is_file()
     with pytest.raises(BundleError, match=r"the type catboost\.CatBoostClassifier is not trusted"):
-        bundle.read(directory)
+        image.build(tmp_path / "in", tmp_path / "out")
+    image.build(tmp_path / "in", tmp_path / "out", Trust(frozenset({"catboost.CatBoostClassifier"})))
+    served = model.load(tmp_path / "out")["trees"]
+    served.verify()
+    assert served.predict(IRIS.data)["predict"].tolist() == estimator.predict(IRIS.data).tolist()
