@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import calendar
 import json
+import time
 import urllib.parse
 from typing import Any
 
@@ -13,6 +15,11 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings 
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
 from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import bridge_address
+
+
+def _seconds(moment: str) -> int:
+    """Return a time that the engine tells, such as 2025-01-01T12:00:00.123456789Z, in seconds since the epoch."""
+    return calendar.timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S"))
 
 
 def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
@@ -33,29 +40,33 @@ def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
             "labels": container["Config"]["Labels"],
             "restarts": container["RestartCount"],
             "started": state["StartedAt"],
+            "created": _seconds(container["Created"]),
             "settings": inspected_settings(container),
             "newer_files": has_newer_files(container),
         }
     return found
 
 
-def fleet_images(engine: Engine) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the ids of the fleet's images by name, and the digest of each tag that was pushed or pulled.
+def fleet_images(engine: Engine) -> dict[str, Any]:
+    """Return the results of module machine_state about the engine's images.
 
-    An image that has several digests in one repository has none in the latter: only the registry can tell which of
+    An image that has several digests in one repository has none in C(published): only the registry can tell which of
     them it still holds.
     """
     ids = {}
     published = {}
+    made = {}
     for image in engine.get("/images/json"):
         tags = [tag for tag in image["RepoTags"] or () if "flotilla/" in tag]
         digests = [digest for digest in image["RepoDigests"] or () if "flotilla/" in digest]
         ids.update(dict.fromkeys([*tags, *digests], image["Id"]))
+        if tags or digests:
+            made[image["Id"]] = image["Created"]
         for tag in tags:
             own = [digest for digest in digests if digest.startswith(f"{tag.rpartition(':')[0]}@")]
             if len(own) == 1:
                 published[tag] = own[0]
-    return dict(sorted(ids.items())), published
+    return {"images": dict(sorted(ids.items())), "images_made": made, "published": published}
 
 
 def fleet_network(engine: Engine) -> dict[str, Any]:
@@ -71,11 +82,17 @@ def fleet_network(engine: Engine) -> dict[str, Any]:
 def engine_state(engine: Engine) -> dict[str, Any]:
     """Return the engine's part of the result, in the same form when no engine answers."""
     if not engine.answers():
-        empty = {"bridge": "", "network": {}, "containers": {}, "images": {}, "published": {}}
+        empty = {
+            "bridge": "",
+            "network": {},
+            "containers": {},
+            "images": {},
+            "images_made": {},
+            "published": {},
+        }
         without = {"engine_version": "", "engine_folder": "", "engine_firewall": "", "selinux": False}
         return {"engine": False, **without, **empty}
-    images, published = fleet_images(engine)
-    info = engine.get("/info")
+    images, info = fleet_images(engine), engine.get("/info")
     return {
         "engine": True,
         "engine_version": engine.version,
@@ -85,6 +102,5 @@ def engine_state(engine: Engine) -> dict[str, Any]:
         "bridge": bridge_address(),
         "network": fleet_network(engine),
         "containers": fleet_containers(engine),
-        "images": images,
-        "published": published,
+        **images,
     }

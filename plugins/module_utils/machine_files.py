@@ -15,6 +15,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.file_state import p
 
 STATE_FILE = pathlib.Path("/var/lib/flotilla/state.json")
 ACME_STATE = pathlib.Path("/var/lib/flotilla/acme/state.json")
+REGISTRY_FOLDER = pathlib.Path("/var/lib/flotilla/registry")
 STATE_MODE = 0o600
 """The state may have settings that are nobody's business, and root alone reads it."""
 
@@ -94,6 +95,12 @@ def fleet_state(path: pathlib.Path = STATE_FILE) -> dict[str, Any] | None:
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds no JSON object: {STATE_FIX}")
     return state
+
+
+def registry_digests(folder: pathlib.Path = REGISTRY_FOLDER) -> list[str]:
+    """Return the digests of the endpoints' images that the registry whose storage is `folder` holds, sorted."""
+    revisions = folder / "docker/registry/v2/repositories/flotilla/model-endpoint/_manifests/revisions/sha256"
+    return sorted(f"sha256:{link.parent.name}" for link in revisions.glob("*/link"))
 
 
 def acme_state(path: pathlib.Path = ACME_STATE) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files impor
     fleet_state,
     link_targets,
     os_release,
+    registry_digests,
     unsupported,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.nginx_status import (
@@ -153,19 +154,24 @@ containers:
       restarts after a failure counts as not running.
     - Its C(settings) are how it runs, in the form of module_utils/container_settings.py. C(image) is the name that it
       was run by, and C(image_id) what it runs. C(newer_files) tells whether a file of its configuration was written
-      after it was started.
+      after it was started, and C(created) when the container was made, in seconds since the epoch.
   returned: always
   type: dict
   sample:
     flotilla-node1-blue:
       {running: true, health: healthy, image: "10.0.0.1:5000/flotilla/model-endpoint@sha256:…", image_id: "sha256:…",
        labels: {flotilla.role: endpoint}, restarts: 0, started: "2025-01-01T12:00:00.123456789Z",
-       settings: {memory: 536870912, read_only: true}, newer_files: false}
+       created: 1735732800, settings: {memory: 536870912, read_only: true}, newer_files: false}
 images:
   description: The ids of the fleet's images in the engine, by their tags and digests.
   returned: always
   type: dict
   sample: {"10.0.0.1:5000/flotilla/nginx@sha256:…": "sha256:…"}
+images_made:
+  description: When each of these images was made, in seconds since the epoch, by its id.
+  returned: always
+  type: dict
+  sample: {"sha256:…": 1735732800}
 published:
   description: The digest by which a tag of the fleet's images was pushed or pulled, by tag; both with the repository.
   returned: always
@@ -231,6 +237,11 @@ state:
   description: The content of /var/lib/flotilla/state.json, null without that file.
   returned: always
   type: dict
+registry:
+  description: The digests of the endpoints' images that the registry on the machine holds.
+  returned: always
+  type: list
+  elements: str
 served:
   description: The version of the configuration that Nginx serves, empty where no Nginx answers.
   returned: always
@@ -324,6 +335,7 @@ def main() -> None:
             **lock_state(),
             firewall=found_firewall(_output(module, "iptables-save", "-t", "filter")[1]),
             state=fleet_state(),
+            registry=registry_digests(),
             served=served_version(module.params["status_port"]),
             certificate=shown_certificate(module.params["tls_port"]),
             acme=acme_state(),

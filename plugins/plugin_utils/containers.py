@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -62,22 +63,22 @@ class Deviation(NamedTuple):
 def container_differences(
     machine: Mapping[str, Any],
     service: Mapping[str, Any],
-    builder_images: Mapping[str, str] | None = None,
+    builder: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Return the names of the container_deviations, sorted; none where the container is as it should be."""
-    return [deviation.name for deviation in container_deviations(machine, service, builder_images)]
+    return [deviation.name for deviation in container_deviations(machine, service, builder)]
 
 
 def container_deviations(
     machine: Mapping[str, Any],
     service: Mapping[str, Any],
-    builder_images: Mapping[str, str] | None = None,
+    builder: Mapping[str, Any] | None = None,
 ) -> list[Deviation]:
     """Return in what the container of `service` is not as it should be on a machine, sorted by name.
 
     `machine` is what module machine_state found, `service` what role container runs. Its files count where it reads
-    them at start only. `builder_images` are the ids of the builder's images by name, which tell the digests of an
-    image that the service names by its tag.
+    them at start only. `builder` is what the module found on the builder's machine, whose engine tells the digests of
+    an image that the service names by its tag.
 
     Raises:
         AnsibleFilterError: when the service has a memory limit that is no size.
@@ -101,7 +102,7 @@ def container_deviations(
         deviations.append(Deviation("stopped", "running", "stopped"))
     elif found["health"] == "unhealthy":
         deviations.append(Deviation("unhealthy", "healthy", "unhealthy"))
-    if not _is_image(found, service["image"], machine.get("images", {}), builder_images or {}):
+    if not _is_image(found, service["image"], machine, builder or {}):
         deviations.append(Deviation("image", f"image {service['image']}", f"image {found['image']}"))
     if service.get("reads_files_at_start") and found["newer_files"]:
         deviations.append(Deviation("files", "its files read", "files newer than its start"))
@@ -117,32 +118,41 @@ def _parts(name: str, wanted: Mapping[str, str], found: Mapping[str, str]) -> li
 
 
 def _is_image(
-    container: Mapping[str, Any],
-    image: str,
-    images: Mapping[str, str],
-    builder_images: Mapping[str, str],
+    container: Mapping[str, Any], image: str, machine: Mapping[str, Any], builder: Mapping[str, Any]
 ) -> bool:
-    """Tell whether a container runs `image`, by what the engines tell.
+    """Tell whether a container runs `image`, by what the engines of its machine and of the builder tell.
 
     The engine of the machine may know the image by this name. Else the digest by which the container was run tells:
     `image` has it, or the builder's engine does. Where neither does, the label of the container has to do.
     """
-    if own := _ids(image, images):
+    if own := _ids(image, machine, container):
         return container["image_id"] in own
     if "@" in image:
         return bool(container["image"].partition("@")[2] == image.partition("@")[2])
-    pushed = _ids(image, builder_images)
+    pushed = _ids(image, builder, container)
     digests = {
-        name.rpartition("@")[2] for name, known in builder_images.items() if known in pushed and "@" in name
+        name.rpartition("@")[2]
+        for name, known in builder.get("images", {}).items()
+        if known in pushed and "@" in name
     }
     if digests:
         return "@" in container["image"] and container["image"].rpartition("@")[2] in digests
     return image in (container["labels"].get(IMAGE_LABEL), container["image"])
 
 
-def _ids(image: str, images: Mapping[str, str]) -> set[str]:
-    """Return the ids of `image` among `images`, with or without a registry's name before it."""
-    return {known for name, known in images.items() if name == image or name.endswith(f"/{image}")}
+def _ids(image: str, machine: Mapping[str, Any], container: Mapping[str, Any]) -> set[str]:
+    """Return the ids that `image` has on a machine, with or without a registry's name before it.
+
+    One that was made after the container is left out: a builder that had lost the image has made it anew, by the same
+    recipe, and what was run from the one before is as good.
+    """
+    made = machine.get("images_made", {})
+    return {
+        known
+        for name, known in machine.get("images", {}).items()
+        if (name == image or name.endswith(f"/{image}"))
+        and made.get(known, 0) <= container.get("created", math.inf)
+    }
 
 
 def published_ports(container: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -14,13 +14,13 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import ima
 
 def service_differences(fleet: Fleet) -> Iterator[Difference]:
     """Yield the containers of Nginx, the registry and keepalived that differ from what the roles want."""
-    builder = image_builder(fleet.groups)
-    images = fleet.found(builder)["images"] if builder in fleet.present else {}
+    name = image_builder(fleet.groups)
+    builder = fleet.found(name) if name in fleet.present else None
     for host in fleet.present:
         machine = fleet.found(host)
         for wanted in fleet.wanted(host):
             for service in wanted["services"]:
-                if deviations := container_deviations(machine, service, images):
+                if deviations := container_deviations(machine, service, builder):
                     yield container_difference(host, service["name"], deviations)
 
 

@@ -20,7 +20,7 @@ class Program(TypedDict):
 
 
 def differing_programs(
-    machine: Mapping[str, Any], programs: Sequence[Program], builder_images: Mapping[str, str]
+    machine: Mapping[str, Any], programs: Sequence[Program], builder: Mapping[str, Any]
 ) -> list[Program]:
     """Return those of `programs` whose container or files are not as they should be on a machine.
 
@@ -29,7 +29,7 @@ def differing_programs(
     return [
         program
         for program in programs
-        if container_differences(machine, program["service"], builder_images)
+        if container_differences(machine, program["service"], builder)
         or out_of_date(program["files"], machine["files"])
     ]
 

@@ -6,7 +6,7 @@ seconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NotRequired, TypedDict
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.answers.counts import Reading
@@ -129,6 +129,8 @@ class Machine(TypedDict):
     files: Mapping[str, str]
     state: NotRequired[WrittenState | None]
     served: NotRequired[str]
+    registry: NotRequired[Sequence[str]]
+    """The digests of the endpoints' images that the registry there holds."""
 
 
 class Staged(TypedDict):

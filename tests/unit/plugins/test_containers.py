@@ -27,10 +27,13 @@ SERVICE: dict[str, Any] = {
     "memory": "512m",
     "pids_limit": 256,
 }
-BUILDER_IMAGES = {
-    "10.0.0.1:5080/flotilla/nginx:abc": "sha256:built",
-    "10.0.0.1:5080/flotilla/nginx@sha256:1": "sha256:built",
-    "10.0.0.1:5080/flotilla/nginx@sha256:2": "sha256:another",
+BUILDER: dict[str, Any] = {
+    "images": {
+        "10.0.0.1:5080/flotilla/nginx:abc": "sha256:built",
+        "10.0.0.1:5080/flotilla/nginx@sha256:1": "sha256:built",
+        "10.0.0.1:5080/flotilla/nginx@sha256:2": "sha256:another",
+    },
+    "images_made": {"sha256:built": 100, "sha256:another": 100},
 }
 
 
@@ -43,6 +46,7 @@ def machine(**changes: Any) -> dict[str, Any]:
         "labels": {"flotilla.role": "load_balancer", "flotilla.image": "flotilla/nginx:abc"},
         "settings": wanted_settings(SERVICE),
         "newer_files": False,
+        "created": 200,
         **changes,
     }
     return {"containers": {"flotilla-nginx": container}}
@@ -70,23 +74,33 @@ def test_newer_files_count_only_for_a_service_that_reads_them_at_start() -> None
 
 
 def test_an_image_is_known_by_what_the_engines_tell_and_not_by_the_label() -> None:
-    assert container_differences(machine(), SERVICE, BUILDER_IMAGES) == []
+    assert container_differences(machine(), SERVICE, BUILDER) == []
     other = machine(image="10.0.0.1:5000/flotilla/nginx@sha256:2")
-    assert container_differences(other, SERVICE, BUILDER_IMAGES) == ["image"]
+    assert container_differences(other, SERVICE, BUILDER) == ["image"]
     # The machine's own engine knows the image by its name.
     own = {"flotilla/nginx:abc": "sha256:pulled"}
-    assert container_differences({**machine(), "images": own}, SERVICE, BUILDER_IMAGES) == []
+    assert container_differences({**machine(), "images": own}, SERVICE, BUILDER) == []
     assert container_differences({**machine(image_id="sha256:else"), "images": own}, SERVICE) == ["image"]
+
+
+def test_an_image_that_was_made_after_the_container_does_not_replace_it() -> None:
+    """A builder that was lost has made the images anew, by the same recipes."""
+    other = machine(image="10.0.0.1:5000/flotilla/nginx@sha256:2")
+    anew = {**BUILDER, "images_made": {"sha256:built": 300}}
+    assert container_differences(other, SERVICE, anew) == []
+    assert container_differences(other, {**SERVICE, "image": "flotilla/nginx:def"}, anew) == ["image"]
+    # The builder may be the machine itself.
+    own = {"images": {"flotilla/nginx:abc": "sha256:built"}, "images_made": {"sha256:built": 300}}
+    assert container_differences({**other, **own}, SERVICE, own) == []
+    assert container_differences({**other, **own, "images_made": {"sha256:built": 200}}, SERVICE) == ["image"]
 
 
 def test_a_container_of_an_earlier_version_is_known_by_its_image_s_digest() -> None:
     labels = {"flotilla.role": "load_balancer", "flotilla.recipe": "anything"}
     earlier = machine(labels=labels)
-    assert container_differences(earlier, SERVICE, BUILDER_IMAGES) == []
+    assert container_differences(earlier, SERVICE, BUILDER) == []
     assert container_differences(earlier, SERVICE, {}) == ["image"]
-    assert container_differences(earlier, {**SERVICE, "image": "flotilla/nginx:def"}, BUILDER_IMAGES) == [
-        "image"
-    ]
+    assert container_differences(earlier, {**SERVICE, "image": "flotilla/nginx:def"}, BUILDER) == ["image"]
     by_name = machine(labels=labels, image="flotilla/nginx:abc")
     assert container_differences(by_name, SERVICE) == []
 

@@ -31,6 +31,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.machine_files impor
     fleet_state,
     link_targets,
     os_release,
+    registry_digests,
     unsupported,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import (
@@ -54,6 +55,7 @@ def inspected(name: str, **state: Any) -> dict[str, Any]:
     return {
         "Name": f"/{name}",
         "Image": "sha256:id",
+        "Created": "2025-01-01T00:00:00.123456789Z",
         "RestartCount": 2,
         "Config": {"Image": f"{REPOSITORY}@sha256:1", "Labels": {"flotilla.role": "endpoint"}},
         "HostConfig": {"Memory": 1 << 29},
@@ -76,17 +78,19 @@ ANSWERS: dict[str, Any] = {
     "/images/json": [
         {
             "Id": "sha256:a",
+            "Created": 1700000000,
             "RepoTags": ["flotilla/nginx:abc", f"{REPOSITORY}:abc"],
             "RepoDigests": [f"{REPOSITORY}@sha256:1"],
         },
-        {"Id": "sha256:b", "RepoTags": [f"{REPOSITORY}:never-pushed"], "RepoDigests": []},
+        {"Id": "sha256:b", "Created": 1, "RepoTags": [f"{REPOSITORY}:never-pushed"], "RepoDigests": []},
         {
             "Id": "sha256:c",
+            "Created": 2,
             "RepoTags": [f"{REPOSITORY}:twice"],
             "RepoDigests": [f"{REPOSITORY}@sha256:2", f"{REPOSITORY}@sha256:3"],
         },
-        {"Id": "sha256:d", "RepoTags": None, "RepoDigests": None},
-        {"Id": "sha256:e", "RepoTags": ["debian:13"], "RepoDigests": ["debian@sha256:4"]},
+        {"Id": "sha256:d", "Created": 3, "RepoTags": None, "RepoDigests": None},
+        {"Id": "sha256:e", "Created": 4, "RepoTags": ["debian:13"], "RepoDigests": ["debian@sha256:4"]},
     ],
 }
 
@@ -146,6 +150,7 @@ def test_the_fleet_s_containers_are_told_and_one_that_has_gone_meanwhile_is_not(
         "started": "2025-01-01T00:00:00Z",
         "settings": inspected_settings(inspected("any")),
         "newer_files": False,
+        "created": 1735689600,
     }
     assert (state["engine"], state["engine_version"]) == (True, "26.1.5+dfsg1")
     assert state["engine_folder"] == "/data/docker"
@@ -168,6 +173,7 @@ def test_the_fleet_s_images_are_told_and_which_of_them_have_been_pushed(serve: S
         f"{REPOSITORY}@sha256:3": "sha256:c",
         "flotilla/nginx:abc": "sha256:a",
     }
+    assert state["images_made"] == {"sha256:a": 1700000000, "sha256:b": 1, "sha256:c": 2}
     assert state["published"] == {f"{REPOSITORY}:abc": f"{REPOSITORY}@sha256:1"}
 
 
@@ -264,11 +270,21 @@ def test_the_module_tells_all_of_it_and_changes_nothing(
     assert result["files"] == {}
     told = (
         "distributions engine engine_version engine_folder engine_firewall selinux"
-        " bridge network addresses ipv6 containers images published has"
-        " files certificates links systemd disks lock lock_silent clock firewall state served certificate"
+        " bridge network addresses ipv6 containers images images_made published has"
+        " files certificates links systemd disks lock lock_silent clock firewall state registry served certificate"
     )
     assert set(told.split()) <= result.keys()
     assert result["firewall"].keys() == {"rules", "jumps"}
+
+
+def test_the_images_of_the_registry_are_those_whose_manifests_it_has(tmp_path: Path) -> None:
+    assert registry_digests(tmp_path) == []
+    repository = tmp_path / "docker/registry/v2/repositories/flotilla/model-endpoint"
+    for name in ("b", "a", "removed"):
+        (repository / "_manifests/revisions/sha256" / name).mkdir(parents=True)
+    for name in ("b", "a"):
+        (repository / "_manifests/revisions/sha256" / name / "link").write_text(f"sha256:{name}")
+    assert registry_digests(tmp_path) == ["sha256:a", "sha256:b"]
 
 
 def test_the_deploy_lock_is_told_with_its_runs_last_sign_of_life(tmp_path: Path) -> None:

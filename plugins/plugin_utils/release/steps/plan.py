@@ -14,6 +14,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content imp
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.given import remember, undone
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import (
+    lost_image,
     port_conflicts,
     reasons_to_restage,
     step_hosts,
@@ -105,6 +106,7 @@ def plan_step(
     if asked["operation"] == "deploy":
         wanted = new_release(asked["image"], container_settings(hostvars, nodes, RECIPE), now)
         restage = reasons_to_restage(state, wanted, hostvars, nodes, present)
+        restage += lost_image(state, hostvars, groups, present)
     request = Request(
         operation=asked["operation"],
         nodes=nodes,
