@@ -68,6 +68,10 @@ test-acme: .venv/test engine ## Give clients a certificate by ACME under load, a
 test-repair: .venv/test engine ## Change machines by hand under load, and have a run mend them
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/repair molecule test --scenario-name repair
 
+.PHONY: test-lost
+test-lost: .venv/test engine ## Lose machines, and have a run, a backup or nothing at all mend the fleet
+	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/lost molecule test --scenario-name lost
+
 .PHONY: test-upgrade
 test-upgrade: .venv/test engine ## Take over, under load, a fleet that an older commit deployed
 	MOLECULE_EPHEMERAL_DIRECTORY=$(EPHEMERAL)/upgrade molecule test --scenario-name upgrade

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.authorities import (
+    backup_refusal,
     may_begin,
     refusal,
 )
@@ -23,6 +24,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "authority_refusal": refusal,
+            "backup_refusal": backup_refusal,
             "balancer_certificates": balancer_certificates,
             "fleet_certificates": fleet_certificates,
             "frontend_names": frontend_names,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.backup import restore_step, save_step
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.given import given_settings
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.leftovers import without_containers
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import (
@@ -89,8 +90,10 @@ class FilterModule:
             "published_addresses": published_addresses,
             "ramp_left": ramp_left,
             "ramp_step": ramp_step,
+            "restore_step": restore_step,
             "rolling_step": rolling_step,
             "rotate_step": rotate_step,
+            "save_step": save_step,
             "share_step": share_step,
             "suspects_step": suspects_step,
             "sync_step": sync_step,

@@ -107,6 +107,19 @@ def refusal(hostvars: HostVars, groups: Groups, directory: str, *, limited: bool
     return ""
 
 
+def backup_refusal(hostvars: HostVars, groups: Groups, directory: str) -> str:
+    """Return why the authorities in `directory`, a backup's, are not those of the machines; empty where they may be."""
+    own = read_own(directory)
+    for host in fleet_hosts(groups):
+        if _inspected(hostvars, host) and (foreign := _foreign(_found(hostvars, host), own)) is not None:
+            return (
+                f"{host}: has certificates of {identify(foreign).described}, and {own.directory} holds authorities that"
+                " have nothing to do with it: restore the backup of that fleet, or take"
+                f" {host} out of this inventory"
+            )
+    return ""
+
+
 def _inspected(hostvars: HostVars, host: str) -> bool:
     return "files" in hostvars[host].get("flotilla_machine", {})
 

@@ -28,6 +28,16 @@ def entries_of(files: Iterable[Mapping[str, object]]) -> list[dict[str, str]]:
     return sorted(known, key=lambda entry: entry["time"], reverse=True)
 
 
+def merged_log(files: Iterable[Mapping[str, object]], known: str = "") -> str:
+    """Return one audit log, in its order, of all lines of `files`, those of `history_lines`, and of the log `known`."""
+    contents = [known.encode(), *(base64.b64decode(str(file.get("content", ""))) for file in files)]
+    entries = {
+        line: entry for content in contents for line in content.split(b"\n") if (entry := _entry(line))
+    }
+    lines = sorted(entries, key=lambda line: (entries[line]["time"], line))
+    return "".join(f"{line.decode()}\n" for line in lines)
+
+
 def _shown(entry: Mapping[str, str]) -> str:
     node = f" of {entry['node']}" if entry.get("node") else ""
     return (

@@ -151,10 +151,12 @@ class Fleet:
         nodes: Mapping[str, Mapping[str, Any]],
         others: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         without: str = "",
+        builder: str = "",
     ) -> "Fleet":
         """Write an inventory whose model_nodes are these hosts and variables, and return its fleet.
 
-        `others` adds variables to hosts, of whatever groups they are. The group `without` is left out.
+        `others` adds variables to hosts, of whatever groups they are. The group `without` is left out. The host
+        `builder` is the image builder, unless it is empty.
         """
         plain = {
             host: {key: value for key, value in variables.items() if not key.startswith(ROLE_VARIABLES)}
@@ -165,6 +167,8 @@ class Fleet:
         groups = {"load_balancers", "image_builder", "monitoring"} & self.groups.keys() - {without}
         edited: dict[str, Any] = {name: {"hosts": dict.fromkeys(self.groups[name])} for name in groups}
         edited |= {"all": {"hosts": plain}, "model_nodes": {"hosts": nodes}}
+        if builder:
+            edited["image_builder"] = {"hosts": {builder: None}}
         path = self.inventory.parent / "edited_inventory.json"
         path.write_text(json.dumps(edited, indent=2))
         return Fleet.of(path)

@@ -106,7 +106,6 @@ def plan_step(
     if asked["operation"] == "deploy":
         wanted = new_release(asked["image"], container_settings(hostvars, nodes, RECIPE), now)
         restage = reasons_to_restage(state, wanted, hostvars, nodes, present)
-        restage += lost_image(state, hostvars, groups, present)
     request = Request(
         operation=asked["operation"],
         nodes=nodes,
@@ -117,7 +116,7 @@ def plan_step(
         wanted=wanted,
         release=asked["release"],
         node=asked["node"],
-        restage=restage,
+        restage=[*restage, *lost_image(state, hostvars, groups, present)],
     )
     plan = release_plan(state, request)
     lost = undone(plan, asked["given"], hostvars) if balancers else []

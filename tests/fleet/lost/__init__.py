@@ -1,0 +1,1 @@
+"""Machines that are lost, and what mends the fleet then."""
