@@ -172,3 +172,18 @@ def test_a_ramp_takes_a_quarter_of_its_time_for_each_step(fleet: Fleet) -> None:
     assert step["seconds"] == 3
     assert step["state"]["nodes"]["n4"]["share"] == 50
     assert step["state"]["serial"] == run.state["serial"] + 1
+
+
+@pytest.mark.parametrize("image", ["image-1", "image-2", "image-3"])
+def test_nodes_that_still_run_something_are_taken_over_once_all_load_balancers_were_lost(
+    fleet: Fleet, image: str
+) -> None:
+    """The first release goes to the blue slots, whatever runs there, and what runs in the green ones stops."""
+    fleet.ship("image-2")
+    assert fleet.state["live_slot"] == "green"
+    fleet.state, fleet.image = copy.deepcopy(EMPTY_STATE), image
+    fleet.run()
+    assert fleet.state["live_slot"] == "blue"
+    assert fleet.state["live"]["image"] == image
+    assert fleet.state["previous"] == []
+    assert fleet.runs == {node: {"blue": fleet.state["live"]["id"]} for node in fleet.nodes}
