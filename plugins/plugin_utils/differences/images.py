@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import lost_image
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     kept_releases,
     needed_images,
     unneeded_images,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars, State
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import image_builder
 
 
 def image_differences(fleet: Fleet) -> Iterator[Difference]:
@@ -17,6 +21,7 @@ def image_differences(fleet: Fleet) -> Iterator[Difference]:
     state = fleet.state
     if state is None or state["live"] is None:
         return
+    yield from _registry_differences(fleet, state)
     wanted = needed_images(state)
     kept = [release["reference"] for release in kept_releases(state)]
     pushed_to = fleet.registries()[1]
@@ -44,3 +49,16 @@ def image_differences(fleet: Fleet) -> Iterator[Difference]:
                 "mended_by": SITE,
                 "change": f"remove the image {image}",
             }
+
+
+def _registry_differences(fleet: Fleet, state: State) -> Iterator[Difference]:
+    """Yield that the builder's registry does not hold the live release's image."""
+    if lost_image(state, cast("HostVars", fleet.hostvars), fleet.groups, fleet.present):
+        yield {
+            "host": image_builder(fleet.groups),
+            "thing": "registry",
+            "wanted": "the live release's image held",
+            "found": "missing",
+            "mended_by": SITE,
+            "change": "make the image and start the live release anew from it",
+        }

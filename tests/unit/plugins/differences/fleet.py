@@ -151,6 +151,7 @@ def found(host: str) -> dict[str, Any]:
             "jumps": dict.fromkeys(JUMPS, FIRST),
         },
         "state": None,
+        "registry": ["sha256:live", "sha256:old"],
         "served": "",
         "certificate": "",
     }

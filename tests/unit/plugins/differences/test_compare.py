@@ -257,6 +257,7 @@ CASES: dict[str, tuple[Break, str, str, str, str]] = {
         "missing",
         SITE,
     ),
+    "registry": (machine("lb1", registry=["sha256:old"]), "lb1", "registry", "missing", SITE),
     "unneeded image": (
         put("images", REFERENCE.replace("live", "left"), "sha256:left", "node2"),
         "node2",

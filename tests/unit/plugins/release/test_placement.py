@@ -114,11 +114,14 @@ def test_a_live_release_whose_image_the_builder_s_registry_has_lost_is_to_be_sta
     live = fleet.state["live"]["id"]
     assert lost({"registry": ["sha256:0"]}) == [f"lb: its registry does not hold the image of release {live}"]
     assert lost({"registry": []}, present=["n1"]) == []
-    # Nothing is said of what was not looked at.
+    # Nothing is said of what was not looked at, nor in check mode of what would be released.
     assert lost({}) == []
+    fleet.state["live"]["reference"] = "flotilla/model-endpoint:image-1"
+    assert lost({"registry": []}) == []
 
 
 def test_a_builder_that_was_lost_gets_the_live_release_anew_and_the_traffic_goes_there(fleet: Fleet) -> None:
+    fleet.state["live"]["reference"] = "10.0.0.9:5000/flotilla/model-endpoint@sha256:1"
     live, inspected = fleet.state["live"], fleet.balancer_machine
     fleet.balancer_machine = lambda: {**inspected(), "registry": []}  # type: ignore[method-assign]
     limited = fleet.plan("deploy", ["n1"])
