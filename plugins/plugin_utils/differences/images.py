@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import lost_image
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.registry import lost_image
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     kept_releases,
     needed_images,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.monitoring.leftovers import COLLECTING, TELLING
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.registry import REGISTRY
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import setting
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     ACME_CONTAINER,
@@ -30,11 +31,11 @@ def unexplained_differences(fleet: Fleet) -> Iterator[Difference]:
         explained = {name for member in fleet.hosts_of(host) for name in _containers_of(fleet, member)}
         found = fleet.found(host)["containers"]
         for name in sorted(found.keys() - explained):
-            # site.yml removes what collected metrics, and what nodes have left that were in the fleet; it does not
-            # know who made another one.
+            # site.yml removes what collected metrics, the registry of a former builder, and what nodes have left that
+            # were in the fleet; it does not know who made another one.
             labels = found[name]["labels"]
             left = labels.get("flotilla.endpoint") in forgotten
-            left = left or labels.get("flotilla.role") in COLLECTING | TELLING
+            left = left or labels.get("flotilla.role") in COLLECTING | TELLING | {REGISTRY}
             yield {
                 "host": host,
                 "thing": f"container {name}",

@@ -25,12 +25,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
     State,
     StepHost,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
-    container_name,
-    image_builder,
-    other_slot,
-)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import container_name, other_slot
 
 
 def container_state(
@@ -131,22 +126,6 @@ def reasons_to_restage(
             if taker and _owner(machine, taker) not in nodes:
                 reasons.append(f"{node}: its port is still that of {taker}")
     return reasons
-
-
-def lost_image(state: State, hostvars: HostVars, groups: Groups, present: Sequence[str]) -> list[str]:
-    """Return, as a reason to restage, that the builder's registry lacks the image of the live release.
-
-    The builder is then another machine than the one that built it, or an empty one. What runs goes on, but no node
-    could be given the release any more.
-    """
-    live, builder = state["live"], image_builder(groups)
-    if live is None or builder not in present:
-        return []
-    held = hostvars[builder]["flotilla_machine"].get("registry")
-    digest = live["reference"].partition("@")[2]  # in check mode a new release has none
-    if held is None or not digest or digest in held:
-        return []
-    return [f"{builder}: its registry does not hold the image of release {live['id']}"]
 
 
 def _owner(machine: Machine, name: str) -> str:

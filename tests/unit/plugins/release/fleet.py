@@ -122,6 +122,8 @@ class Fleet:
     runs: dict[str, dict[str, str]] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
     """The containers that were staged, as machine_state finds them, by name."""
+    builder: str = ""
+    """The host that image_builder names, where it names one."""
     stands_on: dict[str, str] = field(default_factory=dict)
     """The machines that nodes were staged on, by node."""
     now: int = 1000
@@ -154,6 +156,7 @@ class Fleet:
         if settings.pop("rolling", False):
             settings["strategy"] = "rolling"
         groups = {"load_balancers": list(dict.fromkeys(["lb", *away])), "model_nodes": self.nodes}
+        groups |= {"image_builder": [self.builder]} if self.builder else {}
         in_scope = [*(groups["load_balancers"] if balancers_in_scope else []), *(limit or self.nodes)]
         hostvars: dict[str, Any] = copy.deepcopy({name: self.hostvars[name] for name in ("lb", *self.nodes)})
         for balancer in groups["load_balancers"]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.placement import (
-    lost_image,
     missing_container,
     retired_slots,
     step_hosts,
@@ -98,37 +97,3 @@ def test_a_node_that_is_removed_leaves_if_it_is_there(fleet: Fleet) -> None:
     plan = fleet.plan("remove", node="n2")
     assert groups_of(fleet, plan, ["lb", *fleet.nodes]) == {"n2": ["flotilla_leave"]}
     assert groups_of(fleet, plan, ["lb", "n1", "n3"]) == {}
-
-
-def test_a_live_release_whose_image_the_builder_s_registry_has_lost_is_to_be_started_anew(
-    fleet: Fleet,
-) -> None:
-    fleet.state["live"]["reference"] = "10.0.0.9:5000/flotilla/model-endpoint@sha256:1"
-    groups = {"load_balancers": ["lb"], "model_nodes": fleet.nodes}
-
-    def lost(machine: dict[str, Any], present: Sequence[str] = ("lb",)) -> list[str]:
-        variables: Any = {"lb": {"flotilla_machine": {**fleet.balancer_machine(), **machine}}}
-        return lost_image(fleet.state, variables, groups, present)
-
-    assert lost({"registry": ["sha256:0", "sha256:1"]}) == []
-    live = fleet.state["live"]["id"]
-    assert lost({"registry": ["sha256:0"]}) == [f"lb: its registry does not hold the image of release {live}"]
-    assert lost({"registry": []}, present=["n1"]) == []
-    # Nothing is said of what was not looked at, nor in check mode of what would be released.
-    assert lost({}) == []
-    fleet.state["live"]["reference"] = "flotilla/model-endpoint:image-1"
-    assert lost({"registry": []}) == []
-
-
-def test_a_builder_that_was_lost_gets_the_live_release_anew_and_the_traffic_goes_there(fleet: Fleet) -> None:
-    fleet.state["live"]["reference"] = "10.0.0.9:5000/flotilla/model-endpoint@sha256:1"
-    live, inspected = fleet.state["live"], fleet.balancer_machine
-    fleet.balancer_machine = lambda: {**inspected(), "registry": []}  # type: ignore[method-assign]
-    limited = fleet.plan("deploy", ["n1"])
-    assert limited["target"] is None
-    assert "its registry does not hold the image" in limited["note"]
-    fleet.run()
-    assert fleet.state["live"]["id"] != live["id"]
-    assert fleet.state["live"]["image"] == live["image"]
-    assert fleet.state["live_slot"] == "green"
-    assert fleet.state["previous"] == []
