@@ -156,15 +156,17 @@ def as_history(state: State, nodes: Sequence[str]) -> State:
     """
     live = [state["live"]] if state["live"] else []
     history: State = {
-        **copy.deepcopy(EMPTY_STATE),
-        "serial": state["serial"],
+        **copy.deepcopy(state),
+        "live_slot": EMPTY_STATE["live_slot"],
+        "live": None,
+        "candidate": None,
         "previous": [_without_places(release) for release in [*live, *state["previous"]]][
             : KEEP_RELEASES - 1
         ],
+        "nodes": {},
         "drained": [node for node in state["drained"] if node in nodes],
     }
-    if "given" in state:
-        history["given"] = state["given"]
+    history.pop("forgotten", None)
     return history
 
 
