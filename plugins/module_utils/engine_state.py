@@ -39,23 +39,30 @@ def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
     return found
 
 
-def fleet_images(engine: Engine) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the ids of the fleet's images by name, and the digest of each tag that was pushed or pulled.
+BASE_LABEL = "flotilla.base"
+"""The label of an endpoint's image that holds the name of the image that it was built on."""
+
+
+def fleet_images(engine: Engine) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Return the ids of the fleet's images by name, the digest of each tag that was pushed or pulled, and their bases.
 
     An image that has several digests in one repository has none in the latter: only the registry can tell which of
-    them it still holds.
+    them it still holds. An image has a base where its build has named one.
     """
     ids = {}
     published = {}
+    bases = {}
     for image in engine.get("/images/json"):
         tags = [tag for tag in image["RepoTags"] or () if "flotilla/" in tag]
         digests = [digest for digest in image["RepoDigests"] or () if "flotilla/" in digest]
         ids.update(dict.fromkeys([*tags, *digests], image["Id"]))
+        if base := (image.get("Labels") or {}).get(BASE_LABEL):
+            bases.update(dict.fromkeys([*tags, *digests], base))
         for tag in tags:
             own = [digest for digest in digests if digest.startswith(f"{tag.rpartition(':')[0]}@")]
             if len(own) == 1:
                 published[tag] = own[0]
-    return dict(sorted(ids.items())), published
+    return dict(sorted(ids.items())), published, bases
 
 
 def fleet_network(engine: Engine) -> dict[str, Any]:
@@ -71,10 +78,10 @@ def fleet_network(engine: Engine) -> dict[str, Any]:
 def engine_state(engine: Engine) -> dict[str, Any]:
     """Return the engine's part of the result, in the same form when no engine answers."""
     if not engine.answers():
-        empty = {"bridge": "", "network": {}, "containers": {}, "images": {}, "published": {}}
+        empty = {"bridge": "", "network": {}, "containers": {}, "images": {}, "published": {}, "bases": {}}
         without = {"engine_version": "", "engine_folder": "", "engine_firewall": "", "selinux": False}
         return {"engine": False, **without, **empty}
-    images, published = fleet_images(engine)
+    images, published, bases = fleet_images(engine)
     info = engine.get("/info")
     return {
         "engine": True,
@@ -87,4 +94,5 @@ def engine_state(engine: Engine) -> dict[str, Any]:
         "containers": fleet_containers(engine),
         "images": images,
         "published": published,
+        "bases": bases,
     }
