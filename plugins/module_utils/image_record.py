@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import TypedDict
 
@@ -11,6 +12,9 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.atomic_write import
 
 IMAGES_FOLDER = pathlib.Path("/var/cache/flotilla")
 """Where the builder keeps the images' tarballs and records."""
+
+
+TAG = re.compile(r"[0-9a-f]{12}")
 
 
 class ImageRecord(TypedDict):
@@ -60,6 +64,18 @@ def _record(tarball: pathlib.Path) -> ImageRecord | None:
             return None
         # Made by an earlier version of Flotilla.
         return {"made": tarball.stat().st_mtime, "packages": {}, "looked": 0, "newer": {}}
+
+
+def replaced_tags(folder: pathlib.Path, image: str, keep: int) -> list[str]:
+    """Return the tags of an image's repository other than its own and the newest ones, of which `keep` stay in all."""
+    tarball = tarball_of(folder, image)
+    others = {
+        path.stem.rpartition("-")[2]: _record(path)
+        for path in folder.glob(f"{tarball.stem.rpartition('-')[0]}-*.tar")
+        if TAG.fullmatch(path.stem.rpartition("-")[2]) and path != tarball
+    }
+    by_age = sorted(others, key=lambda tag: (others[tag] or {"made": 0.0})["made"], reverse=True)
+    return by_age[keep - 1 :]
 
 
 def write_record(folder: pathlib.Path, image: str, record: ImageRecord) -> None:

@@ -10,6 +10,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.image_record import (
     ImageRecord,
+    replaced_tags,
     tarball_of,
     write_record,
 )
@@ -27,6 +28,7 @@ description:
     maintainer script runs and no essential package is added, so the image contains no package manager.
   - The tarball stays in O(cache), so that an engine that lost the image gets it back without a download. A record of
     the packages' versions stays beside it, for module debian_packages.
+  - The two newest images of a repository stay. Making an image removes the others from the host.
 options:
   image:
     description:
@@ -95,7 +97,16 @@ image:
   description: Name and tag of the image.
   returned: always
   type: str
+removed:
+  description: The tags of the images of the same repository that were removed from the host, with their tarballs.
+  returned: when the image was made
+  type: list
+  elements: str
 """
+
+
+KEPT = 2
+"""How many images of a repository stay, the newest ones."""
 
 
 def make(module: AnsibleModule, image: str, tarball: pathlib.Path) -> None:
@@ -127,6 +138,17 @@ def make(module: AnsibleModule, image: str, tarball: pathlib.Path) -> None:
     part.rename(tarball)
 
 
+def remove_replaced(module: AnsibleModule, image: str, cache: pathlib.Path) -> list[str]:
+    """Remove what an image has replaced, the one before it aside, and return the tags."""
+    tags = replaced_tags(cache, image, KEPT)
+    for tag in tags:
+        other = f"{image.partition(':')[0]}:{tag}"
+        for file in (tarball_of(cache, other), tarball_of(cache, other).with_suffix(".json")):
+            file.unlink(missing_ok=True)
+        module.run_command(["docker", "image", "rm", other])
+    return tags
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -153,7 +175,7 @@ def main() -> None:
     if not tarball.exists():
         make(module, image, tarball)
     module.run_command(["docker", "import", str(tarball), image], check_rc=True)
-    module.exit_json(changed=True, image=image)
+    module.exit_json(changed=True, image=image, removed=remove_replaced(module, image, tarball.parent))
 
 
 if __name__ == "__main__":

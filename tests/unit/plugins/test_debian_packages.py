@@ -12,6 +12,7 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.image_record import
     ImageRecord,
     found_images,
     record_of,
+    replaced_tags,
     write_record,
 )
 from ansible_collections.flotilla.fleet.plugins.module_utils.mmdebstrap import (
@@ -115,6 +116,17 @@ def test_a_record_is_kept_beside_the_tarball(tmp_path: Path) -> None:
     assert found_images(tmp_path) == {
         "flotilla-keepalived-abc": {"made": 1.0, "recorded": True, "looked": 1.0, "newer": ["libc6"]}
     }
+
+
+def test_the_newest_images_of_a_repository_stay_and_those_of_others(tmp_path: Path) -> None:
+    names = ("nginx:aaaaaaaaaaaa", "nginx:bbbbbbbbbbbb", "nginx:cccccccccccc", "nginx-x:dddddddddddd")
+    for number, name in enumerate(names):
+        write_record(tmp_path, f"flotilla/{name}", {**RECORD, "made": number})
+        tmp_path.joinpath(f"flotilla-{name.replace(':', '-')}.tar").touch()
+    assert replaced_tags(tmp_path, "flotilla/nginx:cccccccccccc", 2) == ["aaaaaaaaaaaa"]
+    # Its own stays, however old: it was imported again.
+    assert replaced_tags(tmp_path, "flotilla/nginx:aaaaaaaaaaaa", 2) == ["bbbbbbbbbbbb"]
+    assert replaced_tags(tmp_path, "flotilla/nginx:cccccccccccc", 3) == []
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", json.dumps({"made": "?"})])
