@@ -68,11 +68,12 @@ def _record(tarball: pathlib.Path) -> ImageRecord | None:
 
 def replaced_tags(folder: pathlib.Path, image: str, keep: int) -> list[str]:
     """Return the tags of an image's repository other than its own and the newest ones, of which `keep` stay in all."""
-    tarball = tarball_of(folder, image)
+    own = tarball_of(folder, image)
+    repository = own.stem.rpartition("-")[0]
     others = {
         path.stem.rpartition("-")[2]: _record(path)
-        for path in folder.glob(f"{tarball.stem.rpartition('-')[0]}-*.tar")
-        if TAG.fullmatch(path.stem.rpartition("-")[2]) and path != tarball
+        for path in folder.glob(f"{repository}-*.tar")
+        if TAG.fullmatch(path.stem.removeprefix(f"{repository}-")) and path != own
     }
     by_age = sorted(others, key=lambda tag: (others[tag] or {"made": 0.0})["made"], reverse=True)
     return by_age[keep - 1 :]

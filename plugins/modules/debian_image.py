@@ -105,7 +105,7 @@ removed:
 """
 
 
-KEPT = 2
+NEWEST = 2
 """How many images of a repository stay, the newest ones."""
 
 
@@ -140,7 +140,7 @@ def make(module: AnsibleModule, image: str, tarball: pathlib.Path) -> None:
 
 def remove_replaced(module: AnsibleModule, image: str, cache: pathlib.Path) -> list[str]:
     """Remove what an image has replaced, the one before it aside, and return the tags."""
-    tags = replaced_tags(cache, image, KEPT)
+    tags = replaced_tags(cache, image, NEWEST)
     for tag in tags:
         other = f"{image.partition(':')[0]}:{tag}"
         for file in (tarball_of(cache, other), tarball_of(cache, other).with_suffix(".json")):
