@@ -252,8 +252,7 @@ class Nginx:
         self._write(configuration, version)
         before = self._accepting()
         if self._process is None:
-            with (self._folder / "errors").open("ab") as errors:
-                self._process = subprocess.Popen(self._command(), stderr=errors)
+            self._process = self.start()
         else:
             self._process.send_signal(signal.SIGHUP)
         try:
@@ -261,6 +260,26 @@ class Nginx:
             wait_until(lambda: not before & self._accepting(), "a worker still has the configuration before")
         except TimeoutError:
             raise RuntimeError(self.errors()) from None
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start a process of Nginx with the configuration that is written."""
+        with (self._folder / "errors").open("ab") as errors:
+            return subprocess.Popen(self._command(), stderr=errors)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process that serves, which a test may replace."""
+        assert self._process
+        return self._process
+
+    @process.setter
+    def process(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def file(self) -> Path:
+        """The file of the configuration."""
+        return self._folder / "etc" / "nginx.conf"
 
     def stop(self) -> None:
         if self._process:
@@ -294,12 +313,15 @@ class Nginx:
         libraries = self._installed / "usr" / "lib" / "x86_64-linux-gnu"
         loader = self._installed / "lib64" / "ld-linux-x86-64.so.2"
         program = self._installed / "usr" / "sbin" / "nginx"
-        file = self._folder / "etc" / "nginx.conf"
-        return [str(loader), "--library-path", str(libraries), str(program), "-e", "stderr", "-c", str(file)]
+        files = ["-e", "stderr", "-c", str(self.file)]
+        return [str(loader), "--library-path", str(libraries), str(program), *files]
 
     def _write(self, configuration: str, version: str) -> None:
+        self.file.write_text(self.placed(configuration).replace("@VERSION@", version))
+
+    def placed(self, configuration: str) -> str:
+        """Return a configuration with the paths of this Nginx, whose scripts are written beside it."""
         places = {
-            "@VERSION@": version,
             "/usr/lib/nginx": f"{self._installed}/usr/lib/nginx",
             "/usr/share/flotilla": f"{self._installed}/usr/share/flotilla",
             "/etc/nginx": f"{self._folder}/etc",
@@ -310,7 +332,7 @@ class Nginx:
         for place, here in places.items():
             configuration = configuration.replace(place, here)
         # As root, Nginx would look for Debian's www-data.
-        (self._folder / "etc" / "nginx.conf").write_text(f"user {getpass.getuser()};\n{configuration}")
+        return f"user {getpass.getuser()};\n{configuration}"
 
     def _served(self) -> str:
         connection = http.client.HTTPConnection("127.0.0.1", self._status_port, timeout=5)

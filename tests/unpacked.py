@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ansible_collections.flotilla.fleet.plugins.modules.debian_image import mmdebstrap_command
+from ansible_collections.flotilla.fleet.plugins.module_utils.mmdebstrap import mmdebstrap_command
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flotilla"
 

@@ -38,6 +38,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.plan import (
     baseline_step,
+    packages_step,
     plan_step,
     with_reference,
 )
@@ -83,6 +84,7 @@ class FilterModule:
             "judge_step": judge_step,
             "kept_releases": kept_releases,
             "missing_container": missing_container,
+            "packages_step": packages_step,
             "plan_step": plan_step,
             "present_balancers": present_balancers,
             "probe_step": probe_step,

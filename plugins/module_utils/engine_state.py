@@ -47,26 +47,33 @@ def fleet_containers(engine: Engine) -> dict[str, dict[str, Any]]:
     return found
 
 
+BASE_LABEL = "flotilla.base"
+"""The label of an endpoint's image that holds the name of the image that it was built on."""
+
+
 def fleet_images(engine: Engine) -> dict[str, Any]:
     """Return the results of module machine_state about the engine's images.
 
     An image that has several digests in one repository has none in C(published): only the registry can tell which of
-    them it still holds.
+    them it still holds. An image is in C(bases) where its build has named what it was built on.
     """
     ids = {}
     published = {}
     made = {}
+    bases = {}
     for image in engine.get("/images/json"):
         tags = [tag for tag in image["RepoTags"] or () if "flotilla/" in tag]
         digests = [digest for digest in image["RepoDigests"] or () if "flotilla/" in digest]
         ids.update(dict.fromkeys([*tags, *digests], image["Id"]))
         if tags or digests:
             made[image["Id"]] = image["Created"]
+        if base := (image.get("Labels") or {}).get(BASE_LABEL):
+            bases.update(dict.fromkeys([*tags, *digests], base))
         for tag in tags:
             own = [digest for digest in digests if digest.startswith(f"{tag.rpartition(':')[0]}@")]
             if len(own) == 1:
                 published[tag] = own[0]
-    return {"images": dict(sorted(ids.items())), "images_made": made, "published": published}
+    return {"images": dict(sorted(ids.items())), "images_made": made, "published": published, "bases": bases}
 
 
 def fleet_network(engine: Engine) -> dict[str, Any]:
@@ -89,6 +96,7 @@ def engine_state(engine: Engine) -> dict[str, Any]:
             "images": {},
             "images_made": {},
             "published": {},
+            "bases": {},
         }
         without = {"engine_version": "", "engine_folder": "", "engine_firewall": "", "selinux": False}
         return {"engine": False, **without, **empty}

@@ -5,10 +5,19 @@ from __future__ import annotations
 
 import os
 import pathlib
-import shlex
-from collections.abc import Sequence
+import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flotilla.fleet.plugins.module_utils.image_record import (
+    ImageRecord,
+    replaced_tags,
+    tarball_of,
+    write_record,
+)
+from ansible_collections.flotilla.fleet.plugins.module_utils.mmdebstrap import (
+    downloaded_packages,
+    mmdebstrap_command,
+)
 
 DOCUMENTATION = r"""
 module: debian_image
@@ -17,7 +26,9 @@ description:
   - Runs on the image builder.
   - Unpacks the named packages and their dependencies with C(mmdebstrap --variant=extract), and imports the result. No
     maintainer script runs and no essential package is added, so the image contains no package manager.
-  - The tarball stays in O(cache), so that an engine that lost the image gets it back without a download.
+  - The tarball stays in O(cache), so that an engine that lost the image gets it back without a download. A record of
+    the packages' versions stays beside it, for module debian_packages.
+  - The two newest images of a repository stay. Making an image removes the others from the host.
 options:
   image:
     description:
@@ -86,66 +97,56 @@ image:
   description: Name and tag of the image.
   returned: always
   type: str
+removed:
+  description: The tags of the images of the same repository that were removed from the host, with their tarballs.
+  returned: when the image was made
+  type: list
+  elements: str
 """
 
-# Documentation and translations are two thirds of the files, and a container needs neither.
-LEFT_OUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 
-# The package index of Debian testing is valid for a week. So that a mirror or proxy that lags behind does not stop the
-# build, the index may be this old (in seconds: 180 days). Its signature is still checked. Stable's index never expires.
-INDEX_MAY_BE = 180 * 24 * 3600
-
-# The maintainer scripts that make Debian's accounts don't run. Programs look these few up by name.
-ACCOUNTS = {
-    "/etc/passwd": "root:x:0:0::/:/usr/sbin/nologin\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
-    "/etc/group": "root:x:0:\nnogroup:x:65534:\n",
-}
+NEWEST = 2
+"""How many images of a repository stay, the newest ones."""
 
 
-UNRELEASED = ("forky", "testing", "sid", "unstable")
-"""The suites that have no updates apart from them."""
+def make(module: AnsibleModule, image: str, tarball: pathlib.Path) -> None:
+    """Unpack the packages into the tarball, and keep their versions beside it."""
+    tarball.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # mmdebstrap writes another file, which is renamed, so that an interrupted run leaves no part of a tarball to
+    # import. The name ends with .tar because mmdebstrap chooses the format by it.
+    part = tarball.with_name(f"part-{os.getpid()}-{tarball.name}")
+    # fmt: off
+    command = mmdebstrap_command(
+        module.params["suite"], module.params["packages"], module.params["capabilities"], module.params["files"],
+        module.params["bytecode"], str(part), module.params["left_out"], module.params["mirror"],
+        module.params["proxy"],
+    )
+    # fmt: on
+    began = time.time()
+    code, output, error = module.run_command([command[0], "--verbose", *command[1:]])
+    if code != 0:
+        part.unlink(missing_ok=True)
+        last = "\n".join(error.strip().splitlines()[-8:])
+        module.fail_json(
+            msg=f"The image {image} could not be made: mmdebstrap ended with {code}. "
+            f"Check that this host reaches a Debian mirror, or set registry_debian_mirror or"
+            f" registry_debian_proxy. Its last lines:\n{last}"
+        )
+    packages = downloaded_packages(output + error)
+    record: ImageRecord = {"made": began, "packages": packages, "looked": began, "newer": {}}
+    write_record(tarball.parent, image, record)
+    part.rename(tarball)
 
 
-def sources(suite: str, mirror: str) -> list[str]:
-    """Return the lines of sources.list that have mmdebstrap take `suite` from a mirror; none for its own mirror."""
-    if not mirror:
-        return []
-    url = mirror.rstrip("/")
-    if suite in UNRELEASED:
-        return [f"deb {url} {suite} main"]
-    updates = [f"deb {url} {suite}-updates main", f"deb {url}-security {suite}-security main"]
-    return [f"deb {url} {suite} main", *updates]
-
-
-def mmdebstrap_command(
-    suite: str,
-    packages: list[str],
-    capabilities: dict[str, str],
-    files: dict[str, str],
-    bytecode: list[str],
-    tarball: str,
-    left_out: Sequence[str] = (),
-    mirror: str = "",
-    proxy: str = "",
-) -> list[str]:
-    """Return the command that unpacks `packages` of `suite` into the file `tarball`."""
-    command = ["mmdebstrap", "--variant=extract", f'--aptopt=Acquire::Min-ValidTime "{INDEX_MAY_BE}"']
-    if proxy:
-        command += [f'--aptopt=Acquire::{scheme}::Proxy "{proxy}"' for scheme in ("http", "https")]
-    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in (*LEFT_OUT, *left_out)]
-    # base-files has /lib64 and similar links, without which no program finds its loader.
-    command.append("--include=" + ",".join(["base-files", *packages]))
-    for file, content in {**ACCOUNTS, **files}.items():
-        folder = pathlib.PurePosixPath(file).parent
-        make = f'mkdir -p "$1"{shlex.quote(str(folder))}'
-        command.append(f'--extract-hook={make} && printf %s {shlex.quote(content)} > "$1"{shlex.quote(file)}')
-    for path, capability in sorted(capabilities.items()):
-        command.append(f'--extract-hook=setcap {shlex.quote(capability)} "$1"{shlex.quote(path)}')
-    for path in bytecode:
-        # unchecked-hash ignores the files' times; the modules of an image never change.
-        compiling = f"python3 -m compileall -q --invalidation-mode unchecked-hash {shlex.quote(path)}"
-        command.append(f'--extract-hook=chroot "$1" {compiling}')
-    return [*command, suite, tarball, *sources(suite, mirror)]
+def remove_replaced(module: AnsibleModule, image: str, cache: pathlib.Path) -> list[str]:
+    """Remove what an image has replaced, the one before it aside, and return the tags."""
+    tags = replaced_tags(cache, image, NEWEST)
+    for tag in tags:
+        other = f"{image.partition(':')[0]}:{tag}"
+        for file in (tarball_of(cache, other), tarball_of(cache, other).with_suffix(".json")):
+            file.unlink(missing_ok=True)
+        module.run_command(["docker", "image", "rm", other])
+    return tags
 
 
 def main() -> None:
@@ -170,32 +171,11 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True, image=image)
 
-    cache = pathlib.Path(module.params["cache"])
-    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
-    tarball = cache / f"{image.replace('/', '-').replace(':', '-')}.tar"
+    tarball = tarball_of(pathlib.Path(module.params["cache"]), image)
     if not tarball.exists():
-        # mmdebstrap writes another file, which is renamed, so that an interrupted run leaves no part of a tarball to
-        # import. The name ends with .tar because mmdebstrap chooses the format by it.
-        part = tarball.with_name(f"part-{os.getpid()}-{tarball.name}")
-        # fmt: off
-        command = mmdebstrap_command(
-            module.params["suite"], module.params["packages"], module.params["capabilities"], module.params["files"],
-            module.params["bytecode"], str(part), module.params["left_out"], module.params["mirror"],
-            module.params["proxy"],
-        )
-        # fmt: on
-        code, _, error = module.run_command(command)
-        if code != 0:
-            part.unlink(missing_ok=True)
-            last = "\n".join(error.strip().splitlines()[-8:])
-            module.fail_json(
-                msg=f"The image {image} could not be made: mmdebstrap ended with {code}. "
-                f"Check that this host reaches a Debian mirror, or set registry_debian_mirror or"
-                f" registry_debian_proxy. Its last lines:\n{last}"
-            )
-        part.rename(tarball)
+        make(module, image, tarball)
     module.run_command(["docker", "import", str(tarball), image], check_rc=True)
-    module.exit_json(changed=True, image=image)
+    module.exit_json(changed=True, image=image, removed=remove_replaced(module, image, tarball.parent))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.docker_engine import Engine
 from ansible_collections.flotilla.fleet.plugins.module_utils.engine_state import engine_state
 from ansible_collections.flotilla.fleet.plugins.module_utils.firewall_rules import found_firewall
+from ansible_collections.flotilla.fleet.plugins.module_utils.image_record import found_images
 from ansible_collections.flotilla.fleet.plugins.module_utils.interfaces import has_ipv6, own_addresses
 from ansible_collections.flotilla.fleet.plugins.module_utils.lock_owner import (
     LOCK,
@@ -177,6 +178,18 @@ published:
   returned: always
   type: dict
   sample: {"10.0.0.1:5000/flotilla/nginx:4f438256f833": "10.0.0.1:5000/flotilla/nginx@sha256:…"}
+bases:
+  description: The image that an endpoint's image was built on, by tag and digest, where the build has named it.
+  returned: always
+  type: dict
+  sample: {"10.0.0.1:5000/flotilla/model-endpoint@sha256:…": "flotilla/python:33ebaa712e84"}
+debian_images:
+  description: >-
+    The images of Debian packages that were made on the machine, by the stem of their tarballs, each as
+    module_utils/image_record.py has it.
+  returned: always
+  type: dict
+  sample: {flotilla-nginx-44702f4fc887: {made: 1735732800.0, recorded: true, looked: 1736337600.0, newer: [nginx]}}
 has:
   description: Those of O(needs) that the machine has.
   returned: always
@@ -339,6 +352,7 @@ def main() -> None:
             served=served_version(module.params["status_port"]),
             certificate=shown_certificate(module.params["tls_port"]),
             acme=acme_state(),
+            debian_images=found_images(),
             clock=time.time(),
             asked_at=module.params["asked_at"],
         )

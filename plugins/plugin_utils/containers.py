@@ -23,12 +23,18 @@ of Debian packages then gets a new name, and is made anew. Nginx and keepalived 
 of the module's text in the version that the first fleets were deployed with, whose images have it in their names.)"""
 
 
-def image_name(recipe: Mapping[str, Any], repository: str) -> str:
+def image_name(
+    recipe: Mapping[str, Any], repository: str, packages_of: Mapping[str, str] | None = None
+) -> str:
     """Return the name of the image in `repository` that module debian_image makes by `recipe`.
 
-    The same recipe has the same name, and another one has another.
+    The same recipe has the same name, and another one has another. `packages_of` has, by repository, the time of the
+    update that gave the image newer packages; an image that had no update yet is not named in it.
     """
-    text = json.dumps({**_templated(recipe), "maker": MAKER}, sort_keys=True)
+    whole = {**_templated(recipe), "maker": MAKER}
+    if updated := (packages_of or {}).get(repository):
+        whole["packages_of"] = updated
+    text = json.dumps(whole, sort_keys=True)
     return f"{repository}:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 

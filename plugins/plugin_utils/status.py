@@ -13,6 +13,10 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.health 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import Difference
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import Container, State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups, HostVars, setting
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.status_images import (
+    ImageStatus,
+    image_statuses,
+)
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import (
     container_name,
     drained_nodes,
@@ -92,6 +96,8 @@ class FleetStatus(TypedDict):
     """The requests of the last LOG_SECONDS, by release."""
     load_balancers: dict[str, BalancerStatus]
     nodes: dict[str, NodeStatus]
+    images: dict[str, ImageStatus] | None
+    """The images of Debian packages that run; None where the builder was not reached."""
     differences: list[Difference]
 
 
@@ -140,6 +146,7 @@ def fleet_status(
             for name in groups["load_balancers"]
         },
         "nodes": _nodes(hostvars, groups, reached, state, sample, merge_samples(older_samples), now),
+        "images": image_statuses(hostvars, groups, reached),
         "differences": list(differences),
     }
 

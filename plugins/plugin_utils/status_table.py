@@ -12,6 +12,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.status import (
     FleetStatus,
     NodeStatus,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.status_images import image_lines
 
 COLUMNS = ("node", "state", "weight", "live", "other slot", "health", "req/s", "failed", "in flight")
 WIDEST = (18, 13, 6, 14, 14, 15, 6, 6, 9)
@@ -25,7 +26,7 @@ LINE, VALUE = 100, 120
 
 
 def status_table(status: FleetStatus) -> list[str]:
-    """Return the status as lines: three of the fleet and one for each node, then what differs and what to run."""
+    """Return the status as lines: three of the fleet, one for each node and image, what differs and what to run."""
     rows = [COLUMNS, *(_row(name, node) for name, node in status["nodes"].items())]
     cells = [[_cut(cell, most) for cell, most in zip(row, WIDEST, strict=True)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -36,6 +37,7 @@ def status_table(status: FleetStatus) -> list[str]:
     return [
         *(_cut(line, LINE) for line in (_releases(status), _balancers(status), _traffic(status))),
         *(_cut(line, LINE) for line in lines),
+        *image_lines(status["images"], status["time"]),
         *map(_in_words, status["differences"]),
         status_verdict(status),
     ]

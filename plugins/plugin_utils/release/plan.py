@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import (
     add_nodes,
@@ -13,6 +13,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content imp
     with_new_id,
     with_unique_id,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import with_updates
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
     Operation,
     Plan,
@@ -53,6 +54,8 @@ class Request:
     """A host of model_nodes, for drain, undrain and remove; for remove, also a node that has left the inventory."""
     restage: Sequence[str] = ()
     """Why the live release has to be started anew in the other slots, for deploy (see reasons_to_restage)."""
+    updates: Mapping[str, str] = field(default_factory=dict)
+    """The images that are made anew of newer packages, for deploy (see plugin_utils/updates.py)."""
 
 
 @dataclass
@@ -135,7 +138,10 @@ def _withdraw_candidate(state: State, decision: Decision) -> None:
 
 def _deploy(state: State, request: Request) -> Decision:
     """Release what this checkout and the inventory say, unless it is live."""
-    decision, wanted, live = Decision(copy.deepcopy(state)), request.wanted, state["live"]
+    if request.updates and request.limited:
+        raise RefusedError("images are updated on every host: run playbooks/update.yml without --limit")
+    baseline = with_updates(copy.deepcopy(state), request.updates)
+    decision, wanted, live = Decision(baseline), request.wanted, state["live"]
     assert wanted is not None
     known = [node for node in request.nodes if node in state["nodes"]]
     joining = [node for node in request.nodes if node not in state["nodes"]]

@@ -17,6 +17,10 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types impor
 STATE_FORMAT = 1
 """The format of the state. The form before had no number, and `colour` instead of `live_slot`."""
 
+UPDATED_FORMAT = 2
+"""The format of a state with `packages_of`. An earlier Flotilla, which does not know it, would bring the older images
+back, and refuses it."""
+
 KEEP_RELEASES = 5
 """How many releases a fleet can go back among, the live one included."""
 
@@ -54,11 +58,11 @@ def latest_state(states: Mapping[str, Mapping[str, Any] | None]) -> State:
 
 
 def _present_form(balancer: str, written: Mapping[str, Any]) -> State:
-    """Return the state in the form of STATE_FORMAT, without the version, which each load balancer has its own."""
+    """Return the state in the present form, without the version, which each load balancer has its own."""
     found = int(written.get("format", 0))
-    if found > STATE_FORMAT:
+    if found > UPDATED_FORMAT:
         raise NewerStateError(
-            f"{balancer}: the state has format {found}, and this Flotilla knows {STATE_FORMAT}: run the newer "
+            f"{balancer}: the state has format {found}, and this Flotilla knows {UPDATED_FORMAT}: run the newer "
             "Flotilla that wrote it"
         )
     state = {name: copy.deepcopy(value) for name, value in written.items() if name != "version"}
@@ -88,6 +92,13 @@ def numbered(state: State, before: State) -> State:
     """Return `state` with the serial of `before`, raised by one if they differ in anything else."""
     same: bool = {**state, "serial": 0} == {**before, "serial": 0}
     return {**state, "serial": before["serial"] + (not same)}
+
+
+def with_updates(state: State, updates: Mapping[str, str]) -> State:
+    """Return the state in which the images of these repositories have the packages of these times."""
+    if not updates:
+        return state
+    return {**state, "format": UPDATED_FORMAT, "packages_of": {**state.get("packages_of", {}), **updates}}
 
 
 def in_traffic(state: State) -> set[str]:

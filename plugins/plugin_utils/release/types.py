@@ -99,6 +99,8 @@ class State(TypedDict):
     given: NotRequired[dict[str, Given]]
     """The settings given by -e that the load balancers were configured with. The others are with their releases."""
     forgotten: NotRequired[list[Forgotten]]
+    packages_of: NotRequired[dict[str, str]]
+    """By repository of an image that an update has made anew, the time of the update."""
 
 
 class WrittenState(State):

@@ -1,7 +1,6 @@
 """A fleet that an older commit deployed is taken over by this one's site.yml: no request is lost."""
 
 import json
-import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -117,14 +116,13 @@ def test_the_older_release_can_be_gone_back_to(fleet: Fleet) -> None:
 def test_a_state_whose_format_is_newer_is_refused(fleet: Fleet) -> None:
     balancer = fleet.load_balancer
     known = balancer.run("cat", STATE)
-    form = json.loads(known)["format"]
     newer = json.dumps({**json.loads(known), "format": 99})
     balancer.run("tee", STATE, stdin=newer)
     try:
         with under_tls_load(fleet) as load:
             outcome = take_over(fleet, **TLS)
         assert outcome.code == FAILED
-        assert re.search(rf"\b99\b.*\b{form}\b|\b{form}\b.*\b99\b", outcome.verdict["message"])
+        assert "format 99, and this Flotilla knows 2" in outcome.verdict["message"]
         assert balancer.run("cat", STATE) == newer
         load.record().assert_nothing_lost()
     finally:

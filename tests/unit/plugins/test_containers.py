@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flotilla.fleet.plugins.module_utils.container_settings import wanted_settings
-from ansible_collections.flotilla.fleet.plugins.modules.debian_image import mmdebstrap_command
+from ansible_collections.flotilla.fleet.plugins.module_utils.mmdebstrap import mmdebstrap_command
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import (
     container_deviations,
     container_differences,

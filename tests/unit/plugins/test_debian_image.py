@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.modules.debian_image import mmdebstrap_command, sources
+from ansible_collections.flotilla.fleet.plugins.module_utils.mmdebstrap import mmdebstrap_command, sources
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.inventory.rules import RULES
 
 MIRROR = "http://mirror.example/debian"

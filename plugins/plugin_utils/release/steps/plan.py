@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.acme import keeper_hosts
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.monitoring.leftovers import unmonitored_hosts
@@ -33,6 +33,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state impor
     NewerStateError,
     numbered,
     serves_state,
+    with_updates,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.steps.known import (
     found_state,
@@ -68,6 +69,8 @@ class Asked(TypedDict):
     """The settings that the run was given by -e (see given_settings)."""
     state_elsewhere: str
     """The state file of the first load balancer, where the run is about no load balancer; else empty."""
+    updates: NotRequired[dict[str, str]]
+    """The images that update.yml makes anew (see plugin_utils/updates.py); empty for any other run."""
     looked_elsewhere: bool
     """Whether that load balancer could be asked for the file."""
 
@@ -100,8 +103,7 @@ def plan_step(
     balancers = present_balancers(hostvars, groups, present)
     refusal, state = "", EMPTY_STATE
     try:
-        elsewhere = json.loads(asked["state_elsewhere"] or "null")
-        state = with_found_places(found_state(hostvars, groups, present, elsewhere), hostvars)
+        state = with_found_places(_found(hostvars, groups, present, asked["state_elsewhere"]), hostvars)
     except NewerStateError as error:
         refusal = str(error)
     wanted: Release | None = None
@@ -120,6 +122,7 @@ def plan_step(
         release=asked["release"],
         node=asked["node"],
         restage=[*restage, *lost_image(state, hostvars, groups, present)],
+        updates=asked.get("updates", {}),
     )
     plan = release_plan(state, request)
     lost = undone(plan, asked["given"], hostvars) if balancers else []
@@ -136,6 +139,29 @@ def plan_step(
         "shown": [] if refusal else [*_shown(plan, nodes), *lost],
         "hosts": [] if refusal else _hosts(plan, hostvars, groups, present),
     }
+
+
+def packages_step(
+    hostvars: HostVars,
+    groups: Groups,
+    present: Sequence[str],
+    state_elsewhere: str = "",
+    updates: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return, by repository of an image, the time of the update that gave it newer packages: it is in the image's name.
+
+    `updates` are those of this run. A state that is too new has none: plan_step refuses it.
+    """
+    try:
+        state = _found(hostvars, groups, present, state_elsewhere)
+    except NewerStateError:
+        return {}
+    return with_updates(state, updates or {}).get("packages_of", {})
+
+
+def _found(hostvars: HostVars, groups: Groups, present: Sequence[str], state_elsewhere: str) -> State:
+    """Return found_state, with `state_elsewhere` as text."""
+    return found_state(hostvars, groups, present, json.loads(state_elsewhere or "null"))
 
 
 def _hosts(plan: Plan, hostvars: HostVars, groups: Groups, present: Sequence[str]) -> list[StepHost]:

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     EMPTY_STATE,
     KEEP_RELEASES,
-    STATE_FORMAT,
+    UPDATED_FORMAT,
     NewerStateError,
     kept_releases,
     latest_state,
@@ -103,15 +103,15 @@ def test_a_node_s_own_setting_is_converted_too(fleet: Fleet) -> None:
 
 
 def test_a_newer_state_is_refused_naming_both_formats_and_nothing_is_planned(fleet: Fleet) -> None:
-    newer = {**fleet.state, "format": STATE_FORMAT + 1, "serial": 1}
+    newer = {**fleet.state, "format": UPDATED_FORMAT + 1, "serial": 1}
     with pytest.raises(NewerStateError) as refused:
         latest_state({"lb1": newer, "lb2": written(fleet.state)})
     assert str(refused.value) == (
-        "lb1: the state has format 2, and this Flotilla knows 1: run the newer Flotilla that wrote it"
+        "lb1: the state has format 3, and this Flotilla knows 2: run the newer Flotilla that wrote it"
     )
     fleet.state = newer
     step, _ = fleet.planned("deploy")
-    assert step["refusal"].startswith("lb: the state has format 2, and this Flotilla knows 1")
+    assert step["refusal"].startswith("lb: the state has format 3, and this Flotilla knows 2")
     assert (step["state"], step["hosts"]) == (EMPTY_STATE, [])
 
 
