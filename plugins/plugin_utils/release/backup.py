@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.history import merged_log
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.copies import copied
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import machine_of
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     EMPTY_STATE,
@@ -156,7 +156,7 @@ def as_history(state: State, nodes: Sequence[str]) -> State:
     """
     live = [state["live"]] if state["live"] else []
     history: State = {
-        **copy.deepcopy(state),
+        **copied(state),
         "live_slot": EMPTY_STATE["live_slot"],
         "live": None,
         "candidate": None,
