@@ -8,11 +8,12 @@ from typing import cast
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.differences.types import SITE, Difference, Fleet
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.registry import lost_image
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
+    images_in_use,
     kept_releases,
     needed_images,
     unneeded_images,
 )
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars, State
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars, Machine, State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import image_builder
 
 
@@ -40,7 +41,8 @@ def image_differences(fleet: Fleet) -> Iterator[Difference]:
                 "mended_by": SITE,
                 "change": f"pull the image {image}",
             }
-        for image in unneeded_images(found["images"], kept, pushed_to):
+        used = images_in_use(cast("Machine", found))
+        for image in unneeded_images(found["images"], [*kept, *used], pushed_to):
             yield {
                 "host": host,
                 "thing": f"image {image}",

@@ -10,6 +10,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import published_ports
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import nodes_on
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
+    images_in_use,
     is_live,
     kept_releases,
     needed_images,
@@ -137,7 +138,10 @@ def leftovers(
         nodes = left.get(place, [])
         own = [node for node, there in known.of_nodes.items() if there == place]
         pruned = push_endpoint and (deployed or nodes)
-        images = unneeded_images(seen["images"], needed if own else [], push_endpoint) if pruned else []
+        # The container that was live before stays, stopped, and the engine removes no image that one has.
+        staying = images_in_use(seen, _gone(seen, own, plan, nodes))
+        kept = [*(needed if own else []), *staying]
+        images = unneeded_images(seen["images"], kept, push_endpoint) if pruned else []
         # A release that goes live has brought its image along.
         wanted = needed_images(state) if own and deployed and plan["target"] is None else []
         missing = [image for image in wanted if image not in seen["images"]]
@@ -164,9 +168,7 @@ def _unguarded(
 
     `own` are the nodes that the inventory has there, and `left` those that have left.
     """
-    gone = [name for node in left for name in nodes_on(seen).get(node, [])]
-    if plan["target"]:
-        gone += [container_name(node, plan["target_slot"]) for node in own]
+    gone = _gone(seen, own, plan, left)
     published = {
         name: set(published_ports(seen["containers"][name])) for name in gone if name in seen["containers"]
     }
@@ -175,6 +177,12 @@ def _unguarded(
     addresses = [endpoint_address(hostvars, node, slot) for node in own for slot in SLOTS]
     wanted = {(address["address"], address["port"]) for address in addresses}
     return [name for name, ports in published.items() if ports - wanted]
+
+
+def _gone(seen: Machine, own: Sequence[str], plan: Plan, left: Sequence[str]) -> list[str]:
+    """Return the containers of a machine that the run has removed, or replaced if there was one."""
+    gone = [name for node in left for name in nodes_on(seen).get(node, [])]
+    return gone + ([container_name(node, plan["target_slot"]) for node in own] if plan["target"] else [])
 
 
 def without_containers(found: Machine, names: Sequence[str]) -> Machine:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.copies import copied
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
+    Machine,
     NodeSettings,
     Plan,
     Release,
@@ -128,6 +129,12 @@ def is_live(plan: Plan, state: State) -> bool:
 def gets_traffic(plan: Plan, state: State) -> bool:
     """Tell whether load balancers that hold `state` send requests to the plan's target."""
     return state["candidate"] is not None or is_live(plan, state)
+
+
+def images_in_use(machine: Machine, gone: Iterable[str] = ()) -> list[str]:
+    """Return the images of a machine's containers, running or not, those of the containers `gone` aside."""
+    left = machine["containers"].keys() - {*gone}
+    return [machine["containers"][name].get("image", "") for name in sorted(left)]
 
 
 def unneeded_images(images: Iterable[str], kept: Iterable[str], push_endpoint: str) -> list[str]:

@@ -121,6 +121,8 @@ class Container(TypedDict):
     running: bool
     labels: Mapping[str, str]
     settings: Published
+    image: NotRequired[str]
+    """The name that it was run by."""
 
 
 class Machine(TypedDict):

@@ -371,3 +371,21 @@ def test_a_port_that_nobody_is_to_have_any_more_needs_no_guard(fleet: Fleet) -> 
     assert [(left["host"], left["containers"]) for left in found] == [("n1", ["flotilla-n1-blue"])]
     seen: Any = {"containers": {"x": {}, "y": {}}, "images": ["i"]}
     assert without_containers(seen, ["x"]) == {"containers": {"y": {}}, "images": ["i"]}
+
+
+def test_an_image_that_no_release_needs_stays_while_a_stopped_container_has_it(fleet: Fleet) -> None:
+    """The engine would refuse to remove it. A builder that was lost leaves such images behind."""
+    _, run = fleet.planned("deploy")
+    machine = run.hostvars["n1"]["flotilla_machine"]
+    machine["images"] = {f"{NAME}:{number}": "id" for number in (1, 2)}
+    stopped = {**fleet.container("n1", "green", "older"), "running": False, "image": f"{NAME}:1"}
+    machine["containers"]["flotilla-n1-green"] = stopped
+
+    def removed() -> list[str]:
+        left = commit_step(run.hostvars, run.groups, run.present, "registry:5080")["leftovers"]
+        return [image for entry in left for image in entry["images"]]
+
+    assert removed() == [f"{NAME}:2"]
+    # A release that is staged there replaces the container.
+    run.share(release_plan={**run.plan, "target": fleet.state["live"], "target_slot": "green"})
+    assert removed() == [f"{NAME}:1", f"{NAME}:2"]
