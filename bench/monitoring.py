@@ -7,28 +7,25 @@ the intervals and the recording rules of the role, and is weighed. Results go to
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import generated_fleet
-import prometheus_tools
 from fleet_page.prometheus import Prometheus
 from fleet_page.web import Sources, application
 from generated_fleet import BOUNDS, DAY, LIVE, MODELS, Fleet
 from model_endpoint.drift.distribution import Spread
-from real_nginx import free_port, wait_until
+from prometheus_tools import prometheus
 from report import write_results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,7 +56,7 @@ def rendered(folder: Path) -> dict[str, float]:
     )
     generated_fleet.fill(folder / "data", fleet)
     generated_fleet.write_facts(folder / "facts", fleet)
-    with generated_fleet.prometheus(folder / "prometheus", folder / "data") as url:
+    with generated_fleet.firing(folder / "prometheus", folder / "data") as url:
         runbook = ROOT / "docs" / "runbook.md"
         return times(Sources(Prometheus(url), folder / "facts", runbook, lambda: fleet.end))
 
@@ -162,53 +159,29 @@ def collected(folder: Path) -> dict[str, float]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Fleet300)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with _collecting(folder / "all", configuration(server.server_port, NODES, INTERVAL)) as (
-            prometheus,
-            process,
-        ):
+        settings = configuration(server.server_port, NODES, INTERVAL)
+        with prometheus(folder / "all", folder / "all" / "data", settings) as (url, process):
             before = _cpu(process)
             time.sleep(COLLECTED_SECONDS)
             cpu = (_cpu(process) - before) / COLLECTED_SECONDS
             status = Path(f"/proc/{process}/status").read_text()
             memory = int(status.partition("VmHWM:")[2].split()[0]) * 1024
-            series = prometheus.now({"count": 'count({__name__=~".+"})'})["count"][0].value
+            series = Prometheus(url).now({"count": 'count({__name__=~".+"})'})["count"][0].value
         Fleet300.pace = PACE
         some = configuration(server.server_port, WEIGHED_NODES, 1)
         some["scrape_configs"].pop()
         some["rule_files"].clear()
-        with _collecting(folder / "some", some) as (prometheus, _):
+        data = folder / "some" / "data"
+        with prometheus(folder / "some", data, some, "--web.enable-admin-api") as (url, _):
             time.sleep(WEIGHED_SECONDS)
-            found = _weighed(_snapshot(prometheus, folder / "some" / "data"), series)
+            found = _weighed(_snapshot(url, data), series)
     finally:
         server.shutdown()
     return {"series": series, "cpu_cores": round(cpu, 3), "memory_bytes": memory, **found}
 
 
-@contextlib.contextmanager
-def _collecting(folder: Path, settings: Mapping[str, Any]) -> Iterator[tuple[Prometheus, int]]:
-    """Run a Prometheus, and yield it and the number of its process."""
-    folder.mkdir()
-    (folder / "prometheus.yml").write_text(json.dumps(settings))
-    url = f"127.0.0.1:{free_port()}"
-    command = [
-        str(prometheus_tools.program("prometheus")),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address={url}",
-        "--web.enable-admin-api",
-    ]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        wait_until(lambda: b"ready to receive" in (folder / "log").read_bytes(), "Prometheus is not ready")
-        yield Prometheus(f"http://{url}"), process.pid
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _snapshot(prometheus: Prometheus, data: Path) -> Path:
-    asked = urllib.request.Request(f"{prometheus.url}/api/v1/admin/tsdb/snapshot", method="POST")
+def _snapshot(url: str, data: Path) -> Path:
+    asked = urllib.request.Request(f"{url}/api/v1/admin/tsdb/snapshot", method="POST")
     with urllib.request.urlopen(asked, timeout=120) as answer:
         name: str = json.load(answer)["data"]["name"]
     return data / "snapshots" / name

@@ -9,7 +9,6 @@ import base64
 import contextlib
 import json
 import math
-import os
 import random
 import subprocess
 import time
@@ -27,7 +26,7 @@ import prometheus_tools
 from fleet_page.prometheus import Prometheus
 from fleet_page.web import Sources
 from model_endpoint.drift.distribution import Spread
-from real_nginx import free_port, wait_until
+from real_nginx import wait_until
 from watched_fleet import entry, release
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -285,28 +284,14 @@ groups:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, data: Path) -> Iterator[str]:
-    """Run a Prometheus that has `data` and fires two alerts, and yield its address."""
+def firing(folder: Path, data: Path) -> Iterator[str]:
+    """Run a Prometheus that has `data` and fires two alerts, and yield its URL."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rules.yml").write_text(RULES)
     settings = {"global": {"evaluation_interval": "1s"}, "rule_files": ["rules.yml"]}
-    (folder / "prometheus.yml").write_text(json.dumps(settings))
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [
-        str(prometheus_tools.program("prometheus")),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={data}",
-        f"--web.listen-address={url.removeprefix('http://')}",
-        "--storage.tsdb.retention.time=60d",
-    ]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"GOMAXPROCS": "2"})
-    try:
+    with prometheus_tools.prometheus(folder, data, settings, "--storage.tsdb.retention.time=60d") as (url, _):
         wait_until(lambda: "EndpointDown" in _alerts(url), "Prometheus does not fire its alerts")
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @contextlib.contextmanager
@@ -315,7 +300,7 @@ def shown(folder: Path) -> Iterator[Sources]:
     fleet = Fleet(6, now(), ["penguins", "iris"])
     fill(folder / "data", fleet)
     write_facts(folder / "facts", fleet)
-    with prometheus(folder / "prometheus", folder / "data") as url:
+    with firing(folder / "prometheus", folder / "data") as url:
         yield Sources(Prometheus(url), folder / "facts", ROOT / "docs" / "runbook.md", lambda: fleet.end)
 
 

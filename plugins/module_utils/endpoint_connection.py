@@ -5,11 +5,30 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ssl
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
-CERTIFICATE = "/etc/flotilla/nginx/tls/client.pem"
-AUTHORITY = "/etc/flotilla/nginx/tls/servers.crt"
+Found = TypeVar("Found")
+
+MOST_AT_A_TIME = 32
+OPTIONS = {
+    "endpoints": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "slot": {"type": "str"},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+        },
+    },
+    "certificate": {"type": "path", "default": "/etc/flotilla/nginx/tls/client.pem"},
+    "authority": {"type": "path", "default": "/etc/flotilla/nginx/tls/servers.crt"},
+    "timeout": {"type": "float", "default": 2},
+}
+"""The options that modules share which ask endpoints; plugins/doc_fragments/endpoints.py describes them."""
 
 
 class Connection(http.client.HTTPConnection):
@@ -41,6 +60,12 @@ def client_context(certificate: str, authority: str) -> ssl.SSLContext:
         context.load_verify_locations(authority)
         context.load_cert_chain(certificate)
     return context
+
+
+def of_each(endpoints: Sequence[Mapping[str, Any]], ask: Callable[[Mapping[str, Any]], Found]) -> list[Found]:
+    """Return what `ask` finds of each endpoint; many are asked at the same time."""
+    with ThreadPoolExecutor(max(1, min(MOST_AT_A_TIME, len(endpoints)))) as pool:
+        return list(pool.map(ask, endpoints))
 
 
 def failure(endpoint: Mapping[str, Any], error: Exception) -> str:

@@ -6,16 +6,16 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.endpoint_connection import (
-    AUTHORITY,
-    CERTIFICATE,
+    OPTIONS,
     Connection,
     client_context,
     failure,
+    of_each,
 )
 
 DOCUMENTATION = r"""
@@ -25,41 +25,7 @@ description:
   - Runs on load balancers.
   - Reads C(/metrics/answers) of every endpoint, with the certificate that Nginx shows.
   - An endpoint that does not answer is a result, not a failure of the task.
-options:
-  endpoints:
-    description: The endpoints.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Its name in the result. Its certificate must be valid for this name and C(.endpoint.flotilla).
-        type: str
-        required: true
-      slot:
-        description: Its slot in the result.
-        type: str
-        required: true
-      address:
-        description: Its address.
-        type: str
-        required: true
-      port:
-        description: Its port.
-        type: int
-        required: true
-  certificate:
-    description: File with the certificate to show and its key.
-    type: path
-    default: /etc/flotilla/nginx/tls/client.pem
-  authority:
-    description: File with the authorities that sign the endpoints' certificates.
-    type: path
-    default: /etc/flotilla/nginx/tls/servers.crt
-  timeout:
-    description: Seconds an answer may take.
-    type: float
-    default: 2
+extends_documentation_fragment: [flotilla.fleet.endpoints]
 """
 
 EXAMPLES = r"""
@@ -79,7 +45,7 @@ readings:
 """
 
 
-def read(endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> dict[str, Any]:
+def read(endpoint: Mapping[str, Any], timeout: float, context: ssl.SSLContext) -> dict[str, Any]:
     """Return what one endpoint has answered, as RETURN describes it."""
     found: dict[str, Any] = {"name": endpoint["name"], "slot": endpoint["slot"]}
     found |= {"release": "", "start": 0.0, "models": {}, "error": ""}
@@ -104,28 +70,12 @@ def read(endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> d
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "endpoints": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "slot": {"type": "str", "required": True},
-                    "address": {"type": "str", "required": True},
-                    "port": {"type": "int", "required": True},
-                },
-            },
-            "certificate": {"type": "path", "default": CERTIFICATE},
-            "authority": {"type": "path", "default": AUTHORITY},
-            "timeout": {"type": "float", "default": 2},
-        },
+        argument_spec=OPTIONS,
         supports_check_mode=True,
     )
     context = client_context(module.params["certificate"], module.params["authority"])
     endpoints, timeout = module.params["endpoints"], module.params["timeout"]
-    with ThreadPoolExecutor(max_workers=max(1, min(32, len(endpoints)))) as pool:
-        readings = list(pool.map(lambda endpoint: read(endpoint, timeout, context), endpoints))
+    readings = of_each(endpoints, lambda endpoint: read(endpoint, timeout, context))
     module.exit_json(changed=False, readings=readings)
 
 

@@ -7,16 +7,16 @@ import http.client
 import re
 import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.fleet.plugins.module_utils.endpoint_connection import (
-    AUTHORITY,
-    CERTIFICATE,
+    OPTIONS,
     Connection,
     client_context,
     failure,
+    of_each,
 )
 
 DOCUMENTATION = r"""
@@ -27,37 +27,8 @@ description:
   - Asks every endpoint for its readiness and its metrics, with the certificate that Nginx shows. So the answer tells
     whether this load balancer can use the endpoint.
   - An endpoint that does not answer is a result, not a failure of the task.
+extends_documentation_fragment: [flotilla.fleet.endpoints]
 options:
-  endpoints:
-    description: The endpoints.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Its name in the result. Its certificate must be valid for this name and C(.endpoint.flotilla).
-        type: str
-        required: true
-      address:
-        description: Its address.
-        type: str
-        required: true
-      port:
-        description: Its port.
-        type: int
-        required: true
-  certificate:
-    description: File with the certificate to show and its key.
-    type: path
-    default: /etc/flotilla/nginx/tls/client.pem
-  authority:
-    description: File with the authorities that sign the endpoints' certificates.
-    type: path
-    default: /etc/flotilla/nginx/tls/servers.crt
-  timeout:
-    description: Seconds an answer may take.
-    type: float
-    default: 2
   ready_timeout:
     description: Seconds to wait until all endpoints are ready. 0 does not wait.
     type: float
@@ -103,7 +74,7 @@ def requests_in_flight(metrics: str) -> int | None:
     return max(0, sum(map(int, counts)) - 1) if counts else None
 
 
-def probe(endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> dict[str, Any]:
+def probe(endpoint: Mapping[str, Any], timeout: float, context: ssl.SSLContext) -> dict[str, Any]:
     """Return the state of one endpoint, as RETURN describes it.
 
     An endpoint that is not ready is asked for its requests too, because it may still answer some.
@@ -133,30 +104,16 @@ def probe(endpoint: dict[str, Any], timeout: float, context: ssl.SSLContext) -> 
 
 
 def probe_all(
-    endpoints: list[dict[str, Any]], timeout: float, context: ssl.SSLContext
+    endpoints: Sequence[Mapping[str, Any]], timeout: float, context: ssl.SSLContext
 ) -> dict[str, dict[str, Any]]:
     """Return the state of every endpoint, by name."""
-    with ThreadPoolExecutor(max_workers=max(1, min(32, len(endpoints)))) as pool:
-        futures = {endpoint["name"]: pool.submit(probe, endpoint, timeout, context) for endpoint in endpoints}
-        return {name: future.result() for name, future in futures.items()}
+    return dict(of_each(endpoints, lambda endpoint: (endpoint["name"], probe(endpoint, timeout, context))))
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "endpoints": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "address": {"type": "str", "required": True},
-                    "port": {"type": "int", "required": True},
-                },
-            },
-            "certificate": {"type": "path", "default": CERTIFICATE},
-            "authority": {"type": "path", "default": AUTHORITY},
-            "timeout": {"type": "float", "default": 2},
+            **OPTIONS,
             "ready_timeout": {"type": "float", "default": 0},
             "idle_timeout": {"type": "float", "default": 0},
         },

@@ -358,11 +358,12 @@ def test_it_tells_what_it_serves_and_when_certificates_end(balancer: Balancer) -
     served = (balancer.folder / "etc" / "nginx.conf").read_text()
     (version,) = of(found, "flotilla_lb_configuration_info")
     assert f"return 200 '{version.removeprefix('version=')[1:-1]}\\n';" in served
-    ends = of(found, "flotilla_lb_certificate_end_timestamp_seconds")
     for name in ("client.pem", "servers.crt", "metrics.pem", "monitoring.crt"):
         path = balancer.folder / "etc" / "tls" / name
-        wanted = ssl.cert_time_to_seconds(ssl._ssl._test_decode_cert(str(path))["notAfter"])  # type: ignore[attr-defined]
-        assert ends[f'certificate="{path.stem}"'] == wanted
+        certificate = ssl._ssl._test_decode_cert(str(path))  # type: ignore[attr-defined]
+        for metric, field in (("start", "notBefore"), ("end", "notAfter")):
+            told = of(found, f"flotilla_lb_certificate_{metric}_timestamp_seconds")
+            assert told[f'certificate="{path.stem}"'] == ssl.cert_time_to_seconds(certificate[field])
     assert found["flotilla_lb_start_time_seconds"] == pytest.approx(time.time(), abs=60)
     assert found["flotilla_lb_requests_in_flight"] == 0
     assert "flotilla_lb_holds_address" not in found

@@ -7,32 +7,7 @@ from certificates import pem
 from fleet.fleet import Fleet
 from fleet.machine import Machine, wait_until
 from fleet.ports import BLUE, REGISTRY, REGISTRY_PUSH
-
-REFUSED = "refused"
-# Asks a server, whoever it is, with a certificate of one's own or none, and prints the status of the answer.
-ASK = """
-import http.client, ssl, sys, tempfile
-address, port, method, path, pem = sys.argv[1:]
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-context.check_hostname = False
-context.verify_mode = ssl.CERT_NONE
-if pem:
-    with tempfile.NamedTemporaryFile("w") as file:
-        file.write(pem)
-        file.flush()
-        context.load_cert_chain(file.name)
-connection = http.client.HTTPSConnection(address, int(port), timeout=5, context=context)
-try:
-    connection.request(method, path)
-    print(connection.getresponse().status)
-except (ssl.SSLError, ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
-    print("refused")
-"""
-
-
-def answer(asker: Machine, server: Machine, port: int, pem: str, path: str, method: str = "GET") -> str:
-    """Return the status with which a server answers a machine that shows a certificate; REFUSED without an answer."""
-    return asker.run("python3", "-", server.address, str(port), method, path, pem, stdin=ASK).strip()
+from fleet.tls_question import REFUSED, answer
 
 
 def authority(fleet: Fleet, name: str) -> Pair:

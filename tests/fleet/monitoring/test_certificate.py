@@ -7,42 +7,8 @@ from ansible_collections.flotilla.fleet.plugins.module_utils.x509 import issue, 
 from certificates import pem
 from fleet.fleet import Fleet
 from fleet.load import PREDICTION
-from fleet.machine import Machine
 from fleet.ports import BLUE, EXPORTER, GREEN, HTTP, METRICS, REGISTRY, REGISTRY_PUSH
-
-REFUSED = "refused"
-ASK = """
-import http.client, json, ssl, sys, tempfile
-address, port, method, path, body, pem = sys.argv[1:]
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-context.check_hostname = False
-context.verify_mode = ssl.CERT_NONE
-if pem:
-    with tempfile.NamedTemporaryFile("w") as file:
-        file.write(pem)
-        file.flush()
-        context.load_cert_chain(file.name)
-connection = http.client.HTTPSConnection(address, int(port), timeout=5, context=context)
-try:
-    connection.request(method, path, body or None, {"Content-Type": "application/json"} if body else {})
-    print(connection.getresponse().status)
-except (OSError, http.client.HTTPException):
-    print("refused")
-"""
-
-
-def answer(
-    asker: Machine,
-    server: Machine,
-    port: int,
-    certificate: str,
-    path: str,
-    method: str = "GET",
-    body: str = "",
-) -> str:
-    """Return the status with which a server answers over TLS; REFUSED without an answer."""
-    told = asker.run("python3", "-", server.address, str(port), method, path, body, certificate, stdin=ASK)
-    return told.strip()
+from fleet.tls_question import REFUSED, answer
 
 
 @pytest.fixture

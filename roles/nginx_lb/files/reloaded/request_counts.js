@@ -220,16 +220,18 @@ function balancer(r) {
     const v = r.variables;
     // Without this request. $connections_reading counts scripts that run by themselves too.
     const busy = Number(v.connections_writing) - 1;
-    const ends = v.flotilla_certificates.trim().split(' ').map(named => {
+    const certificates = v.flotilla_certificates.trim().split(' ').map(named => {
         const parts = named.split(':');
-        return [labels(['certificate'], [parts[0]]), firstEnd(fs.readFileSync(parts[1], 'utf8'))];
+        return [labels(['certificate'], [parts[0]]), firstToEnd(fs.readFileSync(parts[1], 'utf8'))];
     });
+    const times = at => certificates.map(certificate => [certificate[0], certificate[1][at]]);
     return [
         metric('flotilla_lb_connections_active', 'gauge', 'Open connections of clients.', [['', v.connections_active]]),
         metric('flotilla_lb_requests_in_flight', 'gauge', 'Requests whose headers are read, and whose answers are not sent.', [['', busy]]),
         metric('flotilla_lb_configuration_info', 'gauge', 'The configuration that is served.', [[labels(['version'], [v.flotilla_version]), 1]]),
         metric('flotilla_lb_start_time_seconds', 'gauge', 'When the counts began.', [['', ngx.shared.flotilla_places.get('started') / 1000]]),
-        metric('flotilla_lb_certificate_end_timestamp_seconds', 'gauge', 'When a certificate ends.', ends),
+        metric('flotilla_lb_certificate_start_timestamp_seconds', 'gauge', 'When a certificate began.', times('start')),
+        metric('flotilla_lb_certificate_end_timestamp_seconds', 'gauge', 'When a certificate ends.', times('end')),
         v.flotilla_virtual_address ? metric('flotilla_lb_holds_address', 'gauge', 'Whether this machine has the virtual address.',
                                             [['', holds(v.flotilla_virtual_address) ? 1 : 0]]) : '',
     ].join('');
@@ -282,10 +284,11 @@ function histogram(entry) {
     return lines.join('') + `${name}_bucket{${its},le="+Inf"} ${all}\n${name}_sum{${its}} ${seconds}\n${name}_count{${its}} ${all}\n`;
 }
 
-// When the first of a file's certificates ends, in seconds since the epoch.
-function firstEnd(text) {
+// When that of a file's certificates which ends first began and ends, in seconds since the epoch.
+function firstToEnd(text) {
     const found = text.match(/-----BEGIN CERTIFICATE-----[^-]+/g) || [];
-    return Math.min(...found.map(pem => endOf(Buffer.from(pem.slice(27).replace(/\s/g, ''), 'base64'))));
+    return found.map(pem => validity(Buffer.from(pem.slice(27).replace(/\s/g, ''), 'base64')))
+        .reduce((first, other) => other.end < first.end ? other : first, {start: NaN, end: Infinity});
 }
 
 // The element of a certificate (DER) that begins at `at`.
@@ -299,14 +302,18 @@ function element(der, at) {
     return {tag: der[at], from, to: from + length};
 }
 
-function endOf(der) {
+function validity(der) {
     let part = element(der, element(der, element(der, 0).from).from);
     // After the version, which is optional: serial number, algorithm, issuer, validity (RFC 5280, section 4.1).
     for (let left = part.tag === 0xa0 ? 4 : 3; left > 0; left--) {
         part = element(der, part.to);
     }
-    const end = element(der, element(der, part.from).to);
-    const digits = der.toString('utf8', end.from, end.to);
+    const start = element(der, part.from);
+    return {start: secondsOf(der, start), end: secondsOf(der, element(der, start.to))};
+}
+
+function secondsOf(der, element) {
+    const digits = der.toString('utf8', element.from, element.to);
     const time = (digits.length < 15 ? (digits < '5' ? '20' : '19') : '') + digits;
     const parts = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(time).slice(1).map(Number);
     return Date.UTC(parts[0], parts[1] - 1, parts[2], parts[3], parts[4], parts[5]) / 1000;
