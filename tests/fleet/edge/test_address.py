@@ -24,6 +24,7 @@ from fleet.machine import wait_until
 from fleet.steps import INSTALL_STATE
 
 LOOK_SECONDS = 5
+SERVICES = {"flotilla-nginx", "flotilla-keepalived", "flotilla-registry", "flotilla-registry-push"}
 THREE: dict[str, dict[str, Any]] = {"node1": {}, "node2": {}, "node3": {}}
 
 
@@ -99,6 +100,35 @@ def test_a_load_balancer_that_is_away_misses_no_release_and_catches_up(
         deploy(fleet).assert_ended(FINE, "changed")
         assert holders(fleet) == ["lb1"]
     load.record().assert_nothing_lost()
+
+
+def test_nginx_and_keepalived_are_replaced_while_the_address_stays(fleet: Fleet, url: str) -> None:
+    holder, _ = holder_and_standby(fleet)
+    before = containers(fleet)
+    with under_load([url, *fleet.urls]) as load:
+        smaller = deploy(fleet, nginx_lb_memory="500m", virtual_address_memory="60m")
+        assert smaller.code == FINE, smaller.output[-6000:]
+        assert holders(fleet) == [holder.name]
+        replaced = containers(fleet)
+        assert not before & replaced
+        again = deploy(fleet)
+        assert again.code == FINE, again.output[-6000:]
+        assert holders(fleet) == [holder.name]
+        assert not replaced & containers(fleet)
+        load.during(LOOK_SECONDS)
+    load.record().assert_nothing_lost()
+    assert {name for balancer in fleet.load_balancers for name in balancer.container_names()} <= SERVICES
+
+
+def containers(fleet: Fleet) -> set[str]:
+    """Return the ids of the containers of Nginx and keepalived, which all load balancers have."""
+    ids = {
+        balancer.run("docker", "inspect", "--format", "{{.Id}}", name).strip()
+        for balancer in fleet.load_balancers
+        for name in ("flotilla-nginx", "flotilla-keepalived")
+    }
+    assert len(ids) == 2 * len(fleet.load_balancers)
+    return ids
 
 
 def test_status_tells_who_holds_the_address(fleet: Fleet) -> None:
