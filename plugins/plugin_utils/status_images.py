@@ -39,13 +39,20 @@ def image_statuses(
     builder = image_builder(groups)
     if builder not in reached:
         return None
-    known = hostvars[builder]["flotilla_machine"].get("debian_images", {})
-    images = {image for host in reached for image in _images(hostvars[host].get("flotilla_machine", {}))}
+    made_there = hostvars[builder]["flotilla_machine"]
+    known = made_there.get("debian_images", {})
+    tags = {digest: tag for tag, digest in made_there.get("published", {}).items()}
+    images = {
+        image for host in reached for image in _images(hostvars[host].get("flotilla_machine", {}), tags)
+    }
     return {image: _status(known.get(image.replace("/", "-").replace(":", "-"))) for image in sorted(images)}
 
 
-def _images(machine: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the images of Debian packages that the containers of a machine run; an endpoint's is its base."""
+def _images(machine: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[str]:
+    """Yield the images of Debian packages that the containers of a machine run; an endpoint's is its base.
+
+    `tags` are the builder's, by digest: they name the image of a container without a label, as an earlier version ran.
+    """
     for container in machine.get("containers", {}).values():
         if not container["running"]:
             continue
@@ -53,6 +60,8 @@ def _images(machine: Mapping[str, Any]) -> Iterator[str]:
             yield machine.get("bases", {}).get(container["image"], UNKNOWN_BASE)
         elif image := container["labels"].get(IMAGE_LABEL):
             yield image
+        elif (reference := tags.get(container["image"], container["image"])) and "@" not in reference:
+            yield reference[reference.find("flotilla/") :]
 
 
 def _status(found: Mapping[str, Any] | None) -> ImageStatus:

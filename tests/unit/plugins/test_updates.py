@@ -210,6 +210,17 @@ def test_a_base_that_no_build_has_named_is_not_guessed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "reference", ["10.0.0.1:5000/flotilla/nginx:1", "10.0.0.1:5000/flotilla/nginx@sha256:a"]
+)
+def test_the_image_of_a_container_that_an_earlier_version_ran_is_named(reference: str) -> None:
+    nginx = container("load_balancer", reference)
+    nginx["labels"].pop("flotilla.image")
+    published = {"10.0.0.1:5000/flotilla/nginx:1": "10.0.0.1:5000/flotilla/nginx@sha256:a"}
+    balancer = machine(nginx, debian_images={"flotilla-nginx-1": made(1)}, published=published)
+    assert list(image_statuses({"lb1": balancer}, GROUPS, ["lb1"]) or ()) == ["flotilla/nginx:1"]
+
+
 def test_without_the_builder_status_says_nothing_of_images() -> None:
     told = image_lines(image_statuses({"lb1": {}, "n1": machine()}, GROUPS, ["n1"]), NOW)
     assert told == ["images: not looked at, as the builder was not reached"]
