@@ -9,6 +9,7 @@ from typing import TypedDict
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.certificates import ENDPOINTS_FOLDER
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import published_ports
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import nodes_on
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.registry import left_registry
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     images_in_use,
     is_live,
@@ -43,6 +44,8 @@ class Leftover(TypedDict):
     """Nodes that have left it: their containers and certificates go."""
     images: list[str]
     """Images that no release of a node there needs."""
+    registry: list[str]
+    """The containers of the registry, where the machine is the builder no more."""
     missing: list[str]
     """Images that a container there runs from and that the engine no longer knows by their names."""
     containers: list[str]
@@ -145,7 +148,8 @@ def leftovers(
         # A release that goes live has brought its image along.
         wanted = needed_images(state) if own and deployed and plan["target"] is None else []
         missing = [image for image in wanted if image not in seen["images"]]
-        containers = _unguarded(hostvars, seen, own, plan, nodes)
+        registry = left_registry(hostvars, groups, place, seen) if plan["operation"] == "deploy" else []
+        containers = [*_unguarded(hostvars, seen, own, plan, nodes), *registry]
         if nodes or images or missing or containers:
             hosts = list(known.hosts[place])
             found.append(
@@ -154,6 +158,7 @@ def leftovers(
                     "hosts": hosts,
                     "nodes": nodes,
                     "images": images,
+                    "registry": registry,
                     "missing": missing,
                     "containers": containers,
                 }

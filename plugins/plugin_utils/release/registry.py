@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import containers_of
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import machine_of
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars, State
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import HostVars, Machine, State
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.settings import Groups
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import image_builder, machine, machines
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.topology import image_builder, machine
 
 REGISTRY = "registry"
 """The value of the label flotilla.role of the registry's containers."""
@@ -30,12 +29,8 @@ def lost_image(state: State, hostvars: HostVars, groups: Groups, present: Sequen
     return [f"{builder}: its registry does not hold the image of release {live['id']}"]
 
 
-def former_builders(hostvars: HostVars, groups: Groups, present: Sequence[str]) -> list[str]:
-    """Return the first host of each machine that has a registry and is not the builder's any more."""
-    builder = machine(hostvars, image_builder(groups))
-    hosts = [entry["host"] for entry in machines(hostvars, present) if entry["host"] == entry["first"]]
-    return [
-        host
-        for host in hosts
-        if machine(hostvars, host) != builder and containers_of(machine_of(hostvars, host), REGISTRY)
-    ]
+def left_registry(hostvars: HostVars, groups: Groups, place: str, found: Machine) -> list[str]:
+    """Return the containers of the registry that a machine, `place`, still has though another one is the builder."""
+    if place == machine(hostvars, image_builder(groups)):
+        return []
+    return containers_of(found, REGISTRY)

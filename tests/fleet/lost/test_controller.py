@@ -44,16 +44,19 @@ def test_a_backup_is_closed_is_made_once_and_shows_no_secret(fleet: Fleet, folde
 
 
 def test_a_second_controller_finds_nothing_to_do(fleet: Fleet, folder: Path, tmp_path: Path) -> None:
-    elsewhere = str(tmp_path / "controller" / "internal_ca")
+    elsewhere = tmp_path / "controller" / "internal_ca"
+    # In its inventory: what comes by -e is noted in the state.
+    own = {machine.name: {"internal_ca_directory": str(elsewhere)} for machine in fleet.machines}
+    second = fleet.with_nodes({node.name: {} for node in fleet.nodes}, own)
     release = live(fleet)
     with nothing_lost(*fleet.load_balancers):
-        assert deploy(fleet, internal_ca_directory=elsewhere).code == FAILED
-        checked = deploy(fleet, RESTORE, None, "--check", folder=str(folder), internal_ca_directory=elsewhere)
-        assert (checked.code, Path(elsewhere).exists()) == (FINE, False), checked.output[-6000:]
-        restored = deploy(fleet, RESTORE, folder=str(folder), internal_ca_directory=elsewhere)
+        assert deploy(second).code == FAILED
+        checked = deploy(second, RESTORE, None, "--check", folder=str(folder))
+        assert (checked.code, elsewhere.exists()) == (FINE, False), checked.output[-6000:]
+        restored = deploy(second, RESTORE, folder=str(folder))
         restored.assert_ended(FINE, "restored")
         assert "the load balancers have a state, which stays" in restored.verdict["message"]
-        found = deploy(fleet, internal_ca_directory=elsewhere)
+        found = deploy(second)
     found.assert_ended(FINE, "unchanged")
     assert found.changed == 0, found.output[-6000:]
     assert live(fleet) == release

@@ -23,10 +23,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places impo
     with_places,
 )
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.plan import Request, release_plan
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.registry import (
-    former_builders,
-    lost_image,
-)
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.registry import lost_image
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.service import RECIPE
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import (
     EMPTY_STATE,
@@ -165,17 +162,11 @@ def _found(hostvars: HostVars, groups: Groups, present: Sequence[str], state_els
 
 
 def _hosts(plan: Plan, hostvars: HostVars, groups: Groups, present: Sequence[str]) -> list[StepHost]:
-    """Return the hosts that the steps act on, those among them that have something of a service they no longer run."""
+    """Return the hosts that the steps act on, those among them where something still collects or tells metrics."""
     unmonitored = unmonitored_hosts(hostvars, groups, present)
-    # A limited run may leave the builder out, whose registry is to be there first.
-    moved = plan["operation"] == "deploy" and not plan["limited"]
     return [
         *step_hosts(plan, hostvars, groups["model_nodes"], present, keeper_hosts(hostvars, groups)),
         *(StepHost(host=host, groups=["flotilla_unmonitored"]) for host in unmonitored),
-        *(
-            StepHost(host=host, groups=["flotilla_former_builders"])
-            for host in (former_builders(hostvars, groups, present) if moved else ())
-        ),
     ]
 
 
