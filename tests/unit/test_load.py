@@ -21,6 +21,8 @@ import pytest
 from fleet import load
 from fleet.load import IRIS, RIGHT, Answer, Question, Record, under_load
 
+pytestmark = pytest.mark.long
+
 SIGNED = {"X-Release": "abc", "X-Endpoint": "node1"}
 RIGHT_BODY = json.dumps({"predictions": RIGHT}).encode()
 

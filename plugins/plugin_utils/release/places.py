@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.containers import published_ports
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content import release_settings
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.copies import copied
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
     HostVars,
     Machine,
@@ -60,7 +60,7 @@ def with_found_places(state: State, hostvars: HostVars) -> State:
 
     Where an earlier version wrote the state, that is what the found containers publish, else what the inventory says.
     """
-    state = copy.deepcopy(state)
+    state = copied(state)
     if state["live"]:
         _add_places(state["live"], state["live_slot"], hostvars, list(state["nodes"]))
     if candidate := state["candidate"]:
@@ -70,7 +70,7 @@ def with_found_places(state: State, hostvars: HostVars) -> State:
 
 def with_places(release: Release, slot: str, hostvars: HostVars, nodes: Sequence[str]) -> Release:
     """Return `release`, which is to be staged in `slot`, with a place for each of `nodes`."""
-    release = copy.deepcopy(release)
+    release = copied(release)
     _add_places(release, slot, hostvars, nodes)
     return release
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content imp
     with_new_id,
     with_unique_id,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.copies import copied
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.state import with_updates
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
     Operation,
@@ -75,7 +75,7 @@ def release_plan(state: State, request: Request) -> Plan:
         "operation": request.operation,
         "node": request.node,
         "state": state,
-        "baseline": copy.deepcopy(state),
+        "baseline": copied(state),
         "target": None,
         "target_slot": state["live_slot"] if state["live"] is None else other_slot(state["live_slot"]),
         "rolling": False,
@@ -140,7 +140,7 @@ def _deploy(state: State, request: Request) -> Decision:
     """Release what this checkout and the inventory say, unless it is live."""
     if request.updates and request.limited:
         raise RefusedError("images are updated on every host: run playbooks/update.yml without --limit")
-    baseline = with_updates(copy.deepcopy(state), request.updates)
+    baseline = with_updates(copied(state), request.updates)
     decision, wanted, live = Decision(baseline), request.wanted, state["live"]
     assert wanted is not None
     known = [node for node in request.nodes if node in state["nodes"]]
@@ -156,7 +156,7 @@ def _deploy(state: State, request: Request) -> Decision:
             else "nothing is live yet, and a release needs every host: run site.yml without --limit"
         )
     elif candidate and same_content(candidate["release"], wanted, known):
-        decision.target = copy.deepcopy(candidate["release"])
+        decision.target = copied(candidate["release"])
         add_nodes(decision.target, wanted, joining)
     else:
         decision.target = with_unique_id(wanted, state)
@@ -180,16 +180,16 @@ def _restage(state: State, request: Request, decision: Decision) -> None:
 
 def _rollback(state: State, request: Request) -> Decision:
     """Go back to the release before, to the one that was asked for, or from a candidate to the live release."""
-    decision, wanted = Decision(copy.deepcopy(state)), request.release
+    decision, wanted = Decision(copied(state)), request.release
     known = {release["id"]: release for release in state["previous"]}
     if not wanted and state["candidate"]:
         return decision  # to go back from a canary is to withdraw it
     if not wanted:
         if not known:
             raise RefusedError("there is no release to go back to: the one that is live is the first")
-        decision.target = copy.deepcopy(state["previous"][0])
+        decision.target = copied(state["previous"][0])
     elif wanted in known:
-        decision.target = copy.deepcopy(known[wanted])
+        decision.target = copied(known[wanted])
     elif state["live"] and state["live"]["id"] == wanted:
         raise RefusedError(f"release {wanted} is live already")
     else:
@@ -204,7 +204,7 @@ def _promote(state: State, request: Request) -> Decision:  # noqa: ARG001  # all
     """Give the candidate all the traffic."""
     if not state["candidate"]:
         raise RefusedError("there is no release to promote: no canary and no shadow is under way")
-    return Decision(copy.deepcopy(state), state["candidate"]["release"])
+    return Decision(copied(state), state["candidate"]["release"])
 
 
 def _rotate(state: State, request: Request) -> Decision:
@@ -213,7 +213,7 @@ def _rotate(state: State, request: Request) -> Decision:
         raise RefusedError(
             "certificates are replaced on every host or on none: run playbooks/rotate_certificates.yml without --limit"
         )
-    return Decision(copy.deepcopy(state))
+    return Decision(copied(state))
 
 
 def _drain(state: State, request: Request) -> Decision:
@@ -229,7 +229,7 @@ def _undrain(state: State, request: Request) -> Decision:
         raise RefusedError(
             f"node is {request.node!r}, which is no host of model_nodes ({', '.join(request.nodes)}): -e node=NAME"
         )
-    decision = Decision(copy.deepcopy(state))
+    decision = Decision(copied(state))
     decision.baseline["drained"] = sorted({*state["drained"]} - {request.node})
     return decision
 
@@ -261,7 +261,7 @@ def _forget(state: State, request: Request) -> Decision:
             "to forget a node is about every host: run playbooks/remove_node.yml without --limit"
         )
     return Decision(
-        copy.deepcopy(state),
+        copied(state),
         note=f"{request.node} is forgotten: what it left is removed from the machines that this run reaches, and stays "
         "on any other",
     )

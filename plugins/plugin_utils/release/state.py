@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.copies import copied
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.types import (
     NodeSettings,
     Plan,
@@ -54,7 +54,7 @@ def latest_state(states: Mapping[str, Mapping[str, Any] | None]) -> State:
         if written:
             state = _present_form(balancer, written)
             latest = max(latest, state, key=lambda found: found["serial"])
-    return copy.deepcopy(latest)
+    return copied(latest)
 
 
 def _present_form(balancer: str, written: Mapping[str, Any]) -> State:
@@ -65,7 +65,7 @@ def _present_form(balancer: str, written: Mapping[str, Any]) -> State:
             f"{balancer}: the state has format {found}, and this Flotilla knows {UPDATED_FORMAT}: run the newer "
             "Flotilla that wrote it"
         )
-    state = {name: copy.deepcopy(value) for name, value in written.items() if name != "version"}
+    state = {name: copied(value) for name, value in written.items() if name != "version"}
     if found == 0:
         state |= {"format": STATE_FORMAT, "live_slot": state.pop("colour")}
         for release in kept_releases(cast("State", state)):

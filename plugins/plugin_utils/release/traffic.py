@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
@@ -10,6 +9,7 @@ from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.content imp
     release_settings,
     same_content,
 )
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.copies import copied
 from ansible_collections.flotilla.fleet.plugins.plugin_utils.release.places import (
     has_place,
     published_address,
@@ -41,7 +41,7 @@ def next_state(plan: Plan, gated: GateResult, percent: float | None, now: float)
     target = plan["target"]
     if target and percent is not None and percent >= 100:
         return _live_state(plan, target, gated, now)
-    state: State = copy.deepcopy(plan["baseline"])
+    state: State = copied(plan["baseline"])
     if not target:
         state["nodes"] = gated["nodes"] | _on_their_machines(gated)
         _note_departed(state, plan["baseline"], now)
@@ -86,7 +86,7 @@ def _forget(state: State, node: str, machine: str, now: float) -> None:
 
 def _live_state(plan: Plan, target: Release, gated: GateResult, now: float) -> State:
     """Return the state in which the target is live."""
-    state: State = copy.deepcopy(plan["baseline"])
+    state: State = copied(plan["baseline"])
     live, before = state["live"], plan["baseline"]["nodes"]
     # A release that was started anew is not one to go back to.
     if live and not same_content(live, target, [node for node in gated["nodes"] if node in before]):

@@ -111,6 +111,7 @@ def test_every_task_that_speaks_http_asks_no_proxy() -> None:
     assert [name for name, arguments in tasks if arguments.get("use_proxy") is not False] == []
 
 
+@pytest.mark.long
 def test_such_a_task_asks_no_proxy_and_no_module_of_docker_does(
     proxy: Listener, engine: Engine, tmp_path: Path
 ) -> None:
