@@ -84,7 +84,7 @@ def look_command(suite: str, packages: Sequence[str], mirror: str = "", proxy: s
     """Return the command that tells which packages would be unpacked, and unpacks none."""
     # A simulation writes no tarball, but goes by its name.
     command = [*_beginning(proxy), "--simulate", "--verbose", _included(packages)]
-    return [*command, suite, "/nonexistent/simulated.tar", *sources(suite, mirror)]
+    return [*command, suite, "/simulated.tar", *sources(suite, mirror)]
 
 
 def downloaded_packages(output: str) -> dict[str, str]:
