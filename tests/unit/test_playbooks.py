@@ -1,13 +1,16 @@
-"""Which plays of a playbook have hosts."""
+"""Which plays of a playbook have hosts, and what variables playbooks read."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,3 +61,32 @@ def test_debian_is_asked_for_an_update_alone(playbook: str, asks: bool) -> None:
     listed = listing(playbook)
     plays = [line for line in listed if ": Ask Debian for newer packages" in line]
     assert ["gateway" in play for play in plays] == [asks]
+
+
+DEFAULTS = {
+    name
+    for path in ROOT.glob("roles/*/defaults/main.yml")
+    for name in yaml.safe_load(path.read_text(encoding="utf-8")) or ()
+}
+
+
+def read_outside_roles(text: str) -> Iterator[str]:
+    """Yield the variables with a role's default that the templates of a playbook read as if they were always there.
+
+    A role's defaults hold in its own tasks alone: elsewhere a setting that the inventory leaves out is undefined.
+    """
+    for template in re.findall(r"\{\{(.*?)\}\}", text, re.DOTALL):
+        bare = re.sub(r"'[^']*'", "", template)
+        for name, follows in re.findall(r"(?<![.\w])([a-z_]+)\b([^|,)]*\|\s*default\()?", bare):
+            if name in DEFAULTS and not follows:
+                yield name
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/*.yml")), ids=lambda path: path.stem)
+def test_a_playbook_reads_no_default_of_a_role(path: Path) -> None:
+    assert list(read_outside_roles(path.read_text(encoding="utf-8"))) == []
+
+
+def test_a_default_of_a_role_that_a_playbook_reads_is_found() -> None:
+    text = "{{ release_canary_key }} {{ release_lock_wait | default(0) }} {{ setting(host, 'release_canary_key') }}"
+    assert list(read_outside_roles(text)) == ["release_canary_key"]
