@@ -22,20 +22,31 @@ def history_lines(files: Iterable[Mapping[str, object]], entries: int | str) -> 
 
 def entries_of(files: Iterable[Mapping[str, object]]) -> list[dict[str, str]]:
     """Return every run that the logs have, each once, the last first. `files` are those of `history_lines`."""
-    contents = [base64.b64decode(str(file.get("content", ""))) for file in files]
-    lines = {line for content in contents for line in content.split(b"\n")}
-    known = [entry for line in lines if (entry := _entry(line))]
-    return sorted(known, key=lambda entry: entry["time"], reverse=True)
+    return [entry for _, entry in reversed(_runs(_contents(files)))]
 
 
 def merged_log(files: Iterable[Mapping[str, object]], known: str = "") -> str:
-    """Return one audit log, in its order, of all lines of `files`, those of `history_lines`, and of the log `known`."""
-    contents = [known.encode(), *(base64.b64decode(str(file.get("content", ""))) for file in files)]
-    entries = {
-        line: entry for content in contents for line in content.split(b"\n") if (entry := _entry(line))
-    }
-    lines = sorted(entries, key=lambda line: (entries[line]["time"], line))
-    return "".join(f"{line.decode()}\n" for line in lines)
+    """Return one audit log, in its order, of all runs of `files`, those of `history_lines`, and of the log `known`."""
+    return "".join(f"{line.decode()}\n" for line, _ in _runs([known.encode(), *_contents(files)]))
+
+
+def _contents(files: Iterable[Mapping[str, object]]) -> list[bytes]:
+    return [base64.b64decode(str(file.get("content", ""))) for file in files]
+
+
+def _runs(contents: Iterable[bytes]) -> list[tuple[bytes, dict[str, str]]]:
+    """Return each run of some logs once, with its line, the first first.
+
+    A run began when it had a load balancer's lock. It had that of one a moment after the other's: the first counts.
+    """
+    runs: dict[tuple[tuple[str, str], ...], tuple[bytes, dict[str, str]]] = {}
+    for line in sorted({line for content in contents for line in content.split(b"\n")}):
+        if entry := _entry(line):
+            run = tuple(sorted((name, value) for name, value in entry.items() if name != "started"))
+            _, same = runs.setdefault(run, (line, entry))
+            if entry.get("started", "") < same.get("started", ""):
+                runs[run] = (line, entry)
+    return sorted(runs.values(), key=lambda found: (found[1]["time"], found[0]))
 
 
 def _shown(entry: Mapping[str, str]) -> str:

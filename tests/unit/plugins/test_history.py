@@ -6,7 +6,11 @@ import base64
 import json
 
 import pytest
-from ansible_collections.flotilla.fleet.plugins.plugin_utils.history import history_lines
+from ansible_collections.flotilla.fleet.plugins.plugin_utils.history import (
+    entries_of,
+    history_lines,
+    merged_log,
+)
 
 
 def log(*entries: dict[str, str], end: bytes = b"") -> dict[str, str]:
@@ -35,6 +39,18 @@ def test_history_has_each_entry_once_the_last_first() -> None:
         "2026-11-25T10:02:00+00:00  released     site.yml by ann@desk: two",
         "2026-11-25T10:01:00+00:00  released     site.yml by ann@desk: one",
     ]
+
+
+def test_a_run_is_one_whose_lock_two_load_balancers_gave_at_different_times() -> None:
+    first, second = ({**entry(1, "one"), "started": f"2026-11-25T10:00:0{second}+00:00"} for second in (2, 4))
+    for logs in (
+        [log(first), log(second)],
+        [log(second), log(first)],
+        [log(second), log(first, entry(2, "two"))],
+    ):
+        found = entries_of(logs)
+        assert [run.get("started") for run in found if run["message"] == "one"] == [first["started"]]
+        assert [json.loads(line) for line in merged_log(logs).splitlines()] == found[::-1]
 
 
 @pytest.mark.parametrize(("entries", "shown"), [(2, 2), ("1", 1), (9, 3)])
