@@ -60,8 +60,13 @@ def _images(machine: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[str
             yield machine.get("bases", {}).get(container["image"], UNKNOWN_BASE)
         elif image := container["labels"].get(IMAGE_LABEL):
             yield image
-        elif (reference := tags.get(container["image"], container["image"])) and "@" not in reference:
-            yield reference[reference.find("flotilla/") :]
+        elif "@" not in (reference := _tag(container, tags)) and "flotilla/" in reference:
+            yield reference[reference.index("flotilla/") :]
+
+
+def _tag(container: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    reference: str = container.get("image", "")
+    return tags.get(reference, reference)
 
 
 def _status(found: Mapping[str, Any] | None) -> ImageStatus:

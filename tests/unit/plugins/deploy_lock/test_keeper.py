@@ -241,7 +241,7 @@ def test_a_lock_has_one_keeper(presence: Presence) -> None:
     for _ in range(3):
         lock_keeper.start(presence, "lb1", 0, keeper, "")
     deadline = time.monotonic() + 10
-    while not started.exists():
+    while not started.exists() or not started.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert started.read_text() == "one\n"
