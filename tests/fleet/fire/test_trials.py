@@ -83,7 +83,8 @@ def test_a_canary_that_answers_differently_is_returned(fleet: Fleet, first: str,
         )
         outcome.assert_ended(FAILED, "returned")
         assert_live(fleet, first, load.during(1))
-    assert "iris answered versicolor to " in outcome.verdict["message"]
+    # Half of the setosas are called versicolor: chance decides which of the two has moved more.
+    assert re.search("iris answered (setosa|versicolor) to ", outcome.verdict["message"])
     iris, *others = outcome.verdict["watched"]["answers"]
     assert re.fullmatch(
         r"answers of iris to \d+ requests \(before: \d+\): versicolor [45]\d\.\d % \(before: 3\d\.\d %\), "
